@@ -1,0 +1,1 @@
+"""cadrender: music as a hearing aid's microphones pick it up."""

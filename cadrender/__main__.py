@@ -1,0 +1,5 @@
+"""``python -m cadrender``: the same as the ``cadrender`` command."""
+
+from cadrender.cli import main
+
+main()

@@ -1,0 +1,53 @@
+"""The command line: one module a command, imported only when that command runs (``--help`` stays instant)."""
+
+import importlib
+import sys
+
+import click
+
+from cadrender.errors import CadrenderError
+
+# One line a command: name -> summary for `cadrender --help`. The module of the same name holds `command`.
+COMMANDS = {
+    "demo": "Make a small complete root from nothing and render it.",
+    "generate": "Render the at-mic music of a root's scenes.",
+}
+
+
+class _LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, not when the group is listed."""
+
+    def list_commands(self, ctx):
+        return list(COMMANDS)
+
+    def get_command(self, ctx, name):
+        if name not in COMMANDS:
+            return None
+        return importlib.import_module(f"cadrender.cli.{name}").command
+
+    def format_commands(self, ctx, formatter):
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="cadrender")
+def group():
+    """Render music as a hearing aid's microphones pick it up (the Cadenza ICASSP 2024 data pipeline)."""
+
+
+def main(argv=None):
+    """Run the command line and exit.
+
+    Exit status: 0 all is well, 1 some work failed, 2 wrong usage or bad metadata, 130 interrupted.
+    """
+    try:
+        sys.exit(group.main(argv, prog_name="cadrender", standalone_mode=False) or 0)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except click.Abort:
+        sys.exit(130)
+    except CadrenderError as error:
+        click.echo(f"cadrender: {error}", err=True)
+        sys.exit(error.exit_status)
