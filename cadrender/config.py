@@ -1,0 +1,252 @@
+"""The settings of a run: the shipped file in ``conf/``, then a user's file, then ``key=value``, then options."""
+
+import difflib
+import importlib.resources
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from cadrender.errors import UsageError
+
+SPLITS = ("train", "valid", "test")
+
+# What the challenge's own configuration holds beside our keys. It is read, so that such a file works, and not used.
+_UNUSED = ("hydra", "path.tracklist_file")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a run, ready to use: every path is absolute, every number checked.
+
+    Attributes
+    ----------
+    root, metadata_dir, music_dir, hrtf_dir : pathlib.Path
+        The root and the folders of the metadata, the songs and the HRIRs.
+    scene_file, music_file, head_loudspeaker_positions_file, gains_file : pathlib.Path
+        What is rendered: scenes, songs, positions and gains.
+    listeners_file, scene_listeners_file : pathlib.Path
+        The listeners and who listens to which scene.
+    output_music_dir, output_music_file : pathlib.Path
+        Where the at-mic music goes, and the list of it.
+    split : str
+        ``train``, ``valid`` or ``test``.
+    sample_rate : int
+        In Hz.
+    number_scenes_per_song, number_listeners_per_scene : int
+        How many scenes and scene-listeners are drawn.
+    music_files : tuple of pathlib.Path
+        All music lists, in order; ``music_file`` is the first of them.
+    """
+
+    root: Path
+    metadata_dir: Path
+    music_dir: Path
+    hrtf_dir: Path
+    scene_file: Path
+    music_file: Path
+    head_loudspeaker_positions_file: Path
+    gains_file: Path
+    listeners_file: Path
+    scene_listeners_file: Path
+    output_music_dir: Path
+    output_music_file: Path
+    split: str
+    sample_rate: int
+    number_scenes_per_song: int
+    number_listeners_per_scene: int
+    music_files: tuple[Path, ...] = ()
+
+
+def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, **options) -> Settings:
+    """Read the settings of a run.
+
+    The shipped ``conf/icassp_2024.yaml`` comes first, then the file `config`, then `overrides`, then `options`; what
+    comes later wins. Relative paths start at the current folder, ``~`` is the user's home.
+
+    Parameters
+    ----------
+    overrides : sequence of str
+        ``key=value`` with the keys of the file, such as ``path.root=/data/icassp_2024``. A value may refer to another
+        key, as in ``path.scene_file=${path.metadata_dir}/mine.json``.
+    config : pathlib.Path, optional
+        A YAML file with some or all of the keys.
+    **options
+        Values by the names of `Settings`: ``root``, ``split``, ``output_music_dir``, ... ``None`` means not given.
+        ``music_file`` may also be a sequence of paths.
+
+    Returns
+    -------
+    Settings
+
+    Raises
+    ------
+    UsageError
+        For an unreadable file, an unknown key (the near ones are listed), a value of the wrong type, or a value that
+        is needed and missing.
+
+    Examples
+    --------
+    >>> load_settings(["path.root=/data", "split=valid"]).scene_file
+    PosixPath('/data/metadata/scenes.valid.json')
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    shipped = importlib.resources.files("cadrender") / "conf" / "icassp_2024.yaml"
+    settings = OmegaConf.create(shipped.read_text(encoding="utf-8"))
+    known = [key for key, _ in _leaves(OmegaConf.to_container(settings))]
+    named = {key.rpartition(".")[2]: key for key in known}
+
+    given = _read_config(Path(config), known) if config is not None else []
+    given += [item for text in overrides for item in _read_override(text, known)]
+    lists = ()
+    for name, value in options.items():
+        if name not in named:
+            raise TypeError(f"load_settings() got an unexpected keyword argument {name!r}")
+        if name == "music_file" and isinstance(value, list | tuple):
+            lists = tuple(value)
+            value = lists[0] if lists else None
+        if value is not None:
+            # What an option says is meant literally: "${" in a folder's name is no reference to another key.
+            value = str(value).replace("${", "\\${")
+            given.append((named[name], value, f"option {name}"))
+
+    origins = {}
+    for key, value, origin in given:
+        try:
+            OmegaConf.update(settings, key, value)
+        except OmegaConfBaseException as error:
+            raise UsageError(
+                f"{origin}: {key}={_short(value)} is not a usable value: {_line(error)}"
+            ) from error
+        origins[key] = origin
+
+    values = {}
+    for field in fields(Settings):
+        if field.name == "music_files":
+            continue
+        key = named[field.name]
+        value = _resolved(settings, key)
+        origin = origins.get(key, "the configuration")
+        if field.type is Path:
+            values[field.name] = _as_path(value, key, origin)
+        elif field.type is int:
+            values[field.name] = _as_count(value, key, origin)
+        elif value not in SPLITS:
+            raise UsageError(f"{origin}: {key}={_short(value)} is none of {', '.join(SPLITS)}")
+        else:
+            values[field.name] = value
+    others = tuple(_as_path(str(file), "path.music_file", "option music_file") for file in lists[1:])
+    return Settings(**values, music_files=(values["music_file"], *others))
+
+
+def _leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Yield the dotted key and the value of every leaf of nested dicts."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _read_config(file: Path, known: list[str]) -> list[tuple[str, object, str]]:
+    import yaml
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        tree = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(f"{file}: cannot read the configuration: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f" at line {mark.line + 1} column {mark.column + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "bad YAML"
+        raise UsageError(f"{file}: not valid YAML: {_line(problem)}{place}") from error
+    except (OmegaConfBaseException, ValueError, RecursionError) as error:
+        raise UsageError(f"{file}: not a usable configuration: {_line(error)}") from error
+    if not isinstance(tree, dict):
+        raise UsageError(
+            f"{file}: the configuration must be a mapping of keys such as path: and sample_rate:"
+        )
+    return [
+        (_check_key(key, known, str(file)), value, str(file))
+        for key, value in _leaves(tree)
+        if not _is_unused(key)
+    ]
+
+
+def _read_override(text: str, known: list[str]) -> list[tuple[str, object, str]]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"argument {_short(text)} is not of the form key=value, such as path.root=DIR")
+    if _is_unused(key):
+        return []
+    # Hydra, which the official script uses, needs quotes around values with commas or braces and takes them off.
+    if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
+        value = value[1:-1]
+    return [(_check_key(key, known, f"argument {_short(text)}"), value, "argument")]
+
+
+def _is_unused(key: str) -> bool:
+    return any(key == unused or key.startswith(f"{unused}.") for unused in _UNUSED)
+
+
+def _check_key(key: str, known: list[str], origin: str) -> str:
+    if key not in known:
+        raise UsageError(f"{origin}: unknown key {_short(key)}{_near(key, known)}")
+    return key
+
+
+def _near(key: str, known: list[str]) -> str:
+    """Say which keys are near `key`, by their whole names or their last parts; all of them when none is."""
+    last = {name.rpartition(".")[2]: name for name in known}
+    near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
+    near += [last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=3, cutoff=0.6)]
+    if near:
+        return f"; near ones: {', '.join(dict.fromkeys(near))}"
+    return f"; known ones: {', '.join(known)}"
+
+
+def _resolved(settings, key: str) -> object:
+    from omegaconf import OmegaConf
+    from omegaconf.errors import (
+        InterpolationToMissingValueError,
+        MissingMandatoryValue,
+        OmegaConfBaseException,
+    )
+
+    try:
+        return OmegaConf.select(settings, key, throw_on_missing=True)
+    except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
+        missing = "path.root" if OmegaConf.is_missing(settings.path, "root") else key
+        hint = "--root DIR or path.root=DIR" if missing == "path.root" else f"{missing}=VALUE"
+        raise UsageError(f"{missing} is not set: say {hint}") from error
+    except (OmegaConfBaseException, RecursionError) as error:
+        raise UsageError(f"{key}: cannot be resolved: {_line(error)}") from error
+
+
+def _as_path(value: object, key: str, origin: str) -> Path:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise UsageError(f"{origin}: {key}={_short(value)} is not a path")
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(f"{origin}: {key}={_short(value)}: no such user's home") from error
+
+
+def _as_count(value: object, key: str, origin: str) -> int:
+    text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        raise UsageError(f"{origin}: {key}={_short(value)} is not a whole number from 1 to 999999999")
+    return int(text)
+
+
+def _short(value: object) -> str:
+    """Show a value in a message: on one line, and not more of it than one wants to read."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split("\n")[0].split())
