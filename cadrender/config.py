@@ -1,4 +1,4 @@
-"""The settings of a run: the shipped file in ``conf/``, then a user's file, then ``key=value``, then options."""
+"""The settings of a run: the file shipped in ``conf/``, a user's file, ``key=value`` texts, options."""
 
 import difflib
 import importlib.resources
@@ -10,7 +10,7 @@ from cadrender.errors import UsageError
 
 SPLITS = ("train", "valid", "test")
 
-# What the challenge's own configuration holds beside our keys. It is read, so that such a file works, and not used.
+# What the challenge's own configuration holds beside our keys: accepted, so that it works here, and unused.
 _UNUSED = ("hydra", "path.tracklist_file")
 
 
@@ -60,19 +60,19 @@ class Settings:
 def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, **options) -> Settings:
     """Read the settings of a run.
 
-    The shipped ``conf/icassp_2024.yaml`` comes first, then the file `config`, then `overrides`, then `options`; what
-    comes later wins. Relative paths start at the current folder, ``~`` is the user's home.
+    First comes the shipped ``conf/icassp_2024.yaml``, then the file `config`, then `overrides`, then
+    `options`; the later wins. Relative paths start at the current folder, ``~`` is the user's home.
 
     Parameters
     ----------
     overrides : sequence of str
-        ``key=value`` with the keys of the file, such as ``path.root=/data/icassp_2024``. A value may refer to another
-        key, as in ``path.scene_file=${path.metadata_dir}/mine.json``.
+        ``key=value`` with the keys of the file, such as ``path.root=/data/icassp_2024``. A value may refer to
+        another key, as in ``path.scene_file=${path.metadata_dir}/mine.json``.
     config : pathlib.Path, optional
         A YAML file with some or all of the keys.
     **options
-        Values by the names of `Settings`: ``root``, ``split``, ``output_music_dir``, ... ``None`` means not given.
-        ``music_file`` may also be a sequence of paths.
+        Values by the names of `Settings`: ``root``, ``split``, ``output_music_dir``, ... ``None`` means not
+        given. ``music_file`` may also be a sequence of paths.
 
     Returns
     -------
@@ -81,8 +81,8 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
     Raises
     ------
     UsageError
-        For an unreadable file, an unknown key (the near ones are listed), a value of the wrong type, or a value that
-        is needed and missing.
+        For an unreadable file, an unknown key (the near ones are listed), a value of the wrong type, or a
+        missing value.
 
     Examples
     --------
@@ -182,7 +182,7 @@ def _read_override(text: str, known: list[str]) -> list[tuple[str, object, str]]
         raise UsageError(f"argument {_short(text)} is not of the form key=value, such as path.root=DIR")
     if _is_unused(key):
         return []
-    # Hydra, which the official script uses, needs quotes around values with commas or braces and takes them off.
+    # The official script reads overrides with Hydra, where a value with commas or braces stands in quotes.
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     return [(_check_key(key, known, f"argument {_short(text)}"), value, "argument")]
