@@ -11,6 +11,7 @@ from cadrender.errors import CadrenderError
 COMMANDS = {
     "demo": "Make a small complete root from nothing and render it.",
     "generate": "Render the at-mic music of a root's scenes.",
+    "ingest": "Turn MedleyDB, Bach10, FMA-small or any folder of stems into songs of a root.",
 }
 
 

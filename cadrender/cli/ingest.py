@@ -1,0 +1,254 @@
+"""``cadrender ingest``: supplementary corpora into a root."""
+
+import contextlib
+import os
+import time
+from pathlib import Path
+
+import click
+
+_FOLDER = click.Path(path_type=Path)
+_UNCOUNTED = 3
+_SECONDS_BETWEEN_LINES = 10
+
+
+@click.group("ingest")
+def command():
+    """Turn a corpus as it is on disk into songs of a root.
+
+    The songs go to ROOT/audio/music/CORPUS/SONG as stereo PCM_16 WAV files at 44100 Hz, their list to
+    ROOT/metadata/CORPUS.json: use it as --music-file of scenes, generate and remix. What was left out, and
+    what to know about the other songs, is listed in ROOT/metadata/CORPUS.ingest.json. A second run converts
+    only what is missing.
+    """
+
+
+def _check_jobs(context, parameter, jobs):
+    if jobs < 1 and jobs != -1:
+        raise click.BadParameter(f"{jobs}; expected a number of processes, or -1 for all CPUs")
+    return jobs
+
+
+def _common(function):
+    """Add what every corpus needs: where from, where to, and how many workers."""
+    for option in (
+        click.option(
+            "-j",
+            "--jobs",
+            type=int,
+            default=-1,
+            callback=_check_jobs,
+            help="Processes; -1, for all CPUs, unless given.",
+        ),
+        click.option(
+            "--root",
+            type=_FOLDER,
+            required=True,
+            help="The folder that holds, or gets, audio/ and metadata/.",
+        ),
+        click.argument("src", type=_FOLDER),
+    ):
+        function = option(function)
+    return function
+
+
+@command.command("medleydb")
+@_common
+@click.option(
+    "--keep-musdb", is_flag=True, help="Take the 46 songs that are in MUSDB18-HQ's training split too."
+)
+@click.option("--skip-bleed", is_flag=True, help="Leave out songs with bleed between their stems.")
+@click.option(
+    "--instruments", type=_FOLDER, help="Another table of instruments than conf/medleydb_instruments.yaml."
+)
+@click.option(
+    "--metadata", type=_FOLDER, help="The folder of the _METADATA.yaml files, if they are elsewhere."
+)
+def _medleydb(src, root, jobs, **options):
+    """MedleyDB 1 and 2: stems summed by a table of instruments.
+
+    The songs that are already in MUSDB18-HQ's training split are left out and listed.
+    """
+    from cadrender.corpora import medleydb
+
+    return _run(medleydb.scan(src, **options), root, jobs)
+
+
+@command.command("bach10")
+@_common
+@click.option(
+    "--instruments", type=_FOLDER, help="Another table of instruments than conf/bach10_instruments.yaml."
+)
+def _bach10(src, root, jobs, **options):
+    """Bach10: the bassoon is the bass, the rest is other; vocals and drums are silent."""
+    from cadrender.corpora import bach10
+
+    return _run(bach10.scan(src, **options), root, jobs)
+
+
+@command.command("fma-small")
+@_common
+@click.option(
+    "--metadata", type=_FOLDER, help="FMA's tracks.csv, with the licences, if it is not beside SRC."
+)
+@click.option(
+    "--min-seconds", "minimum_seconds", type=click.FloatRange(min=0.4), default=2.0, show_default=True
+)
+def _fma_small(src, root, jobs, **options):
+    """FMA-small: MP3 clips as mixtures without stems.
+
+    Clips that are damaged, or shorter than --min-seconds, are listed and left out.
+    """
+    from cadrender.corpora import fma
+
+    return _run(fma.scan(src, **options), root, jobs)
+
+
+@command.command("folder")
+@_common
+@click.option(
+    "--map", "pairs", multiple=True, metavar="NAME=STEM", help="Which stem the files NAME.* are; repeatable."
+)
+@click.option("--name", default="folder", show_default=True, help="The corpus's name in ROOT.")
+@click.option(
+    "--license", default="unknown", show_default=True, help="What the list says of the songs' licence."
+)
+@click.option("--genre", default="unknown", show_default=True, help="What the list says of the songs' genre.")
+def _folder(src, root, jobs, pairs, **options):
+    """Any tree of SONG/STEM.(wav|flac|mp3|ogg), STEM being mixture, vocals, drums, bass or other.
+
+    Several files of one stem are summed; a song without a mixture gets the sum of its stems.
+    """
+    from cadrender.corpora import folder
+
+    stems = {}
+    for pair in pairs:
+        name, equals, stem = pair.rpartition("=")
+        if not equals or not name:
+            raise click.BadParameter(
+                f"'{pair}'; expected NAME=STEM, such as singing=vocals", param_hint="--map"
+            )
+        stems[name] = stem
+    return _run(folder.scan(src, stems=stems, skip=(root,), **options), root, jobs)
+
+
+def _run(corpus, root, jobs):
+    """Convert the songs that were found, say how it goes and what came of it; return the exit status."""
+    from cadrender.corpora import ingest
+
+    with _progress(corpus) as (say, on_outcome):
+        for note in corpus.notes:
+            say(note)
+        _say_by_reason(say, [(song.name, f"left out: {song.reason}") for song in corpus.left_out])
+        try:
+            report = ingest(corpus, root, jobs=jobs, on_outcome=on_outcome)
+        except KeyboardInterrupt:
+            say("interrupted; the same command goes on where this one stopped")
+            raise
+        _say_by_reason(say, [(outcome.name, note) for outcome in report.outcomes for note in outcome.notes])
+    click.echo(_summary(corpus, report))
+    return 1 if report.failed else 0
+
+
+@contextlib.contextmanager
+def _progress(corpus):
+    """Yield two functions: one prints a line, one is told of each outcome.
+
+    On a terminal there is a progress bar below the lines; elsewhere a line now and then.
+    """
+    with _screen() as screen:
+        if screen.isatty():
+            yield from _bar(corpus, screen)
+        else:
+            yield _lines(corpus, screen)
+
+
+def _screen():
+    """Open standard error once more: while this process decodes, file descriptor 2 leads nowhere."""
+    try:
+        return os.fdopen(os.dup(2), "w", buffering=1)
+    except OSError:  # it is closed
+        return Path(os.devnull).open("w")
+
+
+def _bar(corpus, screen):
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(file=screen, highlight=False, markup=False)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[speed]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console) as bar:
+        task = bar.add_task(corpus.name, total=len(corpus.tracks), speed="")
+        pace = _Pace()
+
+        def on_outcome(outcome):
+            pace.add(outcome)
+            bar.update(task, advance=1, speed=pace.speed())
+            if outcome.problem:
+                console.print(f"{outcome.name}: {outcome.problem}", soft_wrap=True)
+
+        yield (lambda line: console.print(line, soft_wrap=True)), on_outcome
+
+
+def _lines(corpus, screen):
+    pace = _Pace()
+    last = [time.monotonic()]
+
+    def say(line):
+        print(line, file=screen)
+
+    def on_outcome(outcome):
+        pace.add(outcome)
+        if outcome.problem:
+            say(f"{outcome.name}: {outcome.problem}")
+        if time.monotonic() - last[0] > _SECONDS_BETWEEN_LINES:
+            last[0] = time.monotonic()
+            say(f"{corpus.name}: {pace.songs} of {len(corpus.tracks)} songs, {pace.speed()}")
+
+    say(f"{corpus.name}: {len(corpus.tracks)} songs in {corpus.folder}")
+    return say, on_outcome
+
+
+class _Pace:
+    """How many songs are done, and how fast they are converted."""
+
+    def __init__(self):
+        self.songs = 0
+        self._seconds = 0.0
+        self._started = time.monotonic()
+
+    def add(self, outcome):
+        self.songs += 1
+        self._seconds += 0.0 if outcome.kept else outcome.seconds
+
+    def speed(self):
+        return f"{self._seconds / max(time.monotonic() - self._started, 1e-3):.0f} times real time"
+
+
+def _say_by_reason(say, songs):
+    """Print what is to be said of songs, those alike in one line."""
+    names = {}
+    for name, reason in songs:
+        names.setdefault(reason, []).append(name)
+    for reason, alike in names.items():
+        count = f"{len(alike)} songs: " if len(alike) > _UNCOUNTED else ""
+        say(f"{count}{', '.join(alike)}: {reason}")
+
+
+def _summary(corpus, report):
+    done = [outcome for outcome in report.outcomes if not outcome.problem]
+    kept = sum(outcome.kept for outcome in done)
+    seconds = sum(outcome.seconds for outcome in done if not outcome.kept)
+    failures = sum(not song.expected for song in report.left_out)
+    return (
+        f"{corpus.name}: {len(done) - kept} songs converted"
+        f" ({seconds / 60:.1f} min of music in {report.seconds:.1f} s), {kept} there already,"
+        f" {len(report.left_out) - failures} left out, {failures} failed;"
+        f" {report.listed} listed in {report.list_file}, remarks in {report.report_file}"
+    )

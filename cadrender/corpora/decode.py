@@ -1,0 +1,203 @@
+"""Audio files of any kind as stereo blocks at 44 100 Hz."""
+
+import contextlib
+import io
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from cadrender.corpora.layout import one_line
+from cadrender.corpora.mpeg import with_length
+from cadrender.errors import AudioError
+
+SAMPLERATE = 44100
+BLOCK = 1 << 16
+
+# Rates that a corpus could have; a damaged header may say anything.
+_SLOWEST, _FASTEST = 8000, 384_000
+# An MP3's header counts frames that a decoder may leave out at either end.
+_MP3_TOLERANCE = 0.01
+
+
+def sum_blocks(paths: Sequence[Path], lengths: dict[Path, int], block: int = BLOCK) -> Iterator[np.ndarray]:
+    """Yield the sum of audio files in blocks; it is as long as the longest of them.
+
+    Parameters
+    ----------
+    paths : sequence of pathlib.Path
+        The files. None yields nothing.
+    lengths : dict
+        Is told how many frames each file has at 44 100 Hz, once it has been read.
+    block : int
+        Frames a block.
+
+    Yields
+    ------
+    numpy.ndarray, shape (frames, 2), float64
+        `block` frames, fewer at the end.
+
+    Raises
+    ------
+    AudioError
+        If a file is missing, damaged, or neither mono nor stereo.
+    """
+    for blocks in zip_longest(*(_even(read_blocks(path, lengths), block) for path in paths)):
+        present = [part for part in blocks if part is not None]
+        total = np.zeros((max(map(len, present)), 2))
+        for part in present:
+            total[: len(part)] += part
+        yield total
+
+
+def read_blocks(path: Path, lengths: dict[Path, int]) -> Iterator[np.ndarray]:
+    """Yield an audio file as stereo blocks at 44 100 Hz.
+
+    Mono becomes two equal channels; other rates go through soxr's VHQ.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        WAV, FLAC, MP3, Ogg: whatever libsndfile decodes.
+    lengths : dict
+        Is told the file's number of frames at 44 100 Hz, once it has been read.
+
+    Yields
+    ------
+    numpy.ndarray, shape (frames, 2), float64
+        Blocks of any length.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, damaged, or neither mono nor stereo.
+    """
+    _require_file(path)
+    frames = 0
+    with contextlib.closing(_decode(path)) as blocks:
+        for block in blocks:
+            frames += len(block)
+            yield np.repeat(block, 2, axis=1) if block.shape[1] == 1 else block
+    lengths[path] = frames
+
+
+@contextlib.contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep libmpg123's remarks off the screen: it writes them straight to file descriptor 2.
+
+    This holds for the whole process, so it belongs in a worker, or around a caller that prints elsewhere.
+    """
+    try:
+        screen = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(screen, 2)
+        os.close(screen)
+        os.close(nowhere)
+
+
+def _require_file(path: Path) -> None:
+    """Refuse what cannot be read, and what would never end: pipes and devices."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise AudioError(f"{path}: {one_line(error)}; expected an audio file") from error
+    if not stat.S_ISREG(status.st_mode):
+        raise AudioError(f"{path}: is no regular file; expected an audio file")
+    if not status.st_size:
+        raise AudioError(f"{path}: is empty; expected an audio file")
+
+
+def _decode(path: Path) -> Iterator[np.ndarray]:
+    """Yield the file's own channels at 44 100 Hz, and see to it that all of them were there."""
+    with _open(path) as file:
+        if file.channels not in (1, 2):
+            raise AudioError(f"{path}: has {file.channels} channels; expected 1 or 2")
+        if not _SLOWEST <= file.samplerate <= _FASTEST:
+            raise AudioError(f"{path}: has {file.samplerate} Hz; expected {_SLOWEST} to {_FASTEST} Hz")
+        blocks = _own_blocks(file, path)
+        yield from (
+            blocks if file.samplerate == SAMPLERATE else _resample(blocks, file.samplerate, file.channels)
+        )
+
+
+def _open(path: Path) -> soundfile.SoundFile:
+    try:
+        file = soundfile.SoundFile(os.fsencode(path))
+        if file.format == "MP3" and (content := with_length(path)):
+            file.close()
+            return soundfile.SoundFile(io.BytesIO(content))
+        return file
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: cannot be decoded; expected WAV, FLAC, MP3 or Ogg") from error
+    except OSError as error:
+        raise AudioError(f"{path}: {one_line(error)}; expected an audio file") from error
+
+
+def _own_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
+    frames, promised = 0, _promised_frames(file)
+    while True:
+        try:
+            block = file.read(BLOCK, dtype="float64", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            raise AudioError(
+                f"{path}: is damaged after {frames / file.samplerate:.1f} s ({_reason(error)})"
+            ) from error
+        if not len(block):
+            break
+        if not np.isfinite(block).all():
+            raise AudioError(f"{path}: holds NaN or infinite samples")
+        frames += len(block)
+        yield block
+    missing = promised - frames
+    if missing > (_MP3_TOLERANCE * promised if file.format == "MP3" else 0):
+        seconds, expected = frames / file.samplerate, promised / file.samplerate
+        raise AudioError(f"{path}: is damaged: {seconds:.1f} s of {expected:.1f} s can be decoded")
+
+
+def _promised_frames(file: soundfile.SoundFile) -> int:
+    """Return the number of frames that the header promises, 0 when it does not say.
+
+    libsndfile takes a cut WAV file for a short one; only its log tells how much there should be.
+    """
+    cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
+    if cut and (declared := int(cut[1])) < 0x7FFFFFFF:  # writers that do not know the length put more
+        return round(file.frames * declared / max(int(cut[2]), 1))
+    return file.frames if file.frames < 1 << 60 else 0
+
+
+def _reason(error: soundfile.LibsndfileError) -> str:
+    return error.error_string.removeprefix("Error : ").rstrip(".")
+
+
+def _resample(blocks: Iterator[np.ndarray], samplerate: int, channels: int) -> Iterator[np.ndarray]:
+    stream = soxr.ResampleStream(samplerate, SAMPLERATE, channels, dtype="float64", quality="VHQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros((0, channels)), last=True)
+
+
+def _even(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
+    """Cut and join `blocks` so that each has `frames` frames; the last one may have fewer."""
+    waiting, held = [], 0
+    for block in blocks:
+        waiting.append(block)
+        held += len(block)
+        while held >= frames:
+            joined = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+            yield joined[:frames]
+            waiting, held = [joined[frames:]], held - frames
+    if held:
+        yield np.concatenate(waiting)

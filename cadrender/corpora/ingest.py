@@ -1,0 +1,186 @@
+"""A whole corpus into a root: the songs in parallel, then the music list of those that are complete."""
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import joblib
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from cadrender.corpora.convert import Outcome, SongRecord, convert, read_song
+from cadrender.corpora.layout import Corpus, LeftOut, SourceTrack
+from cadrender.errors import CadrenderError, UsageError
+from cadrender.metadata import Track, check_name, read_tracks, tracks_json, write_json
+
+# A corpus of this name would write among the official songs.
+RESERVED = ("train", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an ingest did.
+
+    Attributes
+    ----------
+    outcomes : tuple of cadrender.corpora.Outcome
+        What became of each song that was to be converted, in the corpus's order.
+    left_out : tuple of LeftOut
+        The songs that are not in the root: left out from the start, damaged, too short.
+    listed : int
+        The songs in the music list.
+    seconds : float
+        The time it took.
+    list_file, report_file : pathlib.Path
+        The music list, and the list of what was left out and of what the user should know.
+    """
+
+    outcomes: tuple[Outcome, ...]
+    left_out: tuple[LeftOut, ...]
+    listed: int
+    seconds: float
+    list_file: Path
+    report_file: Path
+
+    @property
+    def failed(self) -> bool:
+        """Whether a song that ought to be in the root is not."""
+        return not all(song.expected for song in self.left_out)
+
+
+def ingest(
+    corpus: Corpus, root: Path, *, jobs: int = -1, on_outcome: Callable[[Outcome], None] | None = None
+) -> Report:
+    """Convert the songs of `corpus` into songs of `root`, and list them.
+
+    Song `s` of corpus `c` becomes ``audio/music/c/s/``; ``metadata/c.json`` lists the songs of `c` that are
+    complete on disk, those of earlier calls included, except what this call leaves out.
+    ``metadata/c.ingest.json`` says what was left out, and what the user should know about the others. Songs
+    that are there already are kept as they are, unless their source files have changed.
+
+    Parameters
+    ----------
+    corpus : Corpus
+        What one of the corpora's ``scan`` functions found.
+    root : pathlib.Path
+        The root; it need not exist.
+    jobs : int
+        Number of processes; -1 for as many as there are CPUs to use.
+    on_outcome : callable, optional
+        Called with each song's `Outcome` as soon as it is known, in any order.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    UsageError
+        If the corpus's name cannot be used, or its files would land outside `root` or among their own
+        sources.
+    CadrenderError
+        If `root` cannot be written, or a worker process died.
+    """
+    started = time.perf_counter()
+    music, metadata = _check_places(corpus, root)
+    outcomes = {}
+    try:
+        for outcome in _convert_all(corpus, music, root, jobs):
+            outcomes[outcome.name] = outcome
+            if on_outcome:
+                on_outcome(outcome)
+    except TerminatedWorkerError as error:
+        raise CadrenderError(
+            f"{music}: a worker process was killed, perhaps for want of memory; try again with fewer --jobs"
+        ) from error
+    ordered = tuple(outcomes[song.name] for song in corpus.tracks)
+    failed = [
+        LeftOut(outcome.name, outcome.problem, corpus.forgiving) for outcome in ordered if outcome.problem
+    ]
+    left_out = (*corpus.left_out, *failed)
+    songs = _songs_on_disk(music, without={song.name for song in left_out})
+    list_file, report_file = metadata / f"{corpus.name}.json", metadata / f"{corpus.name}.ingest.json"
+    write_json(list_file, tracks_json(song.track for song in songs))
+    write_json(report_file, _report_json(corpus, left_out, songs))
+    return Report(ordered, left_out, len(songs), time.perf_counter() - started, list_file, report_file)
+
+
+def _convert_all(corpus: Corpus, music: Path, root: Path, jobs: int) -> Iterable[Outcome]:
+    # The largest come first, so that none is left for the end when all other workers are done.
+    songs = sorted(corpus.tracks, key=_size, reverse=True)
+    tasks = (
+        joblib.delayed(_convert_one)(song, corpus.name, corpus.folder, music, root, corpus.minimum_seconds)
+        for song in songs
+    )
+    return joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+
+
+def _convert_one(
+    song: SourceTrack, corpus: str, corpus_folder: Path, music: Path, root: Path, minimum_seconds: float
+) -> Outcome:
+    folder = music / song.name
+    if not _is_inside(folder, root):
+        return Outcome(song.name, problem=f"{folder}: is a link that leads out of {root}; expected a folder")
+    path = f"{corpus}/{song.name}"
+    track = Track(song.name, song.genre, song.source, song.license, corpus, path)
+    return convert(song, track, folder, corpus_folder, minimum_seconds)
+
+
+def _size(song: SourceTrack) -> int:
+    size = 0
+    for paths in song.sources.values():
+        for path in paths:
+            with contextlib.suppress(OSError):
+                size += path.stat().st_size
+    return size
+
+
+def _check_places(corpus: Corpus, root: Path) -> tuple[Path, Path]:
+    """Return the folders for the songs and the lists, once they are known to be safe to write to."""
+    music, metadata = root / "audio" / "music" / corpus.name, root / "metadata"
+    check_name(corpus.name, root, "the corpus's name")
+    if corpus.name in RESERVED:
+        raise UsageError(
+            f"'{corpus.name}' is a split of the official songs; expected another name for the corpus"
+        )
+    for place in (music, metadata):
+        if not _is_inside(place, root):
+            raise UsageError(f"{place}: is a link that leads out of {root}; expected a folder inside it")
+    if _is_inside(corpus.folder, music):
+        raise UsageError(
+            f"{corpus.folder}: is where the songs of '{corpus.name}' go; expected another folder"
+        )
+    list_file = metadata / f"{corpus.name}.json"
+    if list_file.exists() and not all(track.split == corpus.name for track in read_tracks(list_file)):
+        raise UsageError(
+            f"{list_file}: is no list of the corpus '{corpus.name}'; expected another name for the corpus"
+        )
+    return music, metadata
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _songs_on_disk(music: Path, without: set[str]) -> list[SongRecord]:
+    folders = sorted(music.iterdir()) if music.is_dir() else []
+    songs = [read_song(folder) for folder in folders if folder.name not in without]
+    return [song for song in songs if song]
+
+
+def _report_json(corpus: Corpus, left_out: Iterable[LeftOut], songs: Iterable[SongRecord]) -> str:
+    report = {
+        "Corpus": corpus.name,
+        "Notes": list(corpus.notes),
+        "Left Out": [
+            {"Track Name": song.name, "Reason": song.reason, "Expected": song.expected} for song in left_out
+        ],
+        "Songs With Notes": [
+            {"Track Name": song.track.name, "Notes": [*song.notes, *song.remarks]}
+            for song in songs
+            if song.notes or song.remarks
+        ],
+    }
+    return json.dumps(report, indent=4)

@@ -1,0 +1,280 @@
+"""What the corpora have in common: the songs found in a folder, their names, and the instrument tables."""
+
+import hashlib
+import importlib.resources
+import os
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from cadrender.errors import UsageError
+from cadrender.stems import VDBO
+
+# A sample is named after its song, `<song>-hlp_0056`: room for that is left within a file name's 255 bytes.
+LONGEST_NAME = 200
+
+_NO_PART = ("__MACOSX", "lost+found")
+
+
+@dataclass(frozen=True)
+class SourceTrack:
+    """One song of a corpus, as it is found on disk.
+
+    Attributes
+    ----------
+    name : str
+        The song's name and folder: one safe path component.
+    sources : mapping of str to tuple of pathlib.Path
+        Stem -> the audio files whose sum it is. An empty tuple is digital silence; a stem that is missing is
+        not written.
+    genre, source, license : str
+        What the music list says of the song.
+    notes : tuple of str
+        What the user should know about it, such as bleed between the stems.
+    """
+
+    name: str
+    sources: Mapping[str, tuple[Path, ...]]
+    genre: str
+    source: str
+    license: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A song of the corpus that does not get into the root.
+
+    Attributes
+    ----------
+    name : str
+        The song.
+    reason : str
+        Why, in one line.
+    expected : bool
+        Whether this is as it should be. A song that ought to have worked makes the command's exit status 1.
+    """
+
+    name: str
+    reason: str
+    expected: bool = True
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A corpus on disk, ready to be converted.
+
+    Attributes
+    ----------
+    name : str
+        The folder under ``audio/music``, the music list's name and the songs' split.
+    folder : pathlib.Path
+        Where it was found.
+    tracks : tuple of SourceTrack
+        The songs to convert, in order.
+    left_out : tuple of LeftOut
+        The songs that are not converted.
+    notes : tuple of str
+        Remarks about the corpus as a whole.
+    minimum_seconds : float
+        Shorter songs are left out. 0.4 s is the shortest signal that has a loudness.
+    forgiving : bool
+        Whether damaged and short files are a known fault of the corpus rather than a failure.
+    """
+
+    name: str
+    folder: Path
+    tracks: tuple[SourceTrack, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+    minimum_seconds: float = 0.4
+    forgiving: bool = False
+
+
+@dataclass(frozen=True)
+class InstrumentTable:
+    """Which stem each instrument belongs to.
+
+    Attributes
+    ----------
+    stems : mapping of str to str
+        Instrument (lower case, single spaces) -> stem.
+    """
+
+    stems: Mapping[str, str] = field(default_factory=dict)
+
+    def stem(self, instrument: str) -> str | None:
+        """Return the stem of `instrument`, or None when the table does not know it."""
+        return self.stems.get(_plain(instrument))
+
+
+def read_instruments(path: Path) -> InstrumentTable:
+    """Read a table of instruments: a YAML file with a list of names for each of the four stems.
+
+    Raises
+    ------
+    UsageError
+        If it is no such file, or names an instrument twice.
+    """
+    table = _read_yaml_mapping(path)
+    wrong = [key for key in table if key not in VDBO]
+    if wrong:
+        raise UsageError(f"{path}: '{wrong[0]}' is no stem; expected {', '.join(VDBO)}")
+    stems = {}
+    for stem, instruments in table.items():
+        if not isinstance(instruments, list | None):
+            raise UsageError(f"{path}: '{stem}' holds {instruments!r}; expected a list of instruments")
+        for instrument in map(_plain, instruments or ()):
+            if stems.setdefault(instrument, stem) != stem:
+                raise UsageError(
+                    f"{path}: '{instrument}' is both {stems[instrument]} and {stem}; expected one"
+                )
+    return InstrumentTable(stems)
+
+
+def shipped(name: str) -> Path:
+    """Return the path of the file `name` in the package's ``conf`` folder."""
+    return Path(str(importlib.resources.files("cadrender") / "conf" / name))
+
+
+def read_names(path: Path) -> frozenset[str]:
+    """Read the list ``tracks`` of a YAML file as keys that `name_key` makes comparable."""
+    names = _read_yaml_mapping(path).get("tracks")
+    if not isinstance(names, list):
+        raise UsageError(f"{path}: no list named 'tracks'")
+    return frozenset(map(name_key, names))
+
+
+def name_key(name: str) -> str:
+    """Reduce a song's name to what all its spellings share: letters without accents, and digits.
+
+    Examples
+    --------
+    >>> name_key("A Classic Education - NightOwl") == name_key("AClassicEducation_NightOwl")
+    True
+    """
+    letters = unicodedata.normalize("NFKD", str(name)).casefold()
+    return "".join(letter for letter in letters if letter.isalnum())
+
+
+def safe_name(name: str) -> str:
+    """Make one path component of `name` that is safe everywhere and stays the same everywhere.
+
+    Letters are composed (NFC), what is not valid Unicode, a separator or a control character is replaced, and
+    a name of more than `LONGEST_NAME` bytes is cut and ends in a digest of the whole.
+    """
+    name = os.fsencode(name).decode("utf-8", "replace")
+    name = unicodedata.normalize("NFC", name)
+    name = re.sub(r"[/\\:\x00-\x1f\x7f]", "_", name).strip()
+    if not name or name.startswith("."):
+        name = f"_{name}"
+    encoded = name.encode()
+    if len(encoded) > LONGEST_NAME:
+        digest = hashlib.sha256(encoded).hexdigest()[:12]
+        name = encoded[: LONGEST_NAME - 13].decode("utf-8", "ignore") + f"-{digest}"
+    return name
+
+
+def distinct(tracks: Iterable[SourceTrack]) -> tuple[tuple[SourceTrack, ...], tuple[LeftOut, ...]]:
+    """Keep the first of the songs whose names no file system can tell apart.
+
+    Returns
+    -------
+    tracks : tuple of SourceTrack
+    left_out : tuple of LeftOut
+        The others; not as it should be.
+    """
+    kept, left_out = {}, []
+    for track in tracks:
+        key = track.name.casefold()
+        if key in kept:
+            first, second = _first_file(kept[key]), _first_file(track)
+            reason = f"is the second song of that name: {second} after {first}; expected one"
+            left_out.append(LeftOut(track.name, reason, expected=False))
+        else:
+            kept[key] = track
+    return tuple(kept.values()), tuple(left_out)
+
+
+def walk(
+    folder: Path, *, depth: int | None = None, skip: Iterable[Path] = ()
+) -> Iterator[tuple[Path, list[Path]]]:
+    """Go through `folder` and the folders below it, by name; links are followed, but never in a circle.
+
+    Hidden files and what is no part of any corpus (``__MACOSX``, ``lost+found``) are passed over.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Where to start.
+    depth : int, optional
+        How many levels below `folder`; all of them unless given.
+    skip : iterable of pathlib.Path
+        Folders to stay out of.
+
+    Yields
+    ------
+    folder : pathlib.Path
+    files : list of pathlib.Path
+        What it holds that is no folder, by name.
+
+    Raises
+    ------
+    UsageError
+        If `folder` cannot be listed.
+    """
+    seen = {_real(path) for path in skip}
+    waiting = [(folder, 0)]
+    while waiting:
+        here, level = waiting.pop()
+        if _real(here) in seen:
+            continue
+        seen.add(_real(here))
+        try:
+            entries = sorted(here.iterdir())
+        except OSError as error:
+            raise UsageError(f"{here}: {one_line(error)}; expected a folder that can be read") from error
+        entries = [path for path in entries if not path.name.startswith(".") and path.name not in _NO_PART]
+        folders = [entry for entry in entries if entry.is_dir()]
+        yield here, [entry for entry in entries if not entry.is_dir()]
+        if depth is None or level < depth:
+            waiting += [(entry, level + 1) for entry in reversed(folders)]
+
+
+def require_folder(path: Path) -> Path:
+    """Return `path` when it is a folder; raise UsageError otherwise."""
+    if not path.is_dir():
+        problem = "is no folder" if path.exists() else "does not exist"
+        raise UsageError(f"{path}: {problem}; expected the corpus's folder")
+    return path
+
+
+def _plain(instrument: str) -> str:
+    return " ".join(str(instrument).casefold().split())
+
+
+def _first_file(track: SourceTrack) -> Path | str:
+    return next((path for paths in track.sources.values() for path in paths), track.name)
+
+
+def _real(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+def _read_yaml_mapping(path: Path) -> dict:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"{path}: cannot be read: {one_line(error)}") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected a YAML mapping")
+    return content
+
+
+def one_line(error: Exception) -> str:
+    """Return what `error` says, in one line."""
+    return " ".join(str(getattr(error, "strerror", None) or error).split())
