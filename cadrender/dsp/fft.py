@@ -1,0 +1,124 @@
+"""FFTW plans, made once a process and remembered, and the wisdom that makes the next process's plans instant.
+
+All transforms are batches of contiguous rows of equal length, float64, one thread. A plan owns its aligned
+input and output: callers write into ``plan.input``, call ``plan.execute()`` and read ``plan.output``.
+"""
+
+import contextlib
+import functools
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+import pyfftw
+
+# Lengths that FFTW does well and that the vector kernels can split: multiples of 16.
+LENGTHS = tuple(sorted(16 * m << e for m in (1, 3, 5) for e in range(17)))
+
+# Bins of padding behind each row, so that rows start on cache lines and eight bins may be moved at once.
+ROW_PADDING = 8
+
+
+def cache_directory() -> Path:
+    """The user's cache directory for plans and compiled kernels; ``CADRENDER_CACHE_DIR`` overrides it."""
+    return Path(os.environ.get("CADRENDER_CACHE_DIR") or platformdirs.user_cache_dir("cadrender"))
+
+
+def _wisdom_file() -> Path:
+    # Wisdom holds for one FFTW build; a plan of another build or machine is only slower, never wrong.
+    return cache_directory() / f"fftw-{pyfftw.fftw_version}.wisdom"
+
+
+@functools.cache
+def _load_wisdom() -> None:
+    """Import the wisdom of earlier runs; what cannot be read counts as none."""
+    with contextlib.suppress(OSError):
+        pyfftw.import_wisdom((_wisdom_file().read_bytes(), b"", b""))
+
+
+def _save_wisdom() -> None:
+    """Keep what was learnt for the next process; a cache that cannot be written is done without."""
+    file = _wisdom_file()
+    with contextlib.suppress(OSError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(pyfftw.export_wisdom()[0])
+        Path(name).replace(file)
+
+
+def _plan(source, target, direction):
+    _load_wisdom()
+    arguments = {"axes": (1,), "direction": direction, "threads": 1}
+    if direction == "FFTW_BACKWARD":
+        arguments["normalise_idft"] = False
+    try:
+        return pyfftw.FFTW(source, target, flags=("FFTW_MEASURE", "FFTW_WISDOM_ONLY"), **arguments)
+    except RuntimeError:  # no wisdom for this one yet
+        plan = pyfftw.FFTW(source, target, flags=("FFTW_MEASURE",), **arguments)
+        _save_wisdom()
+        return plan
+
+
+class Plan:
+    """A batch of equal transforms with the buffers it works on.
+
+    Attributes
+    ----------
+    input, output : ndarray
+        One transform a row, padded at the end of the row.
+    execute : callable
+        Transform all rows of ``input`` into ``output``.
+    """
+
+    def __init__(self, input, output, fftw):
+        self.input = input
+        self.output = output
+        self.execute = fftw.execute
+        self._fftw = fftw
+
+
+@functools.cache
+def real_forward(length: int, rows: int, slot: str = "") -> Plan:
+    """Transforms of real rows.
+
+    Parameters
+    ----------
+    length : int
+        Frames of a transform.
+    rows : int
+        Transforms in the batch.
+    slot : str
+        Plans of equal shape with different slots have different buffers.
+
+    Returns
+    -------
+    Plan
+        ``input`` float64 (rows, length), zeroed and left untouched by ``execute``; ``output`` complex128
+        (rows, length // 2 + ROW_PADDING), of which the first ``length // 2 + 1`` columns are the spectrum.
+    """
+    source = pyfftw.zeros_aligned((rows, length), "float64", n=64)
+    target = pyfftw.zeros_aligned((rows, length // 2 + ROW_PADDING), "complex128", n=64)
+    plan = _plan(source, target[:, : length // 2 + 1], "FFTW_FORWARD")
+    source[:] = 0.0
+    target[:] = 0.0
+    return Plan(source, target, plan)
+
+
+@functools.cache
+def complex_inverse(length: int, rows: int, slot: str = "") -> Plan:
+    """Unnormalised inverse transforms of complex rows.
+
+    Returns
+    -------
+    Plan
+        ``input`` and ``output`` complex128 (rows, length + ROW_PADDING), padding included.
+    """
+    source = pyfftw.zeros_aligned((rows, length + ROW_PADDING), "complex128", n=64)
+    target = pyfftw.zeros_aligned((rows, length + ROW_PADDING), "complex128", n=64)
+    plan = _plan(source[:, :length], target[:, :length], "FFTW_BACKWARD")
+    source[:] = 0.0
+    target[:] = 0.0
+    return Plan(source, target, plan)

@@ -1,0 +1,165 @@
+"""Head-related impulse responses (HRIRs), trimmed and transformed for the two passes over a stem."""
+
+import functools
+
+import numpy as np
+
+from cadrender.dsp import fft
+
+# Nanoseconds of one stereo inverse transform of each length (pyFFTW, batches of 16, AVX-512 machine of the README):
+# only their ratios matter, they choose block lengths. Measured by ``python -m benchmarks.block_lengths``.
+_TRANSFORM_NS = {}
+
+
+def transform_cost(length: int) -> float:
+    """Estimated nanoseconds of one stereo transform; a model where nothing was measured."""
+    return _TRANSFORM_NS.get(length) or 0.155 * length * np.log2(length) + 60.0
+
+
+def trim(hrir: np.ndarray) -> tuple[int, np.ndarray]:
+    """Cut the rows of zeros off both ends.
+
+    Parameters
+    ----------
+    hrir : ndarray
+        (taps, any).
+
+    Returns
+    -------
+    delay : int
+        Zero rows cut off the beginning.
+    hrir : ndarray
+        What is left; one row of zeros if all were.
+    """
+    sounding = np.flatnonzero(np.any(hrir != 0.0, axis=1))
+    if len(sounding) == 0:
+        return 0, hrir[:1] * 0.0
+    return int(sounding[0]), hrir[sounding[0] : sounding[-1] + 1]
+
+
+def _planar_spectra(responses, length):
+    """Real and imaginary parts of the spectra of (n, taps) responses, as (2 n, length // 2 + padding)."""
+    out = np.zeros((2 * len(responses), length // 2 + fft.ROW_PADDING))
+    spectra = np.fft.rfft(responses, length)
+    out[0::2, : length // 2 + 1] = spectra.real
+    out[1::2, : length // 2 + 1] = spectra.imag
+    return out
+
+
+def _correlation_weights(responses, length):
+    """What the correlations of a segment count in the energy of both ears.
+
+    With ``h_ie`` the response from channel i to ear e, ``rho_ij(t) = sum_e sum_m h_ie[m] h_je[m + t]``. A lag of zero
+    counts once, a positive one twice (for itself and its negative). The spectrum of that one-sided sequence is
+    scaled so that the plain scalar product with a half spectrum is the sum over all lags (Parseval).
+    """
+    taps = responses.shape[1]
+    padded = 2 * taps
+    spectra = np.fft.rfft(responses, padded)
+    left_left, right_left, left_right, right_right = spectra  # channel to ear
+    pairs = np.array(
+        [
+            np.conj(left_left) * left_left + np.conj(left_right) * left_right,
+            np.conj(right_left) * right_left + np.conj(right_right) * right_right,
+            np.conj(left_left) * right_left + np.conj(left_right) * right_right,
+            np.conj(right_left) * left_left + np.conj(right_right) * left_right,
+        ]
+    )
+    lags = np.fft.irfft(pairs, padded)[:, :taps]
+    lags[:, 1:] *= 2.0
+    weights = _planar_spectra(lags, length) / length
+    weights[:, 1 : length // 2] *= 2.0
+    return weights
+
+
+class Heads:
+    """The HRIRs of some head positions, ready to be applied to any stem.
+
+    Parameters
+    ----------
+    hrirs : sequence of (ndarray, ndarray)
+        For each head position the HRIR of the left and of the right loudspeaker, (taps, 2) float64, column 0
+        being the left ear. Lengths may differ.
+
+    Attributes
+    ----------
+    delays : list of int
+        Frames by which each head's output begins later than the trimmed responses say.
+    taps : int
+        Taps of the longest response, delay included.
+    """
+
+    def __init__(self, hrirs):
+        both = []
+        for left, right in hrirs:
+            rows = np.zeros((max(len(left), len(right)), 4))
+            # Channel to ear: left to left, right to left, left to right, right to right.
+            rows[: len(left), 0], rows[: len(left), 2] = left[:, 0], left[:, 1]
+            rows[: len(right), 1], rows[: len(right), 3] = right[:, 0], right[:, 1]
+            both.append(trim(rows))
+        self.delays = [delay for delay, _ in both]
+        self._responses = [response.T.copy() for _, response in both]
+        self.taps = max(delay + len(response) for delay, response in both)
+        self.trimmed_taps = max(len(response) for _, response in both)
+
+    def __len__(self):
+        return len(self.delays)
+
+    def block(self) -> tuple[int, int]:
+        """Transform length and new frames a block of the overlap-add convolution."""
+        overlap = self.trimmed_taps - 1
+
+        def cost(length):
+            # The spectral product, overlap-add and quantisation cost about 1 ns a frame of the transform.
+            return (transform_cost(length) * (1 + 1 / len(self)) + 1.0 * length) / (length - overlap)
+
+        # The overlap must not reach past the next block, and blocks are moved four frames at a time.
+        length = min((n for n in fft.LENGTHS if n >= max(2 * overlap + 8, 256)), key=cost)
+        return length, (length - overlap) // 4 * 4
+
+    def loudness_length(self, hop: int) -> int:
+        """Transform length of the correlations; its half covers the responses.
+
+        Parameters
+        ----------
+        hop : int
+            Frames of a segment.
+        """
+
+        def cost(length):
+            chunks = -(-hop // (length // 2))
+            return (1 + chunks + 1.3 * len(self)) * (transform_cost(length) + 0.5 * length)
+
+        return min((n for n in fft.LENGTHS if n >= max(2 * self.taps, 256)), key=cost)
+
+    @functools.cache  # noqa: B019 - a few entries, and they are what the object is for
+    def spectra(self, length: int) -> np.ndarray:
+        """Spectra of the trimmed responses.
+
+        Returns
+        -------
+        ndarray
+            (heads, 8, length // 2 + ROW_PADDING): see :func:`cadrender.dsp.kernels.apply_hrirs`.
+        """
+        return np.stack([_planar_spectra(response, length) for response in self._responses])
+
+    @functools.cache  # noqa: B019
+    def delayed_spectra(self, length: int) -> np.ndarray:
+        """:meth:`spectra` of the responses with their delays."""
+        return np.stack([_planar_spectra(response, length) for response in self._delayed()])
+
+    @functools.cache  # noqa: B019
+    def weights(self, length: int) -> np.ndarray:
+        """What the correlations of a segment count in each head's energy.
+
+        Returns
+        -------
+        ndarray
+            (heads, 8, length // 2 + ROW_PADDING): see :func:`cadrender.dsp.kernels.correlate`.
+        """
+        # A delay common to all responses of a head does not change their correlations.
+        return np.stack([_correlation_weights(response, length) for response in self._responses])
+
+    def _delayed(self):
+        for delay, response in zip(self.delays, self._responses, strict=True):
+            yield np.concatenate([np.zeros((4, delay)), response], axis=1)

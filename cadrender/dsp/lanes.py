@@ -1,0 +1,248 @@
+"""Eight float64 lanes in one register, as a Numba type.
+
+LLVM's loop vectoriser gives up on most of this package's kernels: too many arrays that might overlap,
+interleaved complex numbers, recurrences. Here a kernel says which eight numbers travel together, and LLVM
+turns them into AVX-512, AVX2 or NEON instructions, whichever the machine has (a wider type than the
+registers is split, which is correct everywhere).
+
+Inside ``@njit`` code: ``load``, ``store`` and ``store_int16`` move eight neighbours, ``splat`` repeats a
+scalar, ``fma(a, b, c)`` is ``a * b + c`` rounded once, ``+ - *`` work lane by lane. Addresses are an array
+and an element index; bounds are the caller's business.
+"""
+
+import operator
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, lower_builtin, models, register_model, type_callable
+
+WIDTH = 8
+
+_F64X8 = ir.VectorType(ir.DoubleType(), WIDTH)
+_I1X8 = ir.VectorType(ir.IntType(1), WIDTH)
+_I32 = ir.IntType(32)
+
+
+class Lanes(types.Type):
+    """The Numba type of eight float64 in one register."""
+
+    def __init__(self):
+        super().__init__(name="Lanes8")
+
+
+lanes = Lanes()
+
+
+@register_model(Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, dmm, fe_type):
+        super().__init__(dmm, fe_type, _F64X8)
+
+
+def _element_pointer(context, builder, array_type, array, index):
+    data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
+    return builder.gep(data, [index])
+
+
+def _mask(indices):
+    return ir.Constant(ir.VectorType(_I32, len(indices)), list(indices))
+
+
+def _call(builder, name, result, arguments):
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(result, [a.type for a in arguments]), name
+    )
+    return builder.call(function, arguments)
+
+
+@intrinsic
+def load(typingctx, array, index):
+    """Eight neighbours of an array of floats or signed integers, as float64, from element ``index`` on."""
+
+    def codegen(context, builder, signature, args):
+        element = signature.args[0].dtype
+        packed = ir.VectorType(context.get_data_type(element), WIDTH)
+        pointer = _element_pointer(context, builder, signature.args[0], *args)
+        value = builder.load(builder.bitcast(pointer, packed.as_pointer()), align=element.bitwidth // 8)
+        if element == types.float64:
+            return value
+        convert = builder.sitofp if isinstance(element, types.Integer) else builder.fpext
+        return convert(value, _F64X8)
+
+    return lanes(array, types.intp), codegen
+
+
+@intrinsic
+def store(typingctx, array, index, value):
+    """Write eight lanes to a float64 array, from element ``index`` on."""
+
+    def codegen(context, builder, signature, args):
+        array, index, value = args
+        pointer = _element_pointer(context, builder, signature.args[0], array, index)
+        builder.store(value, builder.bitcast(pointer, _F64X8.as_pointer()), align=8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), codegen
+
+
+@intrinsic
+def splat(typingctx, scalar):
+    """The same float64 in all eight lanes."""
+
+    def codegen(context, builder, signature, args):
+        one = builder.insert_element(ir.Constant(_F64X8, ir.Undefined), args[0], ir.Constant(_I32, 0))
+        return builder.shuffle_vector(one, ir.Constant(_F64X8, ir.Undefined), _mask([0] * WIDTH))
+
+    return lanes(types.float64), codegen
+
+
+@intrinsic
+def fma(typingctx, a, b, c):
+    """``a * b + c``, lane by lane, rounded once."""
+
+    def codegen(context, builder, signature, args):
+        return _call(builder, "llvm.fma.v8f64", _F64X8, args)
+
+    return lanes(lanes, lanes, lanes), codegen
+
+
+@intrinsic
+def lane(typingctx, value, index):
+    """One lane as a scalar; ``index`` is a literal."""
+    if not isinstance(index, types.IntegerLiteral):
+        return None
+    position = index.literal_value
+
+    def codegen(context, builder, signature, args):
+        return builder.extract_element(args[0], ir.Constant(_I32, position))
+
+    return types.float64(lanes, index), codegen
+
+
+@intrinsic
+def repeat(typingctx, value, index):
+    """One lane in all eight; ``index`` is a literal."""
+    if not isinstance(index, types.IntegerLiteral):
+        return None
+    position = index.literal_value
+
+    def codegen(context, builder, signature, args):
+        return builder.shuffle_vector(args[0], args[0], _mask([position] * WIDTH))
+
+    return lanes(lanes, index), codegen
+
+
+@intrinsic
+def total(typingctx, value):
+    """The sum of the eight lanes, pairwise."""
+
+    def codegen(context, builder, signature, args):
+        v = args[0]
+        for half in (4, 2, 1):
+            swapped = builder.shuffle_vector(v, v, _mask([(i + half) % WIDTH for i in range(WIDTH)]))
+            v = builder.fadd(v, swapped)
+        return builder.extract_element(v, ir.Constant(_I32, 0))
+
+    return types.float64(lanes), codegen
+
+
+def _shuffled(indices):
+    """An intrinsic that picks eight of the sixteen lanes of ``a`` and ``b``."""
+
+    @intrinsic
+    def pick(typingctx, a, b):
+        def codegen(context, builder, signature, args):
+            return builder.shuffle_vector(args[0], args[1], _mask(indices))
+
+        return lanes(lanes, lanes), codegen
+
+    return pick
+
+
+# Sixteen interleaved numbers in two registers <-> their even and odd ones.
+evens = _shuffled([0, 2, 4, 6, 8, 10, 12, 14])
+odds = _shuffled([1, 3, 5, 7, 9, 11, 13, 15])
+interleave_low = _shuffled([0, 8, 1, 9, 2, 10, 3, 11])
+interleave_high = _shuffled([4, 12, 5, 13, 6, 14, 7, 15])
+# The same with the order of the pairs reversed: the mirror bins N-k of bins k.
+mirror_low = _shuffled([7, 15, 6, 14, 5, 13, 4, 12])
+mirror_high = _shuffled([3, 11, 2, 10, 1, 9, 0, 8])
+
+# Eight numbers one and two frames earlier, from the eight before (a) and the eight themselves (b).
+delayed1 = _shuffled([7, 8, 9, 10, 11, 12, 13, 14])
+delayed2 = _shuffled([6, 7, 8, 9, 10, 11, 12, 13])
+
+
+@intrinsic
+def store_int16(typingctx, array, index, value):
+    """Truncate eight lanes toward zero and write them to an int16 array; the lanes must be in its range."""
+
+    def codegen(context, builder, signature, args):
+        array, index, value = args
+        pointer = _element_pointer(context, builder, signature.args[0], array, index)
+        packed = ir.VectorType(ir.IntType(16), WIDTH)
+        whole = builder.fptosi(value, ir.VectorType(_I32, WIDTH))
+        builder.store(builder.trunc(whole, packed), builder.bitcast(pointer, packed.as_pointer()), align=2)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes), codegen
+
+
+def _unary(llvm_name):
+    @intrinsic
+    def call(typingctx, value):
+        def codegen(context, builder, signature, args):
+            return _call(builder, llvm_name, _F64X8, args)
+
+        return lanes(lanes), codegen
+
+    return call
+
+
+def _chosen(comparison):
+    """An intrinsic that takes ``a`` where ``a comparison b`` holds, else ``b``: one instruction, NaN gives b."""
+
+    @intrinsic
+    def choose(typingctx, a, b):
+        def codegen(context, builder, signature, args):
+            return builder.select(builder.fcmp_ordered(comparison, *args), *args)
+
+        return lanes(lanes, lanes), codegen
+
+    return choose
+
+
+@intrinsic
+def with_sign_of(typingctx, a, b):
+    """``|a|`` with the sign of ``b``."""
+
+    def codegen(context, builder, signature, args):
+        return _call(builder, "llvm.copysign.v8f64", _F64X8, args)
+
+    return lanes(lanes, lanes), codegen
+
+
+magnitude = _unary("llvm.fabs.v8f64")
+smaller = _chosen("<")
+larger = _chosen(">")
+
+
+def _lane_by_lane(operation, instruction):
+    @type_callable(operation)
+    def typer(context):
+        def resolve(a, b):
+            if isinstance(a, Lanes) and isinstance(b, Lanes):
+                return lanes
+            return None
+
+        return resolve
+
+    @lower_builtin(operation, Lanes, Lanes)
+    def lower(context, builder, signature, args):
+        return getattr(builder, instruction)(*args)
+
+
+_lane_by_lane(operator.add, "fadd")
+_lane_by_lane(operator.sub, "fsub")
+_lane_by_lane(operator.mul, "fmul")

@@ -1,0 +1,244 @@
+"""Integrated loudness (ITU-R BS.1770-4, as ``pyloudnorm.Meter(rate)`` computes it)."""
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from cadrender.dsp import kernels
+
+BLOCK_SECONDS = 0.4
+OVERLAP = 0.75
+ABSOLUTE_GATE = -70.0  # LUFS
+RELATIVE_GATE = -10.0  # LU
+
+# Frames that are K-weighted in one go: their float64 values stay in the L2 cache.
+_STRIDE = 16 * 1024
+
+# A filter's memory under this counts as zero: without it, a digital silence of seconds ends in denormal
+# numbers, on which processors are a hundred times slower. It is 2000 dB under full scale.
+_NOTHING = 1e-100
+
+
+@functools.cache
+def k_weighting(samplerate: int) -> np.ndarray:
+    """The two biquads of the K-weighting at a sample rate.
+
+    The RBJ cookbook's high shelf (+4 dB, Q = 1/sqrt(2), 1500 Hz) and high pass (Q = 0.5, 38 Hz), as pyloudnorm
+    has them; they differ slightly from the tabulated filter of the recommendation.
+
+    Parameters
+    ----------
+    samplerate : int
+        In hertz.
+
+    Returns
+    -------
+    ndarray
+        (2, 5): b0, b1, b2, a1, a2 of the shelf and of the high pass, a0 = 1.
+
+    References
+    ----------
+    R. Bristow-Johnson, "Cookbook formulae for audio equalizer biquad filter coefficients".
+    """
+    gain = 10 ** (4.0 / 40.0)
+    w = 2.0 * np.pi * 1500.0 / samplerate
+    alpha = np.sin(w) / (2.0 * (1 / np.sqrt(2)))
+    c, root = np.cos(w), 2 * np.sqrt(gain) * alpha
+    shelf = np.array(
+        [
+            gain * ((gain + 1) + (gain - 1) * c + root),
+            -2 * gain * ((gain - 1) + (gain + 1) * c),
+            gain * ((gain + 1) + (gain - 1) * c - root),
+            2 * ((gain - 1) - (gain + 1) * c),
+            (gain + 1) - (gain - 1) * c - root,
+        ]
+    ) / ((gain + 1) - (gain - 1) * c + root)
+    w = 2.0 * np.pi * 38.0 / samplerate
+    alpha = np.sin(w) / (2.0 * 0.5)
+    c = np.cos(w)
+    high_pass = np.array([(1 + c) / 2, -(1 + c), (1 + c) / 2, -2 * c, 1 - alpha]) / (1 + alpha)
+    return np.array([shelf, high_pass])
+
+
+@functools.cache
+def k_weighting_table(samplerate: int) -> np.ndarray:
+    """What :func:`cadrender.dsp.kernels.k_weight` needs to compute eight outputs at once.
+
+    Returns
+    -------
+    ndarray
+        (2 * 80,): for each biquad ten columns of eight, see there.
+    """
+    columns = []
+    for *_, a1, a2 in k_weighting(samplerate).tolist():
+        response = [1.0, -a1]
+        while len(response) < 9:
+            response.append(-a1 * response[-1] - a2 * response[-2])
+        for delay in range(8):
+            columns += [0.0] * delay + response[: 8 - delay]
+        columns += response[1:9] + [-a2 * r for r in response[:8]]
+    return np.array(columns)
+
+
+class KWeighting:
+    """A K-weighting filter that is fed piece by piece.
+
+    Parameters
+    ----------
+    samplerate : int
+        In hertz.
+    """
+
+    def __init__(self, samplerate):
+        self._biquads = k_weighting(samplerate)
+        self._table = k_weighting_table(samplerate)
+        self._state = np.zeros((2, 3, 8))
+
+    def __call__(self, signal, start, frames, out, out_start):
+        """Filter ``frames`` of ``signal`` (2, any) into ``out`` (2, any); the filter goes on where it stopped."""
+        if np.abs(self._state).max() < _NOTHING:
+            self._state[:] = 0.0
+        kernels.k_weight(signal, start, frames, self._biquads, self._table, self._state, out, out_start)
+
+
+@dataclass(frozen=True)
+class Gating:
+    """The 400 ms blocks of a signal, as runs of segments between their edges.
+
+    Attributes
+    ----------
+    edges : ndarray
+        (segments + 1,) int64: frames at which a block begins or ends, ascending, within the signal.
+    first, last : ndarray
+        (blocks,) int64: block j is the segments ``first[j] .. last[j] - 1``.
+    samplerate : int
+        In hertz.
+    """
+
+    edges: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    samplerate: int
+
+    @property
+    def longest_segment(self) -> int:
+        """Frames of the longest segment."""
+        return int(np.diff(self.edges).max())
+
+
+def gating(frames: int, samplerate: int) -> Gating:
+    """Cut a signal into BS.1770 blocks, with the rounding of pyloudnorm.
+
+    Parameters
+    ----------
+    frames : int
+        Length of the signal.
+    samplerate : int
+        In hertz.
+
+    Raises
+    ------
+    ValueError
+        If the signal is shorter than one block (400 ms).
+    """
+    if frames < BLOCK_SECONDS * samplerate:
+        raise ValueError(
+            f"{frames} frames at {samplerate} Hz are {1000 * frames / samplerate:.0f} ms: "
+            "loudness is defined from 400 ms on"
+        )
+    step = 1.0 - OVERLAP
+    blocks = int(np.round((frames / samplerate - BLOCK_SECONDS) / (BLOCK_SECONDS * step)) + 1)
+    j = np.arange(blocks)
+    # The order of these operations decides the last bit, and with it an edge at rates other than 44 100 Hz.
+    starts = np.minimum((BLOCK_SECONDS * (j * step) * samplerate).astype(np.int64), frames)
+    stops = np.minimum((BLOCK_SECONDS * (j * step + 1) * samplerate).astype(np.int64), frames)
+    edges = np.union1d(starts, stops)
+    return Gating(edges, np.searchsorted(edges, starts), np.searchsorted(edges, stops), samplerate)
+
+
+def gated_loudness(blocks: Gating, energies: np.ndarray) -> float:
+    """Integrated loudness from the K-weighted energy of each segment.
+
+    Parameters
+    ----------
+    blocks : Gating
+        Where the blocks are.
+    energies : ndarray
+        (segments,): sum of squares of both channels, full scale being 1.
+
+    Returns
+    -------
+    float
+        LUFS; minus infinity when no block is above the absolute gate.
+    """
+    sums = np.zeros(len(blocks.first))
+    for offset in range(int((blocks.last - blocks.first).max(initial=0))):
+        inside = blocks.first + offset < blocks.last
+        sums[inside] += energies[blocks.first[inside] + offset]
+    mean_squares = np.maximum(sums, 0.0) / (BLOCK_SECONDS * blocks.samplerate)
+    with np.errstate(divide="ignore"):
+        loudness = -0.691 + 10.0 * np.log10(mean_squares)
+    above = loudness >= ABSOLUTE_GATE
+    if not above.any():
+        return -math.inf
+    relative = -0.691 + 10.0 * math.log10(mean_squares[above].mean()) + RELATIVE_GATE
+    counted = (loudness > relative) & (loudness > ABSOLUTE_GATE)
+    if not counted.any():
+        return -math.inf
+    return -0.691 + 10.0 * math.log10(mean_squares[counted].mean())
+
+
+def load_planar(signal, start, frames, scale, out, out_start):
+    """Copy frames of an interleaved signal (frames, 2) to the two rows of ``out``, times ``scale``."""
+    kernels.deinterleave(signal.reshape(-1), start, frames, scale, out[0], out_start, out[1], out_start)
+
+
+def full_scale(dtype) -> float:
+    """The value of ``dtype`` that stands for 1.0: 2**15, 2**31, or 1 for floating point."""
+    return 2.0 ** (8 * dtype.itemsize - 1) if dtype.kind == "i" else 1.0
+
+
+def integrated_loudness(signal: np.ndarray, samplerate: int) -> float:
+    """Integrated loudness of a stereo signal.
+
+    Parameters
+    ----------
+    signal : ndarray
+        (frames, 2), float64, float32, int32 or int16; integers are fractions of their full scale.
+    samplerate : int
+        In hertz.
+
+    Returns
+    -------
+    float
+        LUFS; minus infinity when nothing is above the absolute gate of -70 LUFS.
+
+    Raises
+    ------
+    ValueError
+        If the signal is shorter than 400 ms or not stereo.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tone = np.sin(2 * np.pi * 997 * np.arange(48000) / 48000)
+    >>> round(integrated_loudness(np.stack([tone, 0 * tone], axis=1), 48000), 2)
+    -3.01
+    """
+    if signal.ndim != 2 or signal.shape[1] != 2:
+        raise ValueError(f"a stereo signal (frames, 2) is needed, not one of shape {signal.shape}")
+    signal = np.ascontiguousarray(signal)
+    blocks = gating(len(signal), samplerate)
+    weighting = KWeighting(samplerate)
+    plain = np.empty((2, _STRIDE))
+    weighted = np.empty((2, _STRIDE))
+    energies = np.zeros(len(blocks.edges) - 1)
+    segment = 0
+    for start in range(0, int(blocks.edges[-1]), _STRIDE):
+        frames = min(_STRIDE, int(blocks.edges[-1]) - start)
+        load_planar(signal, start, frames, 1.0 / full_scale(signal.dtype), plain, 0)
+        weighting(plain, 0, frames, weighted, 0)
+        segment = kernels.segment_energies(weighted, start, frames, blocks.edges, segment, energies)
+    return gated_loudness(blocks, energies)
