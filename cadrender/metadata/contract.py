@@ -126,8 +126,8 @@ def check_name(value: object, file: Path, what: str) -> str:
     """Return `value` if it is safe as the name of one file or folder.
 
     Such a name never leads out of the folder it is used in, whatever the system: no separator, not ``.`` or
-    ``..``, no control character, at most 255 bytes of UTF-8. Spaces, dots, quotes and letters of any script are
-    fine.
+    ``..``, no control character, at most 255 bytes of UTF-8. Spaces, dots, quotes and letters of any script
+    are fine.
 
     Raises
     ------
@@ -148,6 +148,15 @@ def check_name(value: object, file: Path, what: str) -> str:
     else:
         return name
     raise MetadataError(f"{file}: {what} {shown(name)} {problem}")
+
+
+def is_safe_name(name: str) -> bool:
+    """Tell whether `check_name` would accept `name`."""
+    try:
+        check_name(name, Path(), "name")
+    except MetadataError:
+        return False
+    return True
 
 
 def check_path(value: object, file: Path, what: str) -> str:

@@ -1,8 +1,24 @@
 """Gains: by how many decibels each stem is turned up or down (``gains.json``)."""
 
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cadrender.metadata.contract import check_number, check_object, check_text, read_entries, shown
+from cadrender.errors import UsageError
+from cadrender.metadata.contract import (
+    check_name,
+    check_number,
+    check_object,
+    is_safe_name,
+    read_entries,
+    shown,
+)
+from cadrender.stems import VDBO
+
+STEPS = (-10, -6, -3, 3, 6, 10)
+_MOST_GAINS = 100_000
 
 
 def read_gains(file: Path) -> dict[str, dict[str, float]]:
@@ -19,7 +35,53 @@ def read_gains(file: Path) -> dict[str, dict[str, float]]:
     for name, item in read_entries(file, "gain").items():
         what = f"gain {shown(name)}"
         gains[name] = {
-            check_text(stem, file, f"{what}: stem"): check_number(value, file, f"{what}: {shown(stem)}")
+            check_name(stem, file, f"{what}: stem"): check_number(value, file, f"{what}: {shown(stem)}")
             for stem, value in check_object(item, file, what).items()
         }
     return gains
+
+
+def build_gains(stems: Sequence[str] = VDBO, steps: Sequence[float] = STEPS) -> dict[str, dict[str, float]]:
+    """Build every combination of steps for one stem, two stems, ... up to all but one.
+
+    ``gain_0001`` changes nothing. Then come the changes of one stem, of two, and so on: stems as
+    `itertools.combinations` orders them, steps as `itertools.product` does. The challenge's stems and steps
+    give its 1105 gains.
+
+    Parameters
+    ----------
+    stems : sequence of str
+        Two or more names.
+    steps : sequence of numbers
+        In dB; none of them 0, for that changes nothing.
+
+    Raises
+    ------
+    UsageError
+        For fewer than two stems, repeated or unsafe names, steps that are repeated, zero or not finite, or a
+        choice that makes more than 100 000 combinations.
+    """
+    if len(stems) < 2 or len(set(stems)) < len(stems) or not all(map(is_safe_name, stems)):
+        raise UsageError(f"stems {shown(', '.join(stems))}: give two or more different names of files")
+    if not steps or len(set(steps)) < len(steps) or not all(step and math.isfinite(step) for step in steps):
+        raise UsageError(f"steps {shown(list(steps))}: give different numbers of dB, none of them 0")
+    count = sum(math.comb(len(stems), k) * len(steps) ** k for k in range(len(stems)))
+    if count > _MOST_GAINS:
+        raise UsageError(
+            f"{len(stems)} stems and {len(steps)} steps make {count} gains; at most {_MOST_GAINS}"
+        )
+    changes = (
+        dict(zip(changed, values, strict=True))
+        for size in range(len(stems))
+        for changed in itertools.combinations(stems, size)
+        for values in itertools.product(steps, repeat=size)
+    )
+    return {
+        f"gain_{number:04d}": {stem: change.get(stem, 0) for stem in stems}
+        for number, change in enumerate(changes, 1)
+    }
+
+
+def gains_json(gains: Mapping[str, Mapping[str, float]]) -> str:
+    """Write gains as JSON text, in the layout of the distributed ``gains.json``."""
+    return json.dumps(gains, indent=4)

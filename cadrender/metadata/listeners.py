@@ -7,15 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cadrender.errors import MetadataError
-from cadrender.metadata.contract import check_list, check_number, check_object, field, read_entries, shown
+from cadrender.metadata.contract import (
+    check_list,
+    check_number,
+    check_object,
+    check_text,
+    field,
+    read_entries,
+    shown,
+)
 
 # World report on hearing, World Health Organization 2021, table 1.3: where each grade begins, in dB HL.
 _WHO_GRADES = ("normal", "mild", "moderate", "moderately severe", "severe", "profound", "complete")
 _WHO_STARTS = (20, 35, 50, 65, 80, 95)
 _WHO_FREQUENCIES = (500, 1000, 2000, 4000)
 
-# Recommended Procedure: Pure-tone audiometry, British Society of Audiology 2018, audiometric descriptors: where
-# each ends, in dB HL. What lies under 20 dB has none there.
+# Recommended Procedure: Pure-tone audiometry, British Society of Audiology 2018, audiometric descriptors:
+# where each ends, in dB HL. What lies under 20 dB has none there.
 _BSA_DESCRIPTORS = ("mild", "moderate", "severe", "profound")
 _BSA_ENDS = (40, 70, 95)
 _BSA_FREQUENCIES = (250, 500, 1000, 2000, 4000)
@@ -98,8 +106,8 @@ def read_listeners(file: Path) -> dict[str, Listener]:
     for name, item in read_entries(file, "listener").items():
         what = f"listener {shown(name)}"
         item = check_object(item, file, what)
-        if item.get("name", name) != name:
-            raise MetadataError(f"{file}: {what}: its name is {shown(item['name'])}")
+        if (own_name := check_text(item.get("name", name), file, f"{what}: name")) != name:
+            raise MetadataError(f"{file}: {what}: its name is {shown(own_name)}, not its id")
         listener = Listener(name, *(_numbers(item, key, file, what) for key in ("audiogram_cfs", *_LEVELS)))
         rises = all(low < high for low, high in zip((0, *listener.cfs), listener.cfs, strict=False))
         if not listener.cfs or not rises:

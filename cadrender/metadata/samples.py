@@ -10,6 +10,7 @@ from cadrender.metadata.contract import (
     check_name,
     check_object,
     check_path,
+    check_text,
     field,
     near,
     read_entries,
@@ -125,10 +126,8 @@ def read_at_mic(file: Path) -> dict[str, AtMicTrack]:
     for name, item in read_entries(file, "sample").items():
         what = f"sample {shown(name)}"
         item = check_object(item, file, what)
-        if item.get("Track Name", name) != name:
-            raise MetadataError(
-                f"{file}: {what}: Track Name is {shown(item['Track Name'])}, not the sample's"
-            )
+        if (own_name := check_text(item.get("Track Name", name), file, f"{what}: Track Name")) != name:
+            raise MetadataError(f"{file}: {what}: its Track Name is {shown(own_name)}, not the sample's")
         split = check_name(field(item, "Split", file, what), file, f"{what}: Split")
         entries[name] = AtMicTrack(
             name=name,

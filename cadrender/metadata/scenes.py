@@ -1,10 +1,16 @@
 """Scenes: which song is heard from which position with which gains, and by whom."""
 
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cadrender.errors import MetadataError
+from cadrender.errors import MetadataError, UsageError
 from cadrender.metadata.contract import check_list, check_name, check_object, field, read_entries, shown
+from cadrender.metadata.music import Track
+
+_FIRST_ID = 10001
 
 
 @dataclass(frozen=True)
@@ -72,3 +78,108 @@ def read_scene_listeners(file: Path) -> dict[str, list[str]]:
             raise MetadataError(f"{file}: {what} names a listener twice")
         scene_listeners[name] = listeners
     return scene_listeners
+
+
+def generate_scenes(
+    tracks: Iterable[Track], gain_ids: Sequence[str], position_ids: Sequence[str], scenes_per_song: int
+) -> list[SceneRecord]:
+    """Draw the scenes of songs, as the challenge drew its own.
+
+    Every song has its own random sequence, seeded with its name: a gain and a position are drawn for each
+    scene, and neither comes twice in a song. So the first scenes of a song stay the same when more are drawn,
+    and a song's scenes do not depend on other songs. Ids count from ``scene_10001`` over all songs.
+
+    Parameters
+    ----------
+    tracks : iterable of Track
+    gain_ids, position_ids : sequence of str
+        What is drawn from, in file order.
+    scenes_per_song : int
+
+    Raises
+    ------
+    UsageError
+        If there are fewer gains or positions than scenes for a song, or nothing to draw for.
+
+    Notes
+    -----
+    The draws are those of NumPy's legacy generator, ``RandomState(seed).choice(n, 1, replace=False)``; NumPy
+    keeps that stream unchanged for good. The seed is the MD5 of the name modulo 10**8. A list's last element
+    is taken without drawing.
+    """
+    from numpy.random import RandomState
+
+    tracks = list(tracks)
+    if not tracks:
+        raise UsageError("no scenes to draw: the music list is empty")
+    if scenes_per_song < 1:
+        raise UsageError(f"{scenes_per_song} scenes per song: at least 1 is needed")
+    for ids, what in ((gain_ids, "gains"), (position_ids, "positions")):
+        if scenes_per_song > len(ids):
+            raise UsageError(
+                f"{scenes_per_song} scenes per song need as many {what}, and there are {len(ids)}: "
+                f"at most {min(len(gain_ids), len(position_ids))} scenes per song"
+            )
+    scenes = []
+    for track in tracks:
+        random = RandomState(_seed(track.name))
+        gains, positions = list(gain_ids), list(position_ids)
+        for _ in range(scenes_per_song):
+            gain = gains.pop(_draw(random, len(gains)))
+            position = positions.pop(_draw(random, len(positions)))
+            scenes.append(SceneRecord(f"scene_{_FIRST_ID + len(scenes)}", track.name, gain, position))
+    return scenes
+
+
+def generate_scene_listeners(
+    scene_ids: Iterable[str],
+    listener_ids: Sequence[str],
+    listeners_per_scene: int,
+    seed_text: str = "icassp2024",
+) -> dict[str, list[str]]:
+    """Draw who listens to each scene, as the challenge drew it.
+
+    One random sequence, seeded with `seed_text`, serves all scenes in order (see `generate_scenes` for how).
+    When there are no more listeners than wanted, every scene gets all of them, in order.
+
+    Raises
+    ------
+    UsageError
+        If there are no listeners, or less than one is wanted.
+    """
+    from numpy.random import RandomState
+
+    if not listener_ids:
+        raise UsageError("no scene-listeners to draw: the listeners file is empty")
+    if listeners_per_scene < 1:
+        raise UsageError(f"{listeners_per_scene} listeners per scene: at least 1 is needed")
+    if len(listener_ids) <= listeners_per_scene:
+        return {scene: list(listener_ids) for scene in scene_ids}
+    random = RandomState(_seed(seed_text))
+    return {
+        scene: [listener_ids[k] for k in random.choice(len(listener_ids), listeners_per_scene, replace=False)]
+        for scene in scene_ids
+    }
+
+
+def _seed(text: str) -> int:
+    return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(), 16) % 10**8
+
+
+def _draw(random, count: int) -> int:
+    """Draw an index below `count`; a single element leaves the random sequence where it is."""
+    return int(random.choice(count, 1, replace=False)[0]) if count > 1 else 0
+
+
+def scenes_json(scenes: Iterable[SceneRecord]) -> str:
+    """Write scenes as JSON text, byte for byte as the reference does."""
+    entries = {
+        scene.id: {"music": scene.music, "gain": scene.gain, "head_loudspeaker_positions": scene.position}
+        for scene in scenes
+    }
+    return json.dumps(entries, indent=4)
+
+
+def scene_listeners_json(scene_listeners: Mapping[str, Sequence[str]]) -> str:
+    """Write scene-listeners as JSON text, byte for byte as the reference does."""
+    return json.dumps(scene_listeners, indent=4)

@@ -2,39 +2,123 @@
 
 import contextlib
 import itertools
+import json
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
-from cadrender.errors import CadrenderError
+from cadrender.errors import CadrenderError, MetadataError, UsageError
+from cadrender.metadata.contract import read_json
 
 
 def write_json(file: Path, text: str) -> None:
     """Write `text` to `file` so that the file is either the old one or the whole new one.
 
-    The text goes to a temporary file in the same folder, is flushed to the disk and moved into place. The
-    folder is made if it is missing. A symbolic link is replaced, not followed.
+    As `write_all` with one file.
+    """
+    write_all({file: text})
+
+
+def write_all(texts: Mapping[Path, str], *, keep: bool = False) -> dict[Path, Path]:
+    """Write some files that belong together, all of them or, unless the machine fails midway, none.
+
+    Each text goes to a temporary file in its file's folder and is flushed to the disk. Only then are they moved
+    into place, one after the other. A missing folder is made. A symbolic link is replaced, not followed.
+
+    Parameters
+    ----------
+    texts : mapping of pathlib.Path to str
+    keep : bool
+        Whether the old files are kept (see `back_up`).
+
+    Returns
+    -------
+    dict of pathlib.Path to pathlib.Path
+        The backup of each file that has one.
 
     Raises
     ------
     CadrenderError
-        Naming the file and the system's reason; the old file is untouched and no temporary file is left.
+        Naming the file and the system's reason. No temporary file is left.
     """
-    file = Path(file)
-    temporary = file.with_name(f".cadrender-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporaries = {}
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("x", encoding="utf-8", newline="") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    except OSError as error:
-        raise CadrenderError(f"{file}: cannot write the file: {error.strerror or error}") from error
+        for file, text in texts.items():
+            with _named(file, "cannot write the file"):
+                temporaries[file] = file.with_name(f".cadrender-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+                _write_flushed(temporaries[file], text)
+        backups = {file: backup for file in texts if keep and (backup := back_up(file))}
+        for file, temporary in temporaries.items():
+            with _named(file, "cannot write the file"):
+                temporary.replace(file)
+        return backups
     finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        for temporary in temporaries.values():
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+
+def _write_flushed(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("x", encoding="utf-8", newline="") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def _named(file: Path, failure: str):
+    """Turn the system's errors into one that names `file`."""
+    try:
+        yield
+    except OSError as error:
+        raise CadrenderError(f"{file}: {failure}: {error.strerror or error}") from error
+
+
+def holds(file: Path, text: str) -> bool:
+    """Tell whether `file` is there and holds `text`, byte for byte."""
+    try:
+        return file.read_bytes() == text.encode()
+    except OSError:
+        return False
+
+
+def write_unless_different(file: Path, text: str, *, force: bool = False) -> bool:
+    """Write JSON `text` to `file`, but not over a file with other content.
+
+    A file with the same content in another layout counts as the same and is left as it is.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+    text : str
+    force : bool
+        Replace a different file too.
+
+    Returns
+    -------
+    bool
+        Whether the file was written.
+
+    Raises
+    ------
+    UsageError
+        If there is a different file and no `force`.
+    """
+    if os.path.lexists(file):
+        # Compared as text again: the order, and the difference between 30 and 30.0, matter to who uses the file.
+        try:
+            present = json.dumps(read_json(file))
+        except (MetadataError, RecursionError):
+            present = None
+        if present == json.dumps(json.loads(text)):
+            return False
+        if not force:
+            raise UsageError(f"{file}: exists and holds something else: --force replaces it")
+    write_json(file, text)
+    return True
 
 
 def back_up(file: Path) -> Path | None:
@@ -47,10 +131,9 @@ def back_up(file: Path) -> Path | None:
     CadrenderError
         If no copy can be made.
     """
-    file = Path(file)
     if not os.path.lexists(file):
         return None
-    try:
+    with _named(file, "cannot keep a backup"):
         for number in itertools.count(1):
             backup = file.with_name(f"{file.name}.{number}")
             if os.path.lexists(backup):
@@ -63,5 +146,3 @@ def back_up(file: Path) -> Path | None:
             except OSError:  # a file system without hard links
                 shutil.copy2(file, backup, follow_symlinks=False)
             return backup
-    except OSError as error:
-        raise CadrenderError(f"{file}: cannot keep a backup: {error.strerror or error}") from error
