@@ -109,7 +109,7 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
         if value is not None:
             # What an option says is meant literally: "${" in a folder's name is no reference to another key.
             value = str(value).replace("${", "\\${")
-            given.append((named[name], value, f"option {name}"))
+            given.append((named[name], value, ""))
 
     origins = {}
     for key, value, origin in given:
@@ -117,7 +117,7 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
             OmegaConf.update(settings, key, value)
         except OmegaConfBaseException as error:
             raise UsageError(
-                f"{origin}: {key}={_short(value)} is not a usable value: {_line(error)}"
+                f"{origin}{key}={_short(value)} is not a usable value: {_line(error)}"
             ) from error
         origins[key] = origin
 
@@ -127,16 +127,16 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
             continue
         key = named[field.name]
         value = _resolved(settings, key)
-        origin = origins.get(key, "the configuration")
+        origin = origins.get(key, "")
         if field.type is Path:
             values[field.name] = _as_path(value, key, origin)
         elif field.type is int:
             values[field.name] = _as_count(value, key, origin)
         elif value not in SPLITS:
-            raise UsageError(f"{origin}: {key}={_short(value)} is none of {', '.join(SPLITS)}")
+            raise UsageError(f"{origin}{key}={_short(value)} is none of {', '.join(SPLITS)}")
         else:
             values[field.name] = value
-    others = tuple(_as_path(str(file), "path.music_file", "option music_file") for file in lists[1:])
+    others = tuple(_as_path(str(file), "path.music_file", "") for file in lists[1:])
     return Settings(**values, music_files=(values["music_file"], *others))
 
 
@@ -170,7 +170,7 @@ def _read_config(file: Path, known: list[str]) -> list[tuple[str, object, str]]:
             f"{file}: the configuration must be a mapping of keys such as path: and sample_rate:"
         )
     return [
-        (_check_key(key, known, str(file)), value, str(file))
+        (_check_key(key, known, str(file)), value, f"{file}: ")
         for key, value in _leaves(tree)
         if not _is_unused(key)
     ]
@@ -185,7 +185,7 @@ def _read_override(text: str, known: list[str]) -> list[tuple[str, object, str]]
     # The official script reads overrides with Hydra, where a value with commas or braces stands in quotes.
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
-    return [(_check_key(key, known, f"argument {_short(text)}"), value, "argument")]
+    return [(_check_key(key, known, f"argument {_short(text)}"), value, "")]
 
 
 def _is_unused(key: str) -> bool:
@@ -228,17 +228,17 @@ def _resolved(settings, key: str) -> object:
 
 def _as_path(value: object, key: str, origin: str) -> Path:
     if not isinstance(value, str) or not value or "\0" in value:
-        raise UsageError(f"{origin}: {key}={_short(value)} is not a path")
+        raise UsageError(f"{origin}{key}={_short(value)} is not a path")
     try:
         return Path(value).expanduser().absolute()
     except RuntimeError as error:
-        raise UsageError(f"{origin}: {key}={_short(value)}: no such user's home") from error
+        raise UsageError(f"{origin}{key}={_short(value)}: no such user's home") from error
 
 
 def _as_count(value: object, key: str, origin: str) -> int:
     text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
     if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
-        raise UsageError(f"{origin}: {key}={_short(value)} is not a whole number from 1 to 999999999")
+        raise UsageError(f"{origin}{key}={_short(value)} is not a whole number from 1 to 999999999")
     return int(text)
 
 

@@ -11,6 +11,9 @@ from cadrender.errors import CadrenderError
 COMMANDS = {
     "demo": "Make a small complete root from nothing and render it.",
     "generate": "Render the at-mic music of a root's scenes.",
+    "positions": "Write the positions file from the HRIR files' names.",
+    "gains": "Write the gains file.",
+    "scenes": "Draw scenes, and who listens to them.",
     "ingest": "Turn MedleyDB, Bach10, FMA-small or any folder of stems into songs of a root.",
 }
 

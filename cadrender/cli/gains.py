@@ -1,0 +1,40 @@
+"""``cadrender gains``: rebuild the gains file."""
+
+import click
+
+from cadrender.cli.settings import settings_from, settings_options
+
+
+def _split_words(context, parameter, value):
+    return None if value is None else tuple(word.strip() for word in value.split(","))
+
+
+def _split_numbers(context, parameter, value):
+    """Read ``-10,-6.5,3``; whole numbers stay ints, for so the gains file spells them."""
+    if value is None:
+        return None
+    try:
+        return tuple(float(word) if set(word) & set(".eE") else int(word) for word in value.split(","))
+    except ValueError:
+        raise click.BadParameter(f"{value!r} is not a list of numbers such as -6,-3,3,6") from None
+
+
+@click.command()
+@settings_options()
+@click.option("--stems", callback=_split_words, help="Stems, as in lead,backing,rest; VDBO if not said.")
+@click.option("--steps", callback=_split_numbers, help="Steps in dB; -10,-6,-3,3,6,10 if not said.")
+@click.option("--force", is_flag=True, help="Replace a file that is different.")
+def command(stems, steps, force, **options):
+    """Write the gains file: every combination of steps for one stem, two, and up to all but one.
+
+    Without options these are the challenge's 1105 gains. A different file that is there already is left
+    alone.
+    """
+    from cadrender import metadata
+    from cadrender.stems import VDBO
+
+    settings = settings_from(**options)
+    gains = metadata.build_gains(stems or VDBO, steps or metadata.STEPS)
+    written = metadata.write_unless_different(settings.gains_file, metadata.gains_json(gains), force=force)
+    news = "written" if written else "as they are there already"
+    click.echo(f"{settings.gains_file}: {len(gains)} gains, {news}")

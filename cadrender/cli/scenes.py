@@ -1,0 +1,57 @@
+"""``cadrender scenes``: draw scenes, and who listens to them."""
+
+import click
+
+from cadrender.cli.settings import settings_from, settings_options
+
+
+@click.command()
+@settings_options(music=True)
+@click.option(
+    "--scenes-per-song", "number_scenes_per_song", type=int, help="Scenes for each song; 4 if not said."
+)
+@click.option(
+    "--listeners-per-scene",
+    "number_listeners_per_scene",
+    type=int,
+    help="Listeners per scene; 2 if not said.",
+)
+@click.option(
+    "--seed-listeners", default="icassp2024", show_default=True, help="The text that seeds who listens."
+)
+@click.option("--force", is_flag=True, help="Keep no numbered backup of files that change.")
+def command(seed_listeners, force, **options):
+    """Draw scenes and write the scenes and scene-listeners files.
+
+    The draws are the challenge's own: the same names and numbers give its files to the byte, and more scenes
+    per song leave the first ones of each song as they are. With several music lists the songs of the first come
+    first. Files that change are kept as numbered backups.
+    """
+    from cadrender import metadata
+
+    settings = settings_from(**options)
+    tracks = metadata.read_track_lists(settings.music_files)
+    scenes = metadata.generate_scenes(
+        tracks,
+        list(metadata.read_gains(settings.gains_file)),
+        list(metadata.read_positions(settings.head_loudspeaker_positions_file)),
+        settings.number_scenes_per_song,
+    )
+    scene_listeners = metadata.generate_scene_listeners(
+        [scene.id for scene in scenes],
+        list(metadata.read_listeners(settings.listeners_file)),
+        settings.number_listeners_per_scene,
+        seed_listeners,
+    )
+    texts = {
+        settings.scene_file: metadata.scenes_json(scenes),
+        settings.scene_listeners_file: metadata.scene_listeners_json(scene_listeners),
+    }
+    changed = {file: text for file, text in texts.items() if not metadata.holds(file, text)}
+    backups = metadata.write_all(changed, keep=not force)
+
+    click.echo(f"{len(scenes)} scenes of {len(tracks)} songs, {settings.number_scenes_per_song} each")
+    for file in texts:
+        news = "written" if file in changed else "unchanged"
+        kept = f"; the former file is kept as {backups[file].name}" if file in backups else ""
+        click.echo(f"{file}: {news}{kept}")
