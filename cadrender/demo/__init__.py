@@ -1,0 +1,5 @@
+"""A small complete root made from nothing: synthesised songs, spherical heads, metadata."""
+
+from cadrender.demo.root import DemoRoot, make_root
+
+__all__ = ["DemoRoot", "make_root"]

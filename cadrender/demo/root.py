@@ -1,0 +1,259 @@
+"""Makes a demo root: songs, HRIRs and metadata, each file only where it is missing or differs."""
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import soundfile
+
+from cadrender.demo.arrange import play
+from cadrender.demo.head import ANGLES, MIC, SAMPLERATE, SUBJECTS, make_head, make_hrir
+from cadrender.demo.listeners import make_listeners
+from cadrender.demo.songs import SONGS
+from cadrender.errors import CadrenderError, UsageError
+from cadrender.metadata import (
+    Track,
+    build_gains,
+    build_positions,
+    gains_json,
+    generate_scene_listeners,
+    generate_scenes,
+    listeners_json,
+    positions_json,
+    scene_listeners_json,
+    scenes_json,
+    tracks_json,
+    write_json,
+)
+from cadrender.stems import STEMS
+
+MARK = "metadata/demo.json"
+"""The file that tells a demo root from somebody's data."""
+
+_ABOUT = "A demo root made by `cadrender demo`: synthesised songs, spherical heads. Safe to delete."
+_SPLIT = "train"
+
+
+@dataclass(frozen=True)
+class DemoRoot:
+    """What a demo root holds.
+
+    Attributes
+    ----------
+    root : pathlib.Path
+    tracks : tuple of Track
+        The songs of its music list, in order.
+    seconds : float
+        Their length together.
+    subjects : tuple of str
+        Whose HRIRs there are, six files each.
+    positions, gains, scenes, listeners : int
+        How many of them the metadata name.
+    written : tuple of str
+        Files made by this call, relative to the root; all others were there already.
+    """
+
+    root: Path
+    tracks: tuple[Track, ...]
+    seconds: float
+    subjects: tuple[str, ...]
+    positions: int
+    gains: int
+    scenes: int
+    listeners: int
+    written: tuple[str, ...]
+
+
+def make_root(
+    root: Path,
+    *,
+    songs: int = len(SONGS),
+    subjects: int = len(SUBJECTS),
+    on_progress: Callable[[int, int, str], None] | None = None,
+) -> DemoRoot:
+    """Make a small complete root from nothing: the same files on every run.
+
+    The folder holds ``audio/music/train`` (songs of 32 to 40 s in MUSDB18-HQ's layout; the third has no
+    vocals), ``audio/hrtf`` and all of ``metadata`` that rendering needs. Over an existing demo root only what
+    is missing or differs is made again, so that an interrupted call can be repeated.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        A new or empty folder, or a demo root.
+    songs : int
+        How many, 1 to 4.
+    subjects : int
+        How many of the 16 heads.
+    on_progress : callable, optional
+        Called as ``on_progress(done, total, what)`` before each step with the step's name (a song's, or what
+        else is made), and once at the end with an empty one.
+
+    Returns
+    -------
+    DemoRoot
+
+    Raises
+    ------
+    UsageError
+        If the folder holds anything else than a demo root, or a number is out of range.
+    CadrenderError
+        If a file cannot be written.
+    """
+    root = Path(root)
+    for what, number, most in (("songs", songs, len(SONGS)), ("subjects", subjects, len(SUBJECTS))):
+        if not 1 <= number <= most:
+            raise UsageError(f"{number} {what} for a demo root: 1 to {most} can be made")
+    made = _Made.open(root)
+    total = songs + 2
+    tell = on_progress or (lambda done, total, what: None)
+    frames = 0
+    tracks = []
+    for done, song in enumerate(SONGS[:songs]):
+        tell(done, total, song.name)
+        track = Track(song.name, song.genre, "cadrender demo", "CC0", _SPLIT, f"{_SPLIT}/{song.name}")
+        frames += _make_song(made, song, f"audio/music/{track.path}")
+        tracks.append(track)
+    hrirs = []
+    tell(songs, total, "head-related impulse responses")
+    for subject in SUBJECTS[:subjects]:
+        hrirs += _make_hrirs(made, subject)
+    made.mark()
+    tell(total - 1, total, "metadata")
+    gains = build_gains()
+    positions = build_positions(hrirs)
+    listeners = make_listeners()
+    scenes = generate_scenes(tracks, list(gains), list(positions), min(4, len(positions)))
+    scene_listeners = generate_scene_listeners(
+        [scene.id for scene in scenes], [listener.id for listener in listeners], 2
+    )
+    for name, text in {
+        f"musdb18.{_SPLIT}": tracks_json(tracks),
+        "head_loudspeaker_positions": positions_json(positions),
+        "gains": gains_json(gains),
+        f"listeners.{_SPLIT}": listeners_json(listeners),
+        f"scenes.{_SPLIT}": scenes_json(scenes),
+        f"scene_listeners.{_SPLIT}": scene_listeners_json(scene_listeners),
+    }.items():
+        made.put(f"metadata/{name}.json", text.encode())
+    made.mark()
+    tell(total, total, "")
+    return DemoRoot(
+        root=root,
+        tracks=tuple(tracks),
+        seconds=frames / SAMPLERATE,
+        subjects=SUBJECTS[:subjects],
+        positions=len(positions),
+        gains=len(gains),
+        scenes=len(scenes),
+        listeners=len(listeners),
+        written=tuple(made.written),
+    )
+
+
+def _make_song(made, song, folder):
+    """Make a song's five files where one is missing or differs; return its length in frames."""
+    names = [f"{folder}/{stem}.wav" for stem in STEMS]
+    if not all(made.is_whole(name) for name in names):
+        for stem, samples in play(song).items():
+            made.put(f"{folder}/{stem}.wav", _wav(samples, "PCM_16"))
+        made.mark()
+    return soundfile.info(made.root / names[0]).frames
+
+
+def _make_hrirs(made, subject):
+    """Make a subject's files where one is missing or differs; return all their names."""
+    head = make_head(subject)
+    names = {f"{MIC}-{subject}-{'n' if angle < 0 else 'p'}{abs(angle)}.wav": angle for angle in ANGLES}
+    for name, angle in names.items():
+        file = f"audio/hrtf/{name}"
+        if not made.is_whole(file):
+            # 24 bits: libsndfile stamps the date into files of floats
+            made.put(file, _wav(make_hrir(head, angle), "PCM_24"))
+    return list(names)
+
+
+def _wav(samples, subtype):
+    stream = io.BytesIO()
+    soundfile.write(stream, samples, SAMPLERATE, format="WAV", subtype=subtype)
+    return stream.getvalue()
+
+
+def _digest(content):
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _recipe():
+    """Digest of the code that makes the demo: what another recipe made is made again."""
+    sources = sorted(Path(__file__).parent.glob("*.py"))
+    return _digest(b"".join(source.read_bytes() for source in sources))
+
+
+class _Made:
+    """The files of a demo root and the digests under which its mark knows them."""
+
+    def __init__(self, root, digests):
+        self.root = root
+        self.written = []
+        self._digests = digests
+
+    @classmethod
+    def open(cls, root):
+        """Open a demo root, or start one in a folder that is new or empty."""
+        try:
+            if root.exists() and not root.is_dir():
+                raise UsageError(f"{root}: not a folder: give a new or an empty folder")
+            # folders without files and temporary files are what a run killed at its start leaves
+            entries = any(file.is_file() and file.suffix != ".tmp" for file in root.rglob("*"))
+        except OSError as error:
+            raise UsageError(f"{root}: cannot be used for a demo root: {error.strerror}") from error
+        if entries and not (root / MARK).is_file():
+            raise UsageError(f"{root}: not empty and no demo root (no {MARK}): give a new or an empty folder")
+        digests = {}
+        if entries:
+            try:
+                mark = json.loads((root / MARK).read_bytes())
+                if mark["about"] != _ABOUT:
+                    raise ValueError
+                if mark["recipe"] == _recipe():
+                    digests = dict(mark["files"])
+            except (ValueError, KeyError, TypeError, OSError):
+                raise UsageError(
+                    f"{root / MARK}: not written by cadrender demo: give a new or an empty folder"
+                ) from None
+        made = cls(root, digests)
+        if not entries:
+            made.mark()
+        return made
+
+    def is_whole(self, name):
+        """Tell whether a file is there as it was made."""
+        try:
+            content = (self.root / name).read_bytes()
+        except OSError:
+            return False
+        return self._digests.get(name) == _digest(content)
+
+    def put(self, name, content):
+        """Write a file, whole or not at all, unless it is there with that content."""
+        file = self.root / name
+        self._digests[name] = _digest(content)
+        if self.is_whole(name):
+            return
+        # the same temporary name in every run: one that was killed leaves nothing that the next does not take
+        temporary = file.with_name(f".{file.name}.tmp")
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_bytes(content)
+            temporary.replace(file)
+        except OSError as error:
+            raise CadrenderError(f"{file}: cannot write the file: {error.strerror or error}") from error
+        self.written.append(name)
+
+    def mark(self):
+        """Write down what has been made so far."""
+        mark = {"about": _ABOUT, "recipe": _recipe(), "files": dict(sorted(self._digests.items()))}
+        write_json(self.root / MARK, json.dumps(mark, indent=4))
