@@ -2,6 +2,7 @@
 
 import difflib
 import importlib.resources
+import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -155,15 +156,19 @@ def _read_config(file: Path, known: list[str]) -> list[tuple[str, object, str]]:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        tree = OmegaConf.to_container(OmegaConf.create(file.read_text(encoding="utf-8")))
+        text = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"{file}: cannot read the configuration: {error.strerror}") from error
+        raise UsageError(f"{file}: cannot read the configuration: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{file}: not UTF-8 text: bad byte at offset {error.start}") from error
+    try:
+        tree = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f" at line {mark.line + 1} column {mark.column + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "bad YAML"
         raise UsageError(f"{file}: not valid YAML: {_line(problem)}{place}") from error
-    except (OmegaConfBaseException, ValueError, RecursionError) as error:
+    except (OmegaConfBaseException, OSError, ValueError, RecursionError) as error:
         raise UsageError(f"{file}: not a usable configuration: {_line(error)}") from error
     if not isinstance(tree, dict):
         raise UsageError(

@@ -24,8 +24,8 @@ def command(seed_listeners, force, **options):
     """Draw scenes and write the scenes and scene-listeners files.
 
     The draws are the challenge's own: the same names and numbers give its files to the byte, and more scenes
-    per song leave the first ones of each song as they are. With several music lists the songs of the first come
-    first. Files that change are kept as numbered backups.
+    per song leave the first ones of each song as they are. With several music lists the songs of the first
+    come first. Files that change are kept as numbered backups.
     """
     from cadrender import metadata
 

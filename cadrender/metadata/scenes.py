@@ -163,7 +163,7 @@ def generate_scene_listeners(
 
 
 def _seed(text: str) -> int:
-    return int(hashlib.md5(text.encode(), usedforsecurity=False).hexdigest(), 16) % 10**8
+    return int(hashlib.md5(text.encode(errors="surrogateescape"), usedforsecurity=False).hexdigest(), 16) % 10**8
 
 
 def _draw(random, count: int) -> int:

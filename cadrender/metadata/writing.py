@@ -24,8 +24,8 @@ def write_json(file: Path, text: str) -> None:
 def write_all(texts: Mapping[Path, str], *, keep: bool = False) -> dict[Path, Path]:
     """Write some files that belong together, all of them or, unless the machine fails midway, none.
 
-    Each text goes to a temporary file in its file's folder and is flushed to the disk. Only then are they moved
-    into place, one after the other. A missing folder is made. A symbolic link is replaced, not followed.
+    Each text goes to a temporary file in its file's folder and is flushed to the disk. Only then are they
+    moved into place, one after the other. A missing folder is made. A symbolic link is replaced, not followed.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def write_unless_different(file: Path, text: str, *, force: bool = False) -> boo
         If there is a different file and no `force`.
     """
     if os.path.lexists(file):
-        # Compared as text again: the order, and the difference between 30 and 30.0, matter to who uses the file.
+        # Compared as text again, for the order matters to the draws, and 30 is not 30.0 in an HRIR's name.
         try:
             present = json.dumps(read_json(file))
         except (MetadataError, RecursionError):
