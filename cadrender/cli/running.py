@@ -1,0 +1,116 @@
+"""What all commands that render have in common: what will be done, the bar, the summary, interruptions."""
+
+import signal
+import sys
+
+from cadrender.errors import CadrenderError
+from cadrender.jobs.generate import Summary, generate
+from cadrender.jobs.plan import Plan, check_space, free_space
+from cadrender.jobs.pool import usable_cpus
+from cadrender.jobs.progress import RunProgress, duration
+
+
+class _Terminated(BaseException):
+    """SIGTERM arrived."""
+
+
+def _on_sigterm(number, frame):
+    raise _Terminated
+
+
+def run_plan(plan: Plan, jobs: int | None, *, force=False, dry_run=False, quiet=False, verbose=False) -> int:
+    """Say what will be done, do it, and say what was done.
+
+    Parameters
+    ----------
+    plan : Plan
+    jobs : int or None
+        Processes; None or -1 for all usable CPUs.
+    force : bool
+        Go on although the disk seems too small.
+    dry_run : bool
+        Stop before anything is written.
+    quiet, verbose : bool
+        How much to say.
+
+    Returns
+    -------
+    int
+        Exit status.
+    """
+    n_jobs = usable_cpus() if jobs in (None, -1) else jobs
+    if not quiet:
+        print("\n".join(describe(plan, n_jobs)), file=sys.stderr)
+    if not force:
+        check_space(plan)
+    if dry_run:
+        for line in plan.failures.values():
+            print(f"failed: {line}", file=sys.stderr)
+        return 1 if plan.failures else 0
+
+    frame_scenes = sum(job.frame_scenes for job in plan.jobs)
+    missing = len({target.sample for job in plan.jobs for target in job.targets})
+    progress = RunProgress(
+        missing, frame_scenes, plan.settings.sample_rate, plan.audio_format.bytes_per_frame, quiet
+    )
+
+    def say(line):
+        if verbose or not line.startswith(("clipped:", "silent:")):
+            progress.say(line)
+
+    previous = signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        with progress:
+            summary = generate(plan, n_jobs, say=say, advance=progress.advance)
+    except (KeyboardInterrupt, _Terminated) as interruption:
+        print(
+            "interrupted: every file in its place is whole; run the same command again to go on",
+            file=sys.stderr,
+        )
+        return 130 if isinstance(interruption, KeyboardInterrupt) else 143
+    except CadrenderError as error:
+        raise CadrenderError(f"{error}; run the same command again to go on") from error
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    if not quiet or summary.failures:
+        print(summary_line(summary), file=sys.stderr)
+    return 1 if summary.failures else 0
+
+
+def describe(plan: Plan, n_jobs: int) -> list[str]:
+    """A few lines on what a run will do."""
+    settings = plan.settings
+    lines = [
+        f"{len(plan.samples)} samples of {len({s.track.name for s in plan.samples})} songs in {settings.scene_file}",
+    ]
+    if len(plan.selected) < len({s.track.name for s in plan.samples}):
+        lines.append(f"{len(plan.selected)} songs selected")
+    mixtures = sum(len(plan.songs[name].files) == 1 for name in plan.selected if name in plan.songs)
+    if mixtures:
+        lines.append(f"{mixtures} songs have no stems: their mixture alone is rendered")
+    free = free_space(settings.output_music_dir)
+    lines.append(
+        f"{plan.skipped} samples complete; {plan.files} files to render: {duration(plan.seconds)} of audio, "
+        f"{plan.bytes / 1e9:.2f} GB ({free / 1e9:.2f} GB free) in {settings.output_music_dir}"
+    )
+    lines.append(f"{n_jobs} process{'es' if n_jobs > 1 else ''}")
+    return lines
+
+
+def summary_line(summary: Summary) -> str:
+    """The one line at the end of a run."""
+    parts = [f"{summary.rendered} samples rendered", f"{summary.skipped} skipped"]
+    if summary.incomplete:
+        parts.append(f"{summary.incomplete} incomplete")
+    parts += [
+        f"{summary.clipped} files clipped",
+        f"{summary.silent} silent",
+        f"{len(summary.failures)} failures",
+        duration(summary.seconds),
+    ]
+    if summary.frame_scenes:
+        parts.append(
+            f"{summary.nanoseconds:.1f} ns per frame-scene on {summary.n_jobs} "
+            f"process{'es' if summary.n_jobs > 1 else ''}"
+        )
+    return ", ".join(parts)

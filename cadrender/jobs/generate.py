@@ -1,0 +1,164 @@
+"""The main job: everything between a plan and a finished data set."""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from cadrender.errors import CadrenderError
+from cadrender.jobs.plan import Plan, make_folders
+from cadrender.jobs.pool import run_jobs
+from cadrender.jobs.stem import Report
+from cadrender.metadata import Sample, at_mic_json, write_json
+
+# Seconds between two looks at files that another process is writing.
+_PATIENCE = 0.5
+
+
+@dataclass
+class Summary:
+    """What a run did.
+
+    Attributes
+    ----------
+    rendered, skipped, incomplete : int
+        Samples completed by this run, complete before, and still lacking files.
+    files, frame_scenes : int
+        At-mic files written, and their frames in all.
+    clipped, silent : int
+        Files with clipped samples, and files that are digital silence.
+    failures : list of str
+        One line each.
+    seconds : float
+        Wall time of the rendering.
+    n_jobs : int
+        Processes used.
+    """
+
+    rendered: int = 0
+    skipped: int = 0
+    incomplete: int = 0
+    files: int = 0
+    frame_scenes: int = 0
+    clipped: int = 0
+    silent: int = 0
+    failures: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    n_jobs: int = 1
+
+    @property
+    def nanoseconds(self) -> float:
+        """Wall time per frame and scene."""
+        return 1e9 * self.seconds / self.frame_scenes if self.frame_scenes else 0.0
+
+
+def generate(
+    plan: Plan,
+    n_jobs: int = 1,
+    *,
+    say: Callable[[str], None] = logging.getLogger("cadrender").info,
+    advance: Callable[[int, int], None] = lambda frame_scenes, samples: None,
+) -> Summary:
+    """Render what a plan lacks and write the list of the samples that are complete.
+
+    Parameters
+    ----------
+    plan : Plan
+    n_jobs : int
+        Processes.
+    say : callable
+        Told each thing worth a line while it happens.
+    advance : callable
+        Told frames times heads written, and samples completed, since the last call.
+
+    Returns
+    -------
+    Summary
+
+    Raises
+    ------
+    CadrenderError
+        If nothing more can be written (disk full, read-only) or a worker was killed; the list of samples has
+        been written by then where that is possible.
+    """
+    summary = Summary(skipped=plan.skipped, failures=list(plan.failures.values()), n_jobs=n_jobs)
+    for line in summary.failures:
+        say(f"failed: {line}")
+    began = time.perf_counter()
+    if removed := make_folders(plan):
+        say(f"removed {removed} temporary files of an interrupted run")
+    try:
+        _render(plan, n_jobs, summary, say, advance)
+    finally:
+        complete = plan.complete_samples()
+        selected = [s for s in plan.samples if s.track.name in plan.selected]
+        summary.incomplete = len(selected) - sum(s.track.name in plan.selected for s in complete)
+        write_list(plan, complete)
+        summary.seconds = time.perf_counter() - began
+    return summary
+
+
+def _render(plan, n_jobs, summary, say, advance):
+    """Run the jobs; those whose files another process is writing are looked at again until they are done."""
+    lacking = Counter(target.sample for job in plan.jobs for target in job.targets)
+    jobs = plan.jobs
+    waiting = False
+    while jobs:
+        again = []
+        for report in run_jobs(jobs, n_jobs):
+            _count(report, summary, say)
+            if report.fatal:
+                raise CadrenderError(report.error)
+            before = sum(1 for count in lacking.values() if not count)
+            lacking.subtract(written.target.sample for written in report.written)
+            after = sum(1 for count in lacking.values() if not count)
+            summary.rendered += after - before
+            advance(len(report.written) * report.job.frames, after - before)
+            if report.claimed:
+                again.append(report)
+        if again and not waiting:
+            waiting = True
+            say("another cadrender is at work on some of these files: waiting for it")
+        jobs = _still_missing(again)
+        if jobs:
+            time.sleep(_PATIENCE)
+
+
+def _still_missing(reports):
+    from dataclasses import replace
+
+    from cadrender.store import is_complete
+
+    jobs = []
+    for report in reports:
+        job = report.job
+        targets = tuple(
+            target
+            for target in report.claimed
+            if not is_complete(target.file, job.frames, job.samplerate, job.audio_format)
+        )
+        if targets:
+            jobs.append(replace(job, targets=targets))
+    return jobs
+
+
+def _count(report: Report, summary: Summary, say) -> None:
+    if report.error:
+        summary.failures.append(report.error)
+        if not report.fatal:
+            say(f"failed: {report.error}")
+    for written in report.written:
+        summary.files += 1
+        summary.frame_scenes += report.job.frames
+        if written.clipped:
+            summary.clipped += 1
+            say(f"clipped: {written.target.file}: {written.clipped} samples")
+        if written.gain == 0.0:
+            summary.silent += 1
+            say(f"silent: {written.target.file}: no loudness before or after the HRIRs, written as zeros")
+
+
+def write_list(plan: Plan, samples: list[Sample]) -> None:
+    """Write ``at_mic_music.<split>.json``."""
+    write_json(plan.settings.output_music_file, at_mic_json(samples))

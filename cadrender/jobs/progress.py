@@ -1,0 +1,102 @@
+"""Telling people how a long run goes: a bar on a terminal, a line now and then in a log."""
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+# Seconds between two lines where there is no terminal.
+_LOG_INTERVAL = 10.0
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: ``0.8 s``, ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+class RunProgress:
+    """Progress of a run of stem jobs; a context manager.
+
+    Parameters
+    ----------
+    samples : int
+        Samples to complete.
+    frame_scenes : int
+        All the work, in frames times heads.
+    samplerate : int
+        In hertz.
+    bytes_per_frame : int
+        Of the files written.
+    quiet : bool
+        Show nothing but what is said with :meth:`say`.
+    """
+
+    def __init__(self, samples, frame_scenes, samplerate, bytes_per_frame, quiet=False):
+        self._console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._samples, self._total = samples, frame_scenes
+        self._samplerate, self._bytes = samplerate, bytes_per_frame
+        self._quiet = quiet
+        self._done = self._samples_done = 0
+        self._began = self._spoke = time.monotonic()
+        self._bar = None
+        if self._console.is_terminal and not quiet:
+            self._bar = Progress(
+                TextColumn("{task.fields[samples]}"),
+                BarColumn(),
+                TextColumn("{task.percentage:3.0f} %"),
+                TextColumn("{task.fields[rate]}"),
+                TimeElapsedColumn(),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=self._console,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=max(1, frame_scenes), samples=self._count(), rate="")
+
+    def _count(self):
+        gigabytes = self._done * self._bytes / 1e9
+        return f"{self._samples_done} of {self._samples} samples, {gigabytes:.2f} GB"
+
+    def _rate(self):
+        seconds = max(1e-9, time.monotonic() - self._began)
+        return f"{self._done / self._samplerate / seconds:.0f} s of audio a second"
+
+    def advance(self, frame_scenes, samples):
+        """Count work done and samples completed."""
+        self._done += frame_scenes
+        self._samples_done += samples
+        if self._bar is not None:
+            self._bar.update(
+                self._task, completed=self._done, samples=self._count(), rate=self._rate()
+            )
+        elif not self._quiet and time.monotonic() - self._spoke >= _LOG_INTERVAL:
+            self._spoke = time.monotonic()
+            left = (self._spoke - self._began) * (self._total / max(1, self._done) - 1)
+            self.say(
+                f"{100 * self._done / max(1, self._total):.0f} %: {self._count()}, {self._rate()}, "
+                f"{duration(max(0.0, left))} left"
+            )
+
+    def say(self, line):
+        """Print one line above the bar, or to the log."""
+        if self._bar is not None:
+            self._bar.console.print(line, markup=False)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def __enter__(self):
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception):
+        if self._bar is not None:
+            self._bar.stop()

@@ -1,0 +1,110 @@
+"""At-mic rendering of one stem: HRIRs, then the loudness of the source (section 2 of the data contract)."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from cadrender.dsp.convolve import convolve, loudness_before_and_after
+from cadrender.dsp.hrir import Heads
+
+
+@dataclass(frozen=True)
+class Level:
+    """How loud a stem is, and what brings its at-mic signal there.
+
+    Attributes
+    ----------
+    before, after : float
+        LUFS of the stem and of its convolution with the HRIRs; minus infinity for silence.
+    """
+
+    before: float
+    after: float
+
+    @property
+    def silent(self) -> bool:
+        """Whether either loudness is not finite: the at-mic file is then digital silence."""
+        return not (math.isfinite(self.before) and math.isfinite(self.after))
+
+    @property
+    def gain(self) -> float:
+        """The linear factor; 0 for silence."""
+        return 0.0 if self.silent else 10.0 ** ((self.before - self.after) / 20.0)
+
+
+def levels(signal: np.ndarray, samplerate: int, heads: Heads) -> list[Level]:
+    """Measure a stem before and after each head's HRIRs.
+
+    Parameters
+    ----------
+    signal : ndarray
+        (frames, 2) int16, int32, float32 or float64.
+    samplerate : int
+        In hertz.
+    heads : Heads
+        The HRIRs.
+
+    Raises
+    ------
+    ValueError
+        If the signal is shorter than 400 ms.
+    """
+    before, after = loudness_before_and_after(signal, samplerate, heads)
+    return [Level(before, float(loudness)) for loudness in after]
+
+
+def at_mic_stem(
+    signal: np.ndarray,
+    samplerate: int,
+    left_hrir: np.ndarray,
+    right_hrir: np.ndarray,
+    dtype: str = "int16",
+) -> np.ndarray:
+    """Render one stem for one head position.
+
+    Parameters
+    ----------
+    signal : ndarray
+        (frames, 2): int16, int32 (fractions of their full scale), float32 or float64 (full scale 1).
+    samplerate : int
+        In hertz, of the signal and of the HRIRs.
+    left_hrir, right_hrir : ndarray
+        (taps, 2): what the left and what the right loudspeaker sends to the left and to the right ear.
+    dtype : {"int16", "float64"}
+        int16 is clipped and truncated toward zero as the challenge does; float64 is neither.
+
+    Returns
+    -------
+    ndarray
+        (frames, 2), as loud as `signal` (LUFS); zeros if the signal or its rendering is silent.
+
+    Raises
+    ------
+    ValueError
+        If the signal is shorter than 400 ms, or a shape or `dtype` is none of these.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> song = np.random.default_rng(1).integers(-9000, 9000, (44100, 2), dtype=np.int16)
+    >>> left, right = np.array([[1.0, 0.3]]), np.array([[0.3, 1.0]])
+    >>> at_mic_stem(song, 44100, left, right).shape
+    (44100, 2)
+    """
+    if dtype not in ("int16", "float64"):
+        raise ValueError(f"dtype {dtype!r} is neither 'int16' nor 'float64'")
+    for name, array in (("signal", signal), ("left_hrir", left_hrir), ("right_hrir", right_hrir)):
+        if array.ndim != 2 or array.shape[1] != 2 or not len(array):
+            raise ValueError(f"{name} has the shape {array.shape}; (n, 2) is needed")
+    heads = Heads([(left_hrir, right_hrir)])
+    signal = np.ascontiguousarray(signal)
+    (level,) = levels(signal, samplerate, heads)
+    out = np.zeros((len(signal), 2), dtype)
+    if level.silent:
+        return out
+    at = 0
+    for _, piece, _ in convolve(signal, heads, [level.gain], pcm16=dtype == "int16"):
+        out[at : at + len(piece)] = piece
+        at += len(piece)
+    return out

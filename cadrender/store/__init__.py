@@ -1,0 +1,18 @@
+"""Audio files in and out: read with checks, written whole or not at all."""
+
+from cadrender.store.audio import AudioFormat, Header, read_header, read_hrir, read_stem
+from cadrender.store.atomic import AtomicFile, ClaimedError, remove_leftovers
+from cadrender.store.writing import AudioWriter, is_complete
+
+__all__ = [
+    "AtomicFile",
+    "AudioFormat",
+    "AudioWriter",
+    "ClaimedError",
+    "Header",
+    "is_complete",
+    "read_header",
+    "read_hrir",
+    "read_stem",
+    "remove_leftovers",
+]

@@ -1,0 +1,138 @@
+"""Files that exist only when they are whole, written by one process at a time.
+
+A file is written under a temporary name beside its place and renamed when it is complete. The temporary name is
+always the same for a place, and its writer holds an exclusive lock on it (``flock``), so that
+
+* a second process that wants to write the same file finds it claimed and lets it be;
+* the temporary file of a killed process is recognised: nobody holds its lock;
+* all of this works between machines where the shared file system supports such locks.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+from pathlib import Path
+
+from cadrender.errors import CadrenderError
+
+_SUFFIX = ".part"
+
+# What flock says where a file system has no locks: then files are written without claims.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
+
+
+class ClaimedError(CadrenderError):
+    """Another process is writing this file just now."""
+
+
+def temporary_name(file: Path) -> Path:
+    """Where ``file`` is written until it is complete."""
+    return file.with_name(f".{file.name}{_SUFFIX}")
+
+
+def _lock(descriptor) -> bool:
+    """Take the exclusive lock; False if another process has it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            return False
+        if error.errno not in _NO_LOCKS:
+            raise
+    return True
+
+
+def _same_file(descriptor, path) -> bool:
+    """Whether ``path`` still names the open file, which another process may have renamed or removed."""
+    with contextlib.suppress(OSError):
+        named, opened = path.stat(follow_symlinks=False), os.fstat(descriptor)
+        return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+    return False
+
+
+class AtomicFile:
+    """A file that appears in its place only when it is complete.
+
+    A context manager: leaving it by an exception, or without :meth:`commit`, removes the temporary file.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The place. Its folder must exist. A symbolic link there is replaced, never written through.
+
+    Attributes
+    ----------
+    descriptor : int
+        The open temporary file.
+
+    Raises
+    ------
+    ClaimedError
+        If another process is writing this file.
+    OSError
+        If the temporary file cannot be made.
+    """
+
+    def __init__(self, file: Path):
+        self.file = file
+        self._temporary = temporary_name(file)
+        flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
+        while True:
+            self.descriptor = os.open(self._temporary, flags, 0o666)
+            try:
+                claimed = not _lock(self.descriptor)
+                current = claimed or _same_file(self.descriptor, self._temporary)
+                if current and not claimed:
+                    os.ftruncate(self.descriptor, 0)  # what a killed process left
+                    return
+            except BaseException:
+                os.close(self.descriptor)
+                raise
+            os.close(self.descriptor)
+            if claimed:
+                raise ClaimedError(f"{file}: another process is writing it")
+
+    def write(self, data) -> None:
+        """Append bytes: all of them, or an OSError."""
+        view = memoryview(data).cast("B")
+        while len(view):
+            view = view[os.write(self.descriptor, view) :]
+
+    def commit(self) -> None:
+        """Move the complete file into its place."""
+        self._temporary.replace(self.file)
+        os.close(self.descriptor)  # the lock ends with it
+        self.descriptor = -1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if self.descriptor >= 0:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink()
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+def remove_leftovers(folder: Path) -> int:
+    """Remove the temporary files in ``folder`` that no process is writing.
+
+    Returns
+    -------
+    int
+        How many were removed.
+    """
+    removed = 0
+    with contextlib.suppress(OSError):
+        for temporary in folder.glob(f".*{_SUFFIX}"):
+            with contextlib.suppress(OSError):
+                descriptor = os.open(temporary, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+                try:
+                    if _lock(descriptor):
+                        temporary.unlink()
+                        removed += 1
+                finally:
+                    os.close(descriptor)
+    return removed

@@ -1,0 +1,188 @@
+"""Reading audio files: headers, stems and HRIRs, each problem one line that names the file."""
+
+import contextlib
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from cadrender.errors import AudioError
+
+# The array type that holds a subtype's samples exactly at the least memory.
+_EXACT = {"PCM_16": "int16", "PCM_S8": "int16", "PCM_U8": "int16", "PCM_24": "int32", "PCM_32": "int32"}
+_EXACT |= {"DOUBLE": "float64"}
+
+
+@dataclass(frozen=True)
+class Header:
+    """What an audio file says about itself.
+
+    Attributes
+    ----------
+    frames, samplerate, channels : int
+        As in soundfile.
+    format, subtype : str
+        Such as ``"WAV"`` and ``"PCM_16"``.
+    """
+
+    frames: int
+    samplerate: int
+    channels: int
+    format: str
+    subtype: str
+
+
+@dataclass(frozen=True)
+class AudioFormat:
+    """How at-mic files are written.
+
+    Attributes
+    ----------
+    container : str
+        ``"wav"`` or ``"flac"``; also the files' suffix.
+    subtype : str
+        ``"PCM_16"``, ``"PCM_24"`` or, in WAV only, ``"FLOAT"``.
+    """
+
+    container: str = "wav"
+    subtype: str = "PCM_16"
+
+    @property
+    def bytes_per_frame(self) -> int:
+        """Bytes of one stereo frame, uncompressed."""
+        return {"PCM_16": 4, "PCM_24": 6, "FLOAT": 8}[self.subtype]
+
+
+def _reason(error) -> str:
+    text = str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
+    return " ".join(text.split()).rstrip(".")
+
+
+def read_header(file: Path) -> Header:
+    """Read an audio file's header.
+
+    Raises
+    ------
+    AudioError
+        If the file is missing, is no audio file, or is a WAV file shorter than its header promises.
+    """
+    if not file.is_file():
+        raise AudioError(f"{file}: no such file")
+    try:
+        info = soundfile.info(str(file))
+        missing = _missing_bytes(file) if info.format in ("WAV", "WAVEX") else 0
+    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+        raise AudioError(f"{file}: not a readable audio file: {_reason(error)}") from error
+    if missing:
+        raise AudioError(f"{file}: truncated: {missing} bytes fewer than its header promises")
+    return Header(info.frames, info.samplerate, info.channels, info.format, info.subtype)
+
+
+def _missing_bytes(file: Path) -> int:
+    """How many bytes a RIFF file lacks; libsndfile takes a truncated file for a short one."""
+    with file.open("rb") as stream:
+        head = stream.read(8)
+        size = os.fstat(stream.fileno()).st_size
+    if len(head) < 8 or head[:4] != b"RIFF":
+        return 0
+    promised = struct.unpack("<I", head[4:])[0]
+    if promised in (0, 0xFFFFFFFF):  # written to a pipe: the writer did not know
+        return 0
+    return max(0, promised + 8 - size)
+
+
+def _read(file: Path, frames: int, dtype: str) -> np.ndarray:
+    try:
+        with file.open("rb") as stream, soundfile.SoundFile(stream.fileno(), closefd=False) as sound:
+            array = sound.read(frames, dtype=dtype, always_2d=True)
+    except FileNotFoundError as error:
+        raise AudioError(f"{file}: no such file") from error
+    except (soundfile.LibsndfileError, OSError, RuntimeError, MemoryError, ValueError) as error:
+        raise AudioError(f"{file}: cannot be read: {_reason(error)}") from error
+    if len(array) != frames:
+        raise AudioError(f"{file}: damaged: {len(array)} frames can be read of the {frames} it promises")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise AudioError(f"{file}: holds NaN or infinite samples")
+    return array
+
+
+def check_stem_header(file: Path, header: Header, samplerate: int) -> None:
+    """Check that a stem can be rendered.
+
+    Raises
+    ------
+    AudioError
+        If it is not stereo, has another rate, or is shorter than the 400 ms that a loudness needs.
+    """
+    if header.channels != 2:
+        raise AudioError(f"{file}: {header.channels} channel(s); stereo is needed")
+    if header.samplerate != samplerate:
+        raise AudioError(f"{file}: {header.samplerate} Hz; {samplerate} Hz is needed")
+    if header.frames < 0.4 * samplerate:
+        milliseconds = 1000 * header.frames / samplerate
+        raise AudioError(f"{file}: {milliseconds:.0f} ms long; a loudness needs at least 400 ms")
+
+
+def read_stem(file: Path, samplerate: int, start: int = 0, frames: int | None = None) -> np.ndarray:
+    """Read a stem, or an excerpt of it.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        Stereo, at `samplerate`, of any format that libsndfile reads.
+    samplerate : int
+        The rate that the file must have, in hertz.
+    start, frames : int, optional
+        The excerpt; the whole file by default.
+
+    Returns
+    -------
+    ndarray
+        (frames, 2) int16, int32, float32 or float64, whichever holds the file's samples exactly.
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be read whole, is not stereo, has another rate, is shorter than 400 ms, or holds
+        numbers that are not finite.
+    """
+    header = read_header(file)
+    check_stem_header(file, header, samplerate)
+    dtype = _EXACT.get(header.subtype, "float32")
+    if start == 0 and frames in (None, header.frames):
+        return _read(file, header.frames, dtype)
+    frames = header.frames - start if frames is None else frames
+    if start < 0 or frames < 1 or start + frames > header.frames:
+        raise AudioError(f"{file}: no frames {start} to {start + frames}: it has {header.frames}")
+    with contextlib.suppress(soundfile.LibsndfileError, OSError), soundfile.SoundFile(str(file)) as sound:
+        sound.seek(start)
+        excerpt = sound.read(frames, dtype=dtype, always_2d=True)
+        if len(excerpt) == frames and (excerpt.dtype.kind != "f" or np.isfinite(excerpt).all()):
+            return excerpt
+    raise AudioError(f"{file}: damaged: frames {start} to {start + frames} cannot be read")
+
+
+def read_hrir(file: Path, samplerate: int) -> np.ndarray:
+    """Read one loudspeaker's HRIR.
+
+    Returns
+    -------
+    ndarray
+        (taps, 2) float64: left ear, right ear.
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be read, is not stereo, has another rate, or is empty or not finite.
+    """
+    header = read_header(file)
+    if header.channels != 2:
+        raise AudioError(f"{file}: {header.channels} channel(s); an HRIR has two, left and right ear")
+    if header.samplerate != samplerate:
+        raise AudioError(f"{file}: {header.samplerate} Hz; {samplerate} Hz is needed")
+    if header.frames < 1:
+        raise AudioError(f"{file}: empty")
+    return _read(file, header.frames, "float64")
