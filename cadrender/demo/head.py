@@ -157,7 +157,8 @@ def _hankel(x, count):
 
 def _at_angle(coefficients, ear, source):
     cosine = np.dot(ear, source) / np.linalg.norm(ear) / np.linalg.norm(source)
-    return eval_legendre(np.arange(len(coefficients)), cosine) @ coefficients
+    legendre = eval_legendre(np.arange(len(coefficients)), cosine)
+    return np.einsum("mf,m->f", coefficients, legendre)
 
 
 def _torso_echo(head, coefficients, ear, source, frequencies):

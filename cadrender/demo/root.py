@@ -29,6 +29,7 @@ from cadrender.metadata import (
     write_json,
 )
 from cadrender.stems import STEMS
+from cadrender.store import AtomicFile
 
 MARK = "metadata/demo.json"
 """The file that tells a demo root from somebody's data."""
@@ -207,7 +208,7 @@ class _Made:
             if root.exists() and not root.is_dir():
                 raise UsageError(f"{root}: not a folder: give a new or an empty folder")
             # folders without files and temporary files are what a run killed at its start leaves
-            entries = any(file.is_file() and file.suffix != ".tmp" for file in root.rglob("*"))
+            entries = any(file.is_file() and file.suffix not in (".tmp", ".part") for file in root.rglob("*"))
         except OSError as error:
             raise UsageError(f"{root}: cannot be used for a demo root: {error.strerror}") from error
         if entries and not (root / MARK).is_file():
@@ -243,12 +244,11 @@ class _Made:
         self._digests[name] = _digest(content)
         if self.is_whole(name):
             return
-        # the same temporary name in every run: one that was killed leaves nothing that the next does not take
-        temporary = file.with_name(f".{file.name}.tmp")
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-            temporary.replace(file)
+            with AtomicFile(file) as atomic:
+                atomic.write(content)
+                atomic.commit()
         except OSError as error:
             raise CadrenderError(f"{file}: cannot write the file: {error.strerror or error}") from error
         self.written.append(name)
