@@ -163,7 +163,8 @@ def generate_scene_listeners(
 
 
 def _seed(text: str) -> int:
-    return int(hashlib.md5(text.encode(errors="surrogateescape"), usedforsecurity=False).hexdigest(), 16) % 10**8
+    content = text.encode(errors="surrogateescape")
+    return int(hashlib.md5(content, usedforsecurity=False).hexdigest(), 16) % 10**8
 
 
 def _draw(random, count: int) -> int:

@@ -25,7 +25,8 @@ def write_all(texts: Mapping[Path, str], *, keep: bool = False) -> dict[Path, Pa
     """Write some files that belong together, all of them or, unless the machine fails midway, none.
 
     Each text goes to a temporary file in its file's folder and is flushed to the disk. Only then are they
-    moved into place, one after the other. A missing folder is made. A symbolic link is replaced, not followed.
+    moved into place, one after the other. A missing folder is made. A symbolic link is replaced, not
+    followed.
 
     Parameters
     ----------
