@@ -73,7 +73,7 @@ class Sung:
     syllable: str
 
 
-def sing(notes, rng, *, register="high", vibrato=0.35, breath=0.02):
+def sing(notes, rng, *, register="high", vibrato=0.35, breath=0.04):
     """Return a sung melody.
 
     Parameters
