@@ -1,0 +1,58 @@
+"""``cadrender demo``: a root made from nothing, and the main job run on it."""
+
+import sys
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default=Path("cadrender-demo"), metavar="[DIR]")
+@click.option("-j", "--jobs", type=int, help="Processes; all usable CPUs if not said.")
+def command(folder, jobs):
+    """Make a small complete root in DIR (./cadrender-demo if not said) and render it.
+
+    Four synthesised songs, 16 heads computed from a spherical-head model, and all the metadata of the challenge:
+    a place to try every other command.
+    """
+    import time
+
+    from cadrender.cli.running import run_plan
+    from cadrender.config import load_settings
+    from cadrender.demo import make_root
+    from cadrender.jobs.plan import make_plan
+    from cadrender.jobs.progress import duration
+
+    began = time.monotonic()
+
+    def tell(done, total, what):
+        if what:
+            click.echo(f"[{done + 1} of {total}] making {what}", err=True)
+
+    made = make_root(folder, on_progress=tell)
+    click.echo(
+        f"{folder}: {len(made.tracks)} songs ({duration(made.seconds)}), {len(made.subjects)} heads, "
+        f"{made.positions} head positions, {made.gains} gains, {made.listeners} listeners, {made.scenes} scenes; "
+        f"{len(made.written)} files made in {duration(time.monotonic() - began)}",
+        err=True,
+    )
+    plan = make_plan(load_settings(root=folder))
+    status = run_plan(plan, jobs)
+    if status == 0:
+        _say_how_to_listen(plan, folder)
+    sys.exit(status)
+
+
+def _say_how_to_listen(plan, folder):
+    sample = plan.samples[0]
+    song = plan.songs[sample.track.name].files["mixture"]
+    click.echo(
+        f"""
+Listen (headphones): the song, and what the microphones behind {sample.position.subject}'s ears pick up of it
+  {song}
+  {plan.file(sample, "mixture")}
+Go on:
+  cadrender scenes --root {folder} --scenes-per-song 6   # more scenes
+  cadrender generate --root {folder}                     # renders only what they add
+  cadrender --help"""
+    )
