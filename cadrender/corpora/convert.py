@@ -210,7 +210,7 @@ def _write_parts(
     if frames < max(minimum, 1):
         seconds, needed = frames / SAMPLERATE, minimum / SAMPLERATE
         raise AudioError(
-            f"{sources[MIXTURE][0]}: is too short: {seconds:.2f} s; expected at least {needed:g} s"
+            f"{sources[MIXTURE][0]}: is too short: {seconds:.2f} s; expected at least {needed:.4g} s"
         )
     peaks = {MIXTURE: peak}
     for stem, part in parts.items():
@@ -287,6 +287,9 @@ def _remove_leftovers(folder: Path) -> None:
 def _is_alive(process: int) -> bool:
     if process == os.getpid():
         return False
+    with contextlib.suppress(OSError):  # there is no such place outside Linux
+        state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        return state not in "ZX"  # a killed process stays a zombie while nobody asks for its exit status
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

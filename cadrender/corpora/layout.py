@@ -167,8 +167,7 @@ def safe_name(name: str) -> str:
     Letters are composed (NFC), what is not valid Unicode, a separator or a control character is replaced, and
     a name of more than `LONGEST_NAME` bytes is cut and ends in a digest of the whole.
     """
-    name = os.fsencode(name).decode("utf-8", "replace")
-    name = unicodedata.normalize("NFC", name)
+    name = unicodedata.normalize("NFC", re.sub("[\ud800-\udfff]", "\ufffd", name))
     name = re.sub(r"[/\\:\x00-\x1f\x7f]", "_", name).strip()
     if not name or name.startswith("."):
         name = f"_{name}"

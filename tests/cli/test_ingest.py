@@ -1,0 +1,257 @@
+"""The real command, in a process of its own, on each corpus's true layout."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.corpora.trees import (
+    bach10,
+    fma,
+    fma_metadata,
+    medleydb_song,
+    read,
+    tone,
+    tree_bytes,
+    write,
+)
+
+
+def command(*arguments):
+    return [sys.executable, "-m", "cadrender", "ingest", *map(str, arguments)]
+
+
+def run(*arguments, status=0):
+    result = subprocess.run(command(*arguments), capture_output=True, text=True)
+    assert result.returncode == status, result.stderr
+    assert "Traceback" not in result.stderr
+    return result
+
+
+def listed(root, corpus):
+    return {
+        entry["Track Name"]: entry for entry in json.loads((root / f"metadata/{corpus}.json").read_bytes())
+    }
+
+
+def frequency(samples):
+    """The frequency of the strongest sine, in whole Hz."""
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples)), n=10 * 44100))
+    return round(np.argmax(spectrum) / 10)
+
+
+def test_medleydb(tmp_path):
+    source, root = tmp_path / "MedleyDB", tmp_path / "root"
+    instruments = ["female singer", "vocalists", "drum set", "electric bass", "piano", "kazoo"]
+    signals = medleydb_song(source / "Audio", "Band_Song", instruments, metadata=source / "Metadata")
+    medleydb_song(source / "Audio", "Duo_Bleeds", ["violin", "piano"], has_bleed="yes")
+    medleydb_song(source / "Audio", "MusicDelta_80sRock", ["piano"])
+    medleydb_song(source / "Audio", "AClassicEducation_NightOwl", ["piano"])
+    result = run("medleydb", source, "--root", root, "-j", 2)
+
+    entries = listed(root, "medleydb")
+    assert list(entries) == ["Band_Song", "Duo_Bleeds"]
+    assert entries["Band_Song"]["Path"] == "medleydb/Band_Song"
+    assert entries["Band_Song"]["License"] == "CC BY-NC-SA 4.0"
+    song = root / "audio/music/medleydb/Band_Song"
+    for stem, numbers in {"vocals": (0, 1), "drums": (2,), "bass": (3,), "other": (4, 5)}.items():
+        expected = sum(signals[n] for n in numbers) * 32768
+        assert np.abs(read(song / f"{stem}.wav") - expected).max() < 3
+    delivered = soundfile.read(source / "Audio/Band_Song/Band_Song_MIX.wav", dtype="int16")[0]
+    assert np.array_equal(read(song / "mixture.wav"), delivered)
+    assert not read(root / "audio/music/medleydb/Duo_Bleeds/vocals.wav").any()
+
+    assert "AClassicEducation_NightOwl, MusicDelta_80sRock: left out: is in MUSDB18-HQ's" in result.stderr
+    assert "Duo_Bleeds: has bleed between its stems" in result.stderr
+    assert "Band_Song: instrument 'kazoo' is not in the table of instruments: goes to other" in result.stderr
+    assert result.stdout.startswith("medleydb: 2 songs converted")
+    assert "2 left out, 0 failed" in result.stdout
+
+    run("medleydb", source, "--root", root, "--keep-musdb", "--skip-bleed")
+    assert list(listed(root, "medleydb")) == ["AClassicEducation_NightOwl", "Band_Song", "MusicDelta_80sRock"]
+
+
+def test_a_song_that_fails_sets_the_exit_status(tmp_path):
+    source, root = tmp_path / "MedleyDB", tmp_path / "root"
+    medleydb_song(source / "Audio", "A_Song", ["piano"])
+    medleydb_song(source / "Audio", "B_Song", ["piano"])
+    stem = source / "Audio/B_Song/B_Song_STEMS/B_Song_STEM_01.wav"
+    stem.write_bytes(stem.read_bytes()[:1000])
+    result = run("medleydb", source, "--root", root, status=1)
+    assert list(listed(root, "medleydb")) == ["A_Song"]
+    assert len(re.findall(rf"^B_Song: {stem}: is damaged", result.stderr, re.MULTILINE)) == 1
+    assert "0 left out, 1 failed" in result.stdout
+
+
+def test_bach10(tmp_path):
+    root = tmp_path / "root"
+    result = run("bach10", bach10(tmp_path / "Bach10", pieces=2), "--root", root)
+    assert list(listed(root, "bach10")) == ["01-AchGottundHerr", "02-AchGottundHerr"]
+    song = root / "audio/music/bach10/01-AchGottundHerr"
+    stems = {stem: read(song / f"{stem}.wav") for stem in ("mixture", "vocals", "drums", "bass", "other")}
+    assert {len(samples) for samples in stems.values()} == {44100}
+    assert all(np.array_equal(samples[:, 0], samples[:, 1]) for samples in stems.values())
+    assert not stems["vocals"].any()
+    assert not stems["drums"].any()
+    assert np.abs(stems["bass"][:, 0] - 32768 * tone(440, level=0.2)[:, 0]).max() < 3
+    assert np.abs(stems["mixture"].astype(int) - stems["bass"] - stems["other"]).max() < 5
+    assert "2 chorales found, Bach10 has 10" in result.stderr
+
+
+def test_fma_small(tmp_path):
+    root = tmp_path / "root"
+    fma_metadata(tmp_path)
+    result = run("fma-small", fma(tmp_path / "fma"), "--root", root, "-j", 2)  # damaged clips are no failure
+
+    entries = listed(root, "fma-small")
+    assert list(entries) == ["000002", "000005", "001001", "001002"]
+    assert entries["000002"]["License"] == "Attribution-NonCommercial-ShareAlike 3.0 International"
+    assert entries["001001"]["License"] == "unknown (see FMA metadata)"
+    for name, pitch in {"000002": 440, "000005": 441, "001001": 442, "001002": 443}.items():
+        folder = root / "audio/music/fma-small" / name
+        assert sorted(path.name for path in folder.iterdir()) == [".ingest.json", "mixture.wav"]
+        samples = read(folder / "mixture.wav")
+        assert len(samples) == 3 * 44100
+        assert frequency(samples[:, 0]) == pitch
+        assert np.sqrt(np.mean((samples / 32768) ** 2)) == pytest.approx(0.25 / np.sqrt(2), rel=0.02)
+    mono = read(root / "audio/music/fma-small/000005/mixture.wav")
+    assert np.array_equal(mono[:, 0], mono[:, 1])
+
+    left_out = {
+        entry["Track Name"]: entry["Reason"].partition(".mp3: ")[2]
+        for entry in json.loads((root / "metadata/fma-small.ingest.json").read_bytes())["Left Out"]
+    }
+    assert left_out == {
+        "098565": "is too short: 1.60 s; expected at least 2 s",
+        "099134": "is empty; expected an audio file",
+        "108925": left_out["108925"],
+        "133297": "cannot be decoded; expected WAV, FLAC, MP3 or Ogg",
+        "133298": "cannot be decoded; expected WAV, FLAC, MP3 or Ogg",
+    }
+    assert re.fullmatch(r"is damaged: 1\.\d s of 3\.0 s can be decoded", left_out["108925"])
+    # One line each, and nothing of what libmpg123 has to say.
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1 + len(left_out)
+    assert sorted(line[:6] for line in lines[1:]) == sorted(left_out)
+    assert "5 left out, 0 failed" in result.stdout
+    assert sorted(path.name for path in (root / "audio/music/fma-small").iterdir()) == list(entries)
+
+
+def test_fma_small_in_one_process_is_as_quiet(tmp_path):
+    source = fma(tmp_path / "fma")
+    result = run("fma-small", source, "--root", tmp_path / "root", "-j", 1, "--min-seconds", 1)
+    entries = listed(tmp_path / "root", "fma-small")
+    assert entries["000002"]["License"] == "unknown (see FMA metadata)"
+    assert "098565" in entries
+    assert "licences and genres are unknown" in result.stderr
+    assert len(result.stderr.splitlines()) == 2 + 4
+
+
+def test_folder(tmp_path):
+    source, root = tmp_path / "songs", tmp_path / "root"
+    write(source / "One/singing.flac", tone(300))
+    write(source / "One/choir.ogg", tone(500))
+    write(source / "One/drums.wav", tone(100, rate=48000), 48000)
+    write(source / "Two/mixture.mp3", tone(200))
+    arguments = ("folder", source, "--root", root, "--map", "singing=vocals", "--map", "choir=vocals")
+    result = run(*arguments, "--license", "CC BY 4.0")
+    assert listed(root, "folder")["One"]["License"] == "CC BY 4.0"
+    song = root / "audio/music/folder/One"
+    assert sorted(path.name for path in song.glob("*.wav")) == ["drums.wav", "mixture.wav", "vocals.wav"]
+    vocals, drums, mixture = (
+        read(song / f"{stem}.wav").astype(int) for stem in ("vocals", "drums", "mixture")
+    )
+    assert np.abs(mixture - vocals - drums).max() <= 1
+    assert frequency(drums[:, 0]) == 100
+    assert "One: has no mixture: it is the sum of the stems" in result.stderr
+    assert "2 songs converted" in result.stdout
+    assert "0 songs converted (0.0 min" in run(*arguments).stdout
+
+    run(*arguments, "--name", "mine")
+    assert list(listed(root, "mine")) == ["One", "Two"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("folder", "{src}", "--root", "{root}", "--map", "vocals"), "expected NAME=STEM"),
+        (("folder", "{src}", "--root", "{root}", "--map", "a=voice"), "'voice' is no stem"),
+        (("folder", "{src}", "--root", "{root}", "--name", "train"), "'train' is a split"),
+        (("folder", "{src}", "--root", "{root}", "-j", "0"), "expected a number of processes, or -1"),
+        (("folder", "{src}"), "--root"),
+        (("medleydb", "{src}", "--root", "{root}"), "no song found"),
+        (("bach10", "{src}", "--root", "{root}"), "no chorale found"),
+        (("fma-small", "{src}", "--root", "{root}"), "no clip found"),
+        (("folder", "{src}/none", "--root", "{root}"), "does not exist; expected the corpus's folder"),
+        (("musdb", "{src}", "--root", "{root}"), "musdb"),
+    ],
+)
+def test_wrong_usage(tmp_path, arguments, message):
+    write(tmp_path / "src/Song/mixture.wav", tone(440))
+    places = {"src": tmp_path / "src", "root": tmp_path / "root"}
+    result = run(*(argument.format(**places) for argument in arguments), status=2)
+    assert message in result.stderr
+    assert not (tmp_path / "root").exists()
+
+
+def start(source, root, jobs):
+    """Start the command on a group of its own, and wait until it has begun to write."""
+    process = subprocess.Popen(
+        command("folder", source, "--root", root, "-j", jobs),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 60
+    while not list(root.glob("audio/music/folder/*/.*.part")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    return process
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory):
+    """A tree of 12 songs that take a moment each, and the root that an undisturbed run makes of it."""
+    folder = tmp_path_factory.mktemp("songs")
+    signal = np.random.default_rng(1).uniform(-0.2, 0.2, (20 * 48000, 2))
+    for n in range(12):
+        for stem in ("vocals", "drums"):
+            write(folder / "src" / f"Song {n}" / f"{stem}.wav", signal[n * 1000 :], 48000)
+    run("folder", folder / "src", "--root", folder / "root", "-j", 2)
+    return folder / "src", tree_bytes(folder / "root")
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_killed_and_run_again_the_bytes_are_the_same(tmp_path, songs, jobs):
+    source, expected = songs
+    process = start(source, tmp_path / "root", jobs)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert list((tmp_path / "root").glob("audio/music/folder/*/.*.part"))  # the kill did come in the middle
+    assert not (tmp_path / "root/metadata/folder.json").exists()
+    run("folder", source, "--root", tmp_path / "root", "-j", 2)
+    assert tree_bytes(tmp_path / "root") == expected
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_interrupted_it_ends_at_once_and_says_how_to_go_on(tmp_path, songs, jobs):
+    source, expected = songs
+    process = start(source, tmp_path / "root", jobs)
+    began = time.monotonic()
+    os.killpg(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert time.monotonic() - began < 5  # mostly well under one, but the machine may be busy
+    assert process.returncode == 130
+    assert "Traceback" not in stderr
+    assert "the same command goes on where this one stopped" in stderr
+    run("folder", source, "--root", tmp_path / "root", "-j", 2)
+    assert tree_bytes(tmp_path / "root") == expected

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from cadrender.corpora import folder
+from cadrender.errors import UsageError
+from tests.corpora.trees import tone, write
+
+
+def make(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    return root
+
+
+def files(track):
+    return {stem: sorted(path.name for path in paths) for stem, paths in track.sources.items()}
+
+
+def test_all_formats_and_only_the_stems_there_are(tmp_path):
+    make(
+        tmp_path, "Song/mixture.wav", "Song/vocals.flac", "Song/Drums.MP3", "Song/bass.ogg", "Song/notes.txt"
+    )
+    corpus = folder.scan(tmp_path)
+    assert files(corpus.tracks[0]) == {
+        "mixture": ["mixture.wav"],
+        "vocals": ["vocals.flac"],
+        "drums": ["Drums.MP3"],
+        "bass": ["bass.ogg"],
+    }
+    assert corpus.tracks[0].notes == ()
+    assert (corpus.name, corpus.left_out, corpus.notes) == ("folder", (), ())
+
+
+def test_map_names_stems_and_several_of_them_are_one(tmp_path):
+    make(tmp_path, "Song/mix.wav", "Song/singing.wav", "Song/Choir.wav", "Song/vocals.wav", "Song/drums.wav")
+    stems = {"singing": "vocals", "choir.wav": "vocals", "mix": "mixture"}
+    track = folder.scan(tmp_path, stems=stems).tracks[0]
+    assert files(track) == {
+        "mixture": ["mix.wav"],
+        "vocals": ["Choir.wav", "singing.wav", "vocals.wav"],
+        "drums": ["drums.wav"],
+    }
+
+
+def test_map_can_take_a_stem_s_own_name(tmp_path):
+    make(tmp_path, "Song/other.wav", "Song/mixture.wav")
+    assert files(folder.scan(tmp_path, stems={"other": "drums"}).tracks[0]) == {
+        "mixture": ["mixture.wav"],
+        "drums": ["other.wav"],
+    }
+
+
+def test_a_missing_mixture_is_the_sum_of_the_stems(tmp_path):
+    make(tmp_path, "Song/vocals.wav", "Song/singing.wav", "Song/bass.wav")
+    track = folder.scan(tmp_path, stems={"singing": "vocals"}).tracks[0]
+    assert files(track)["mixture"] == ["bass.wav", "singing.wav", "vocals.wav"]
+    assert list(track.sources) == ["mixture", "vocals", "bass"]
+    assert track.notes == ("has no mixture: it is the sum of the stems",)
+
+
+def test_unknown_files_are_reported(tmp_path):
+    make(
+        tmp_path, "Song/vocals.wav", "Song/mixture.wav", "Song/guitar.flac", "Takes/one.wav", "Takes/two.wav"
+    )
+    corpus = folder.scan(tmp_path, stems={"organ": "other"})
+    assert corpus.tracks[0].notes == ("guitar.flac is no stem and left out; --map NAME=STEM says what it is",)
+    assert [song.name for song in corpus.left_out] == ["Takes"]
+    assert "(one.wav, two.wav)" in corpus.left_out[0].reason
+    assert corpus.notes == ("no file is named 'organ'",)
+
+
+def test_one_stem_in_two_formats_is_a_failure(tmp_path):
+    make(tmp_path, "A/vocals.wav", "A/vocals.mp3", "B/vocals.wav")
+    corpus = folder.scan(tmp_path)
+    assert [track.name for track in corpus.tracks] == ["B"]
+    assert [(song.reason, song.expected) for song in corpus.left_out] == [
+        ("has both vocals.mp3 and vocals.wav; expected one of them", False)
+    ]
+
+
+def test_names_are_paths_below_the_tree(tmp_path):
+    make(tmp_path, "train/Song/mixture.wav", "test/Song/mixture.wav", "Song/mixture.wav")
+    assert [track.name for track in folder.scan(tmp_path).tracks] == ["Song", "test - Song", "train - Song"]
+    assert [track.name for track in folder.scan(tmp_path / "Song").tracks] == ["Song"]
+
+
+def test_fields(tmp_path):
+    make(tmp_path, "Song/mixture.wav")
+    corpus = folder.scan(tmp_path, name="mine", license="CC0", genre="Jazz")
+    track = corpus.tracks[0]
+    assert (corpus.name, track.source, track.license, track.genre) == ("mine", "mine", "CC0", "Jazz")
+    assert folder.scan(tmp_path).tracks[0].license == "unknown"
+
+
+def test_what_is_skipped(tmp_path):
+    make(tmp_path, "Song/mixture.wav", "root/audio/music/folder/Song/mixture.wav")
+    assert len(folder.scan(tmp_path, skip=(tmp_path / "root",)).tracks) == 1
+
+
+def test_wrong_stem(tmp_path):
+    with pytest.raises(UsageError, match="'voice' is no stem; expected mixture, vocals, drums, bass, other"):
+        folder.scan(tmp_path, stems={"singing": "voice"})
+
+
+def test_a_folder_without_songs(tmp_path):
+    write(tmp_path / "Song" / "piano.wav", np.zeros((10, 2)))
+    with pytest.raises(UsageError, match="no song found; expected <song>/<stem>"):
+        folder.scan(tmp_path)
+    write(tmp_path / "Song" / "other.wav", tone(440))
+    assert folder.scan(tmp_path).tracks
