@@ -1,0 +1,104 @@
+"""``python -m benchmarks.block_lengths``: what transforms cost, and which block length suits which HRIR.
+
+Prints the table ``_TRANSFORM_NS`` of :mod:`cadrender.dsp.hrir`, then, for each HRIR length, the second pass of
+the engine with every block length that makes sense, beside the length that the engine chooses by itself.
+"""
+
+import argparse
+import sys
+
+import numpy as np
+
+from benchmarks.interleaved import rounds
+from cadrender.dsp import fft
+from cadrender.dsp.convolve import convolve
+from cadrender.dsp.hrir import Heads
+
+TAPS = (64, 256, 384, 820, 2048, 8192)
+
+
+def _least(contenders, repeats):
+    """What each takes undisturbed: the least of its rounds, for a choice that must not depend on the neighbours."""
+    return {name: min(seconds) for name, seconds in rounds(contenders, repeats).items()}
+
+
+def transform_ns(longest: int, rows: int, repeats: int) -> dict[int, float]:
+    """Nanoseconds of one stereo inverse transform of each length up to ``longest``, ``rows`` in a batch."""
+    plans = {n: fft.complex_inverse(n, rows, "block") for n in fft.LENGTHS if 256 <= n <= longest}
+    loops = {n: max(1, 4_000_000 // (n * rows)) for n in plans}
+
+    def run(n):
+        execute = plans[n].execute
+        for _ in range(loops[n]):
+            execute()
+
+    for n in plans:
+        run(n)
+    seconds = _least({n: (lambda n=n: run(n)) for n in plans}, repeats)
+    return {n: 1e9 * seconds[n] / (loops[n] * rows) for n in plans}
+
+
+def noise_heads(taps: int, heads: int) -> Heads:
+    """HRIRs of decaying noise, without leading zeros to trim."""
+    draw = np.random.default_rng(taps)
+    decay = np.exp(-6.0 * np.arange(taps) / taps)[:, None]
+    return Heads([tuple(draw.standard_normal((2, taps, 2)) * 0.1 * decay) for _ in range(heads)])
+
+
+def forced(heads: Heads, length: int) -> Heads:
+    """Make the engine use transforms of ``length``."""
+    heads.block = lambda: (length, (length - heads.trimmed_taps + 1) // 4 * 4)
+    return heads
+
+
+def convolve_ns(taps: int, heads: int, signal: np.ndarray, repeats: int) -> tuple[int, dict[int, float]]:
+    """The block length the engine chooses, and nanoseconds per frame-scene of the second pass for all."""
+    chosen = noise_heads(taps, heads).block()[0]
+    shortest = max(2 * (taps - 1) + 8, 256)
+    lengths = [n for n in fft.LENGTHS if shortest <= n <= max(64 * taps, 16384)]
+    made = {n: forced(noise_heads(taps, heads), n) for n in lengths}
+    gains = np.full(heads, 0.5)
+
+    def run(n):
+        for _ in convolve(signal, made[n], gains):
+            pass
+
+    for n in lengths:
+        run(n)
+    quick = _least({n: (lambda n=n: run(n)) for n in lengths}, 2)
+    # The far slower ones need no second look.
+    near = [n for n in lengths if quick[n] < 1.5 * min(quick.values()) or n == chosen]
+    seconds = medians({n: (lambda n=n: run(n)) for n in near}, repeats)
+    return chosen, {n: 1e9 * seconds[n] / (len(signal) * heads) for n in near}
+
+
+def main() -> None:
+    """Measure and print."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--longest", type=int, default=131072, help="longest transform to measure")
+    options.add_argument("--rows", type=int, default=16, help="transforms in a batch")
+    options.add_argument("--heads", type=int, nargs="+", default=[1, 4], help="scenes a song")
+    options.add_argument("--seconds", type=float, default=10.0, help="length of the signal")
+    options.add_argument("--repeats", type=int, default=7)
+    given = options.parse_args()
+
+    costs = transform_ns(given.longest, given.rows, given.repeats)
+    print("_TRANSFORM_NS = {")
+    for n, cost in costs.items():
+        print(f"    {n}: {cost:.0f},")
+    print("}", flush=True)
+    draw = np.random.default_rng(1)
+    signal = draw.integers(-9000, 9000, (int(given.seconds * 44100), 2), dtype=np.int16)
+    for taps in TAPS:
+        for heads in given.heads:
+            chosen, cost = convolve_ns(taps, heads, signal, given.repeats)
+            best = min(cost, key=cost.get)
+            loss = 100 * (cost[chosen] / cost[best] - 1)
+            print(
+                f"{taps} taps, {heads} scenes: best {best}, chosen {chosen} (+{loss:.1f} %), ns per frame-scene:"
+            )
+            print("   ", ", ".join(f"{n}: {cost[n]:.2f}" for n in cost), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
