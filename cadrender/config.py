@@ -27,6 +27,8 @@ class Settings:
         What is rendered: scenes, songs, positions and gains.
     listeners_file, scene_listeners_file : pathlib.Path
         The listeners and who listens to which scene.
+    excerpts_file, excerpts_dir : pathlib.Path
+        Where each excerpt of a split comes from, and the excerpts' own stems.
     output_music_dir, output_music_file : pathlib.Path
         Where the at-mic music goes, and the list of it.
     split : str
@@ -49,6 +51,8 @@ class Settings:
     gains_file: Path
     listeners_file: Path
     scene_listeners_file: Path
+    excerpts_file: Path
+    excerpts_dir: Path
     output_music_dir: Path
     output_music_file: Path
     split: str

@@ -50,6 +50,8 @@ def test_a_root_alone_gives_the_official_layout():
         gains_file=root / "metadata/gains.json",
         listeners_file=root / "metadata/listeners.train.json",
         scene_listeners_file=root / "metadata/scene_listeners.train.json",
+        excerpts_file=root / "metadata/excerpts.train.json",
+        excerpts_dir=root / "audio/excerpts",
         output_music_dir=root / "audio/at_mic_music",
         output_music_file=root / "metadata/at_mic_music.train.json",
         split="train",

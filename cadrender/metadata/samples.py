@@ -35,6 +35,8 @@ class Sample:
         The sample's folder under the output folder, ``<Split>/<sample>``.
     track : Track
     position : HeadPosition
+    start, frames : int
+        The excerpt of the track that is rendered; all of it where `frames` is 0.
     """
 
     name: str
@@ -42,6 +44,8 @@ class Sample:
     path: str
     track: Track
     position: HeadPosition
+    start: int = 0
+    frames: int = 0
 
 
 @dataclass(frozen=True)
