@@ -267,7 +267,7 @@ def _real(path: Path) -> str:
 def _read_yaml_mapping(path: Path) -> dict:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise UsageError(f"{path}: cannot be read: {one_line(error)}") from error
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected a YAML mapping")

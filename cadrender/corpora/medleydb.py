@@ -128,7 +128,7 @@ def _song(
     skip_bleed: bool,
 ) -> SourceTrack | LeftOut:
     name = safe_name(title)
-    if name_key(title) in taken or name_key(folder.name) in taken:
+    if name_key(title) in taken:
         return LeftOut(name, IN_MUSDB)
     card = cards.get(name_key(title))
     if card is None:
@@ -154,8 +154,9 @@ def _song(
 
 def _read_card(path: Path) -> dict:
     try:
-        metadata = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        # The loader in C would be faster, but deep nesting makes it crash.
+        metadata = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise MetadataError(f"{path}: cannot be read: {one_line(error)}") from error
     if not isinstance(metadata, dict):
         raise MetadataError(f"{path}: expected a YAML mapping with 'stems'")
@@ -174,7 +175,7 @@ def _stems(
         raise MetadataError(f"{card}: 'stems' is no mapping of S01, S02, ... to filename and instrument")
     groups = {stem: () for stem in VDBO}
     notes = []
-    for key, stem in sorted(listed.items()):
+    for key, stem in sorted(listed.items(), key=lambda item: str(item[0])):
         filename, instrument = stem.get("filename"), _instrument(stem.get("instrument"))
         if not isinstance(filename, str) or Path(filename).name != filename:
             raise MetadataError(f"{card}: {key} has the filename {filename!r}; expected a file in {place}")
@@ -194,6 +195,3 @@ def _instrument(value: object) -> str:
 def _is_yes(value: object) -> bool:
     """Read the metadata's yes and no, which YAML turns into a boolean where they are not quoted."""
     return value is True or str(value).strip().casefold() == "yes"
-
-
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

@@ -125,6 +125,14 @@ def test_stems_are_grouped_by_instrument_alone(tmp_path):
     assert (track.notes, corpus.left_out) == ((), ())
 
 
+def test_stems_may_be_numbered_in_any_way(tmp_path):
+    medleydb_song(tmp_path / "Audio", "A_Song", ["piano", "drum set"])
+    card = tmp_path / "Audio" / "A_Song" / "A_Song_METADATA.yaml"
+    stems = yaml.safe_load(card.read_text())["stems"]
+    spoil_card(card, stems={1: stems["S01"], "S02": stems["S02"] | {"instrument": ["drum set"]}})
+    assert files(medleydb.scan(tmp_path).tracks[0])["drums"] == ["A_Song_STEM_02.wav"]
+
+
 def test_a_class_without_a_stem_is_silent(tmp_path):
     medleydb_song(tmp_path / "Audio", "Artist_Title", ["piano"])
     sources = medleydb.scan(tmp_path).tracks[0].sources
@@ -246,6 +254,9 @@ def spoil_card(path, **fields):
         ("missing mixture", "has no mixture; expected"),
         ("missing card", "has no metadata; expected"),
         ("broken card", "cannot be read"),
+        ("wrong date", "cannot be read"),
+        ("deep card", "cannot be read"),
+        ("latin card", "cannot be read"),
         ("listed card", "expected a YAML mapping"),
         ("wrong stems", "'stems' is no mapping"),
         ("path", "S01 has the filename '../../secret.wav'"),
@@ -266,6 +277,12 @@ def test_faults_of_one_song_do_not_stop_the_others(tmp_path, fault, message):
             card.unlink()
         case "broken card":
             card.write_text("stems: [\nS01")
+        case "wrong date":
+            card.write_text("release date: 2014-99-99")
+        case "deep card":
+            card.write_text("stems: " + "[" * 50_000 + "]" * 50_000)
+        case "latin card":
+            card.write_bytes(b"artist: Caf\xe9")
         case "listed card":
             card.write_text("- stems")
         case "wrong stems":
