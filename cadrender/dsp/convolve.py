@@ -24,7 +24,13 @@ from cadrender.dsp.hrir import Heads
 from cadrender.dsp.loudness import KWeighting, full_scale, gated_loudness, gating, load_planar
 
 # Rows of a batch of inverse transforms: enough to make calls cheap, few enough to stay in the L2 cache.
-_ROWS = 16
+_ROWS = 8
+
+# Floats of a batch of forward transforms in the first pass, for the same reason.
+_BATCH_FLOATS = 64 * 1024
+
+# Frames of a head's signal that are handed over at once: enough to make a write cheap.
+_PIECE = 64 * 1024
 
 _SIGN = np.tile([1.0, -1.0], 4)
 
@@ -54,47 +60,50 @@ def loudness_before_and_after(signal: np.ndarray, samplerate: int, heads: Heads)
         If the signal is shorter than 400 ms.
     """
     blocks = gating(len(signal), samplerate)
-    edges = blocks.edges.tolist()
+    # One more segment, of no frames: what falls behind the last edge is subtracted from the segment before.
+    edges = np.append(blocks.edges, blocks.edges[-1])
+    count = len(heads)
     length = heads.loudness_length(blocks.longest_segment)
     chunk = length // 2
     chunks = -(-blocks.longest_segment // chunk)
-    forward = fft.real_forward(length, 2 * (1 + chunks))
-    spectra = forward.output.view(np.float64).reshape(1 + chunks, 2, -1)
-    rows = forward.input.reshape(1 + chunks, 2, length)
-    inverse = fft.complex_inverse(length, len(heads), "tail")
+    batch = max(1, min(_ROWS // count, _BATCH_FLOATS // (2 * length * (1 + chunks)), len(edges) - 1))
+    forward = fft.real_forward(length, batch * (1 + chunks) * 2)
+    rows = forward.input.reshape(batch, 1 + chunks, 2, length)
+    spectra = forward.output.view(np.float64).reshape(batch, 1 + chunks, 2, -1)
+    flat_spectra = spectra.reshape(batch * (1 + chunks), 2, -1)
+    inverse = fft.complex_inverse(length, count * batch, "tail")
     products = inverse.input.view(np.float64)
-    tails_of = inverse.output.view(np.float64)
-    heads_spectra = heads.delayed_spectra(length)
+    responses = inverse.output.view(np.float64)
+    filters = heads.delayed_spectra(length) / length
     weights = heads.weights(length)
 
     weighting = KWeighting(samplerate)
-    # `chunk` frames of history, then the segment.
-    plain = np.zeros((2, chunk + blocks.longest_segment))
-    weighted = np.zeros((2, chunk + blocks.longest_segment))
     scale = 1.0 / full_scale(signal.dtype)
+    plain = np.empty((2, batch * blocks.longest_segment))
+    weighted = np.zeros((2, chunk + batch * blocks.longest_segment))  # history, then a batch of segments
     own = np.zeros(len(edges) - 1)
-    received = np.zeros((len(edges) - 1, len(heads)))
-    tails = np.zeros((2, len(heads)))
-    correlated = np.zeros(len(heads))
-    for i, (start, stop) in enumerate(zip(edges, [*edges[1:], edges[-1]], strict=True)):
-        frames = stop - start
-        load_planar(signal, start, frames, scale, plain, chunk)
-        weighting(plain, chunk, frames, weighted, chunk)
-        used = kernels.cut_chunks(weighted, frames, chunk, rows)
-        forward.execute()
-        kernels.apply_hrirs(spectra, 1, 1, heads_spectra, 0, len(heads), products)
-        inverse.execute()
-        kernels.row_energies(tails_of, 2 * chunk, 2 * length, tails[i % 2])
-        tails[i % 2] /= length * length
-        if i > 0:
-            received[i - 1] += tails[(i - 1) % 2] - tails[i % 2]
-        if frames:
-            own[i] = kernels.energy(weighted, chunk, chunk + frames)
-            kernels.correlate(spectra, _SIGN, weights, used, correlated)
-            received[i] = correlated
-            kernels.keep_history(weighted, chunk, frames)
-    after = [gated_loudness(blocks, received[:, h]) for h in range(len(heads))]
-    return gated_loudness(blocks, own), np.array(after)
+    correlated = np.zeros((len(edges) - 1, count))
+    tails = np.zeros((len(edges) - 1, count))
+    tails_of_batch = np.zeros(count * batch)
+    for first in range(0, len(edges) - 1, batch):
+        local = edges[first : first + batch + 1] - edges[first] + chunk
+        frames = int(local[-1]) - chunk
+        segments = len(local) - 1
+        load_planar(signal, int(edges[first]), frames, scale, plain, 0)
+        weighting(plain, 0, frames, weighted, chunk)
+        if not kernels.is_silent(weighted, 0, chunk + frames):
+            kernels.segment_energies(weighted, 0, chunk + frames, local, 0, own[first : first + segments])
+            kernels.cut_chunks(weighted, local, chunk, rows)
+            forward.execute()
+            kernels.correlate(spectra, _SIGN, weights, local, chunk, correlated[first : first + segments])
+            kernels.apply_hrirs(flat_spectra, 1 + chunks, batch, filters, 0, count, products)
+            inverse.execute()
+            kernels.row_energies(responses, 2 * chunk, 2 * length, tails_of_batch)
+            tails[first : first + segments] = tails_of_batch.reshape(count, batch).T[:segments]
+        kernels.keep_history(weighted, chunk, frames)
+    received = correlated[:-1] - tails[1:] + tails[:-1]
+    after = [gated_loudness(blocks, received[:, head]) for head in range(count)]
+    return gated_loudness(blocks, own[:-1]), np.array(after)
 
 
 def convolve(signal: np.ndarray, heads: Heads, gains: np.ndarray, pcm16: bool = True):
@@ -138,29 +147,39 @@ def convolve(signal: np.ndarray, heads: Heads, gains: np.ndarray, pcm16: bool = 
     carry = np.zeros((count, overlap))
     scale = 1.0 / full_scale(signal.dtype)
     batch = blocks * block
-    piece = np.empty((batch, 2), np.int16 if pcm16 else np.float64)
+    # So many batches make a piece.
+    capacity = batch * max(1, min(_PIECE // batch, -(-frames // batch)))
+    pieces = np.empty((count, capacity, 2), np.int16 if pcm16 else np.float64)
+    flat_pieces = pieces.reshape(count, -1)
+    clipped = np.zeros(count, np.int64)
+    delays = np.array(heads.delays)
 
     for head, delay in enumerate(heads.delays):
         if delay:
-            yield head, np.zeros((min(delay, frames), 2), piece.dtype), 0
-    for start in range(0, frames, batch):
-        kernels.cut_blocks(signal.reshape(-1), start, frames, block, scale, forward.input)
-        forward.execute()
-        for first in range(0, count, group):
-            members = min(group, count - first)
-            kernels.apply_hrirs(spectra, 1, blocks, filters, first, members, products)
-            inverse.execute()
-            kernels.overlap_add(rows, 2 * block, overlap, blocks, carry[first : first + members])
-            for member in range(members):
-                head = first + member
-                wanted = min(batch, frames - heads.delays[head] - start)
-                if wanted <= 0:
-                    continue
-                clipped = 0
+            yield head, np.zeros((min(delay, frames), 2), pieces.dtype), 0
+    before_silent = True
+    for piece in range(0, frames, capacity):
+        for start in range(piece, min(piece + capacity, frames), batch):
+            silent = kernels.cut_blocks(signal.reshape(-1), start, frames, block, scale, forward.input)
+            at = 2 * (start - piece)
+            if silent and before_silent:
+                flat_pieces[:, at : at + 2 * batch] = 0
+                continue
+            before_silent = silent
+            wanted = 2 * np.clip(frames - delays - start, 0, batch)
+            forward.execute()
+            for first in range(0, count, group):
+                members = carry[first : first + group]
+                kernels.apply_hrirs(spectra, 1, blocks, filters, first, len(members), products)
+                inverse.execute()
                 if pcm16:
-                    clipped = kernels.truncate_int16(
-                        rows, member * blocks, blocks, 2 * block, piece.reshape(-1), 0, 2 * wanted
+                    kernels.overlap_add_int16(
+                        rows, blocks, 2 * block, members, first, flat_pieces, at, wanted, clipped
                     )
                 else:
-                    kernels.gather(rows, member * blocks, blocks, 2 * block, piece.reshape(-1))
-                yield head, piece[:wanted], clipped
+                    kernels.overlap_add_float64(rows, blocks, 2 * block, members, first, flat_pieces, at)
+        for head in range(count):
+            length_of_piece = min(capacity, frames - heads.delays[head] - piece)
+            if length_of_piece > 0:
+                yield head, pieces[head, :length_of_piece], int(clipped[head])
+        clipped[:] = 0

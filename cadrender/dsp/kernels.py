@@ -13,9 +13,9 @@ from cadrender.dsp.lanes import (
     delayed2,
     evens,
     fma,
+    highest,
     interleave_high,
     interleave_low,
-    lane,
     larger,
     load,
     magnitude,
@@ -38,6 +38,9 @@ SNAP = 2.0**-30
 
 # How many bins of all spectra in use are handled before going on to the next: they stay in the L1 cache.
 _TILE = 64
+
+# Frames that go through all steps of the K-weighting before the next ones: they stay in the L1 cache too.
+_K_TILE = 512
 
 
 @compiled
@@ -69,7 +72,13 @@ def cut_blocks(source, start, frames, block, scale, rows):
         Frames of a block; what lies past the end of the signal is zero.
     rows : ndarray
         (2 * blocks, length): left and right channel of each block; columns from ``block`` on stay zero.
+
+    Returns
+    -------
+    bool
+        Whether all frames are zero.
     """
+    silent = True
     for b in range(rows.shape[0] // 2):
         left = rows[2 * b]
         right = rows[2 * b + 1]
@@ -78,60 +87,76 @@ def cut_blocks(source, start, frames, block, scale, rows):
         deinterleave(source, at, count, scale, left, 0, right, 0)
         left[count:block] = 0.0
         right[count:block] = 0.0
+        n = 2 * at
+        while silent and n < 2 * (at + count):
+            silent = source[n] == 0
+            n += 1
+    return silent
 
 
 @inlined
-def _biquad_registers(biquads, table, which):
-    """What eight frames of one biquad need, in registers: b0, b1, b2 and the ten columns of its table."""
-    at = 80 * which
-    return (
-        splat(biquads[which, 0]),
-        splat(biquads[which, 1]),
-        splat(biquads[which, 2]),
-        load(table, at),
-        load(table, at + 8),
-        load(table, at + 16),
-        load(table, at + 24),
-        load(table, at + 32),
-        load(table, at + 40),
-        load(table, at + 48),
-        load(table, at + 56),
-        load(table, at + 64),
-        load(table, at + 72),
-    )
+def _zeros(biquad, x, start, frames, past, out, to):
+    """The numerator of a biquad; ``out`` may be ``x``. ``past``: the eight inputs before; replaced by the last."""
+    b0 = splat(biquad[0])
+    b1 = splat(biquad[1])
+    b2 = splat(biquad[2])
+    before = load(past, 0)
+    for n in range(0, frames, 8):
+        v = load(x, start + n)
+        store(out, to + n, fma(b2, delayed2(before, v), fma(b1, delayed1(before, v), b0 * v)))
+        before = v
+    store(past, 0, before)
 
 
 @inlined
-def _biquad8(x, x_before, y_before, registers):
-    """Eight outputs of one biquad from eight inputs, the eight inputs and the eight outputs before them.
+def _poles(table, at, x, start, frames, past):
+    """The denominator of a biquad, in place, eight frames at a time; ``past``: as in :func:`_zeros`, of outputs.
 
-    First the zeros, as they stand (so that their cancellation at 0 Hz is exact), then the poles: each of the
-    eight numbers, and each of the last two outputs, adds a column to the eight outputs. Only the last two steps
-    wait for the outputs before.
+    Each of eight inputs, and each of the last two outputs, adds a column of the table to the eight outputs. Only
+    the last two additions wait for the outputs before. The inputs are repeated in all lanes as they are loaded,
+    which costs nothing.
     """
-    b0, b1, b2, c0, c1, c2, c3, c4, c5, c6, c7, past1, past2 = registers
-    f = fma(b2, delayed2(x_before, x), fma(b1, delayed1(x_before, x), b0 * x))
-    even = repeat(f, 0) * c0
-    odd = repeat(f, 1) * c1
-    even = fma(repeat(f, 2), c2, even)
-    odd = fma(repeat(f, 3), c3, odd)
-    even = fma(repeat(f, 4), c4, even)
-    odd = fma(repeat(f, 5), c5, odd)
-    even = fma(repeat(f, 6), c6, even)
-    odd = fma(repeat(f, 7), c7, odd)
-    return fma(repeat(y_before, 7), past1, fma(repeat(y_before, 6), past2, even + odd))
+    c0 = load(table, at)
+    c1 = load(table, at + 8)
+    c2 = load(table, at + 16)
+    c3 = load(table, at + 24)
+    c4 = load(table, at + 32)
+    c5 = load(table, at + 40)
+    c6 = load(table, at + 48)
+    c7 = load(table, at + 56)
+    last = load(table, at + 64)
+    last_but_one = load(table, at + 72)
+    y = load(past, 0)
+    for n in range(start, start + frames, 8):
+        even = splat(x[n]) * c0
+        odd = splat(x[n + 1]) * c1
+        even = fma(splat(x[n + 2]), c2, even)
+        odd = fma(splat(x[n + 3]), c3, odd)
+        even = fma(splat(x[n + 4]), c4, even)
+        odd = fma(splat(x[n + 5]), c5, odd)
+        even = fma(splat(x[n + 6]), c6, even)
+        odd = fma(splat(x[n + 7]), c7, odd)
+        y = fma(repeat(y, 7), last, fma(repeat(y, 6), last_but_one, even + odd))
+        store(x, n, y)
+    store(past, 0, y)
 
 
 @inlined
 def _biquad1(biquad, x, past_x, past_y):
-    """One output of one biquad, the direct form I; the past is (..., last but one, last)."""
-    zeros = biquad[0] * x + biquad[1] * past_x[7] + biquad[2] * past_x[6]
-    return zeros - biquad[3] * past_y[7] - biquad[4] * past_y[6]
+    """One output of one biquad, the direct form I; the past is moved on."""
+    y = biquad[0] * x + biquad[1] * past_x[7] + biquad[2] * past_x[6] - biquad[3] * past_y[7] - biquad[4] * past_y[6]
+    for i in range(7):
+        past_x[i] = past_x[i + 1]
+    past_x[7] = x
+    return y
 
 
 @compiled
 def k_weight(signal, start, frames, biquads, table, state, out, out_start):
     """Two biquads in series over both channels, from ``signal`` to ``out``.
+
+    The zeros of a biquad are applied as they stand, so that their cancellation at 0 Hz is exact; see
+    :func:`_poles` for the rest.
 
     Parameters
     ----------
@@ -143,43 +168,31 @@ def k_weight(signal, start, frames, biquads, table, state, out, out_start):
         (2 * 80,): for each biquad ten columns of eight: the impulse response of its poles, delayed by 0 to 7
         frames, then what the last output and the one before it add.
     state : ndarray
-        (2 channels, 3, 8), carried from call to call: the last eight inputs, outputs of the first and outputs of
-        the second biquad.
+        (2 channels, 4, 8), carried from call to call: the last eight inputs, outputs of the first and outputs of
+        the second biquad, and inputs of the second, which are the outputs of the first.
     """
     whole = frames - frames % 8
-    shelf = _biquad_registers(biquads, table, 0)
-    high_pass = _biquad_registers(biquads, table, 1)
     for channel in range(2):
         x = signal[channel]
         y = out[channel]
         past_x = state[channel, 0]
         past_u = state[channel, 1]
         past_v = state[channel, 2]
-        x_before = load(past_x, 0)
-        u_before = load(past_u, 0)
-        v_before = load(past_v, 0)
-        for n in range(0, whole, 8):
-            eight = load(x, start + n)
-            u = _biquad8(eight, x_before, u_before, shelf)
-            v = _biquad8(u, u_before, v_before, high_pass)
-            store(y, out_start + n, v)
-            x_before = eight
-            u_before = u
-            v_before = v
-        store(past_x, 0, x_before)
-        store(past_u, 0, u_before)
-        store(past_v, 0, v_before)
+        for tile in range(0, whole, _K_TILE):
+            count = min(_K_TILE, whole - tile)
+            at = out_start + tile
+            _zeros(biquads[0], x, start + tile, count, past_x, y, at)
+            _poles(table, 0, y, at, count, past_u)
+            _zeros(biquads[1], y, at, count, state[channel, 3], y, at)
+            _poles(table, 80, y, at, count, past_v)
         for n in range(whole, frames):
             u = _biquad1(biquads[0], x[start + n], past_x, past_u)
             v = _biquad1(biquads[1], u, past_u, past_v)
-            y[out_start + n] = v
             for i in range(7):
-                past_x[i] = past_x[i + 1]
-                past_u[i] = past_u[i + 1]
                 past_v[i] = past_v[i + 1]
-            past_x[7] = x[start + n]
-            past_u[7] = u
             past_v[7] = v
+            y[out_start + n] = v
+        state[channel, 3] = past_u
 
 
 @compiled
@@ -219,42 +232,46 @@ def segment_energies(signal, start, frames, edges, segment, energies):
 
 
 @compiled
-def cut_chunks(signal, frames, chunk, rows):
-    """Lay the history and a segment out for transforms of twice the chunk's length.
+def cut_chunks(signal, edges, chunk, rows):
+    """Lay segments out for transforms of twice the chunk's length.
 
     Parameters
     ----------
     signal : ndarray
-        (2, any): ``chunk`` frames of history, then ``frames`` of the segment.
+        (2, any): ``chunk`` frames of history, then the segments.
+    edges : ndarray
+        (segments + 1,): where they begin and end in ``signal``; the first begins at ``chunk``.
     rows : ndarray
-        (1 + chunks, 2, 2 * chunk): history, then the segment's chunks in order; second halves stay zero.
-
-    Returns
-    -------
-    int
-        Chunks that the segment takes.
+        (at least segments, 1 + chunks, 2, 2 * chunk): for each segment the ``chunk`` frames before it, then its own
+        in chunks, the last one filled up with zeros; second halves stay zero.
     """
-    used = 0
-    for channel in range(2):
-        x = signal[channel]
-        row = rows[0, channel]
-        for n in range(chunk):
-            row[n] = x[n]
-        used = 0
-        for start in range(0, frames, chunk):
-            used += 1
-            row = rows[used, channel]
-            count = min(chunk, frames - start)
-            for n in range(count):
-                row[n] = x[chunk + start + n]
-            for n in range(count, chunk):
-                row[n] = 0.0
-    return used
+    for segment in range(len(edges) - 1):
+        start = edges[segment]
+        for channel in range(2):
+            x = signal[channel]
+            copy(x, start - chunk, rows[segment, 0, channel], chunk)
+            used = 0
+            for at in range(start, edges[segment + 1], chunk):
+                used += 1
+                row = rows[segment, used, channel]
+                count = min(chunk, edges[segment + 1] - at)
+                copy(x, at, row, count)
+                row[count:chunk] = 0.0
+
+
+@inlined
+def copy(source, start, target, count):
+    """Copy ``count`` floats to the front of ``target``."""
+    whole = count - count % 8
+    for n in range(0, whole, 8):
+        store(target, n, load(source, start + n))
+    for n in range(whole, count):
+        target[n] = source[start + n]
 
 
 @compiled
 def keep_history(signal, chunk, frames):
-    """Move the last ``chunk`` frames of history plus segment to the front."""
+    """Move the last ``chunk`` frames of history plus ``frames`` to the front."""
     for channel in range(2):
         x = signal[channel]
         for n in range(chunk):
@@ -262,27 +279,19 @@ def keep_history(signal, chunk, frames):
 
 
 @compiled
-def correlate(spectra, sign, weights, chunks, out):
-    """Weighted auto- and cross-correlations of one segment, for all heads.
+def is_silent(signal, start, stop):
+    """Whether frames ``start .. stop`` of both channels are exactly zero."""
+    for channel in range(2):
+        x = signal[channel]
+        for n in range(start, stop):
+            if x[n] != 0.0:
+                return False
+    return True
 
-    With ``a_0 .. a_c`` the spectra of consecutive chunks (``a_0`` the history before the segment) and
-    ``b_c[k] = a_c[k] + (-1)**k a_{c-1}[k]`` that of a chunk with its predecessor before it, the sums over the
-    chunks of ``a_i conj(b_j)`` for the channels i, j are the correlations of the segment with itself and its
-    past; ``out[h]`` is their scalar product with ``weights[h]``.
 
-    Parameters
-    ----------
-    spectra : ndarray
-        (1 + chunks, 2 channels, row): history, then chunks.
-    sign : ndarray
-        (8,): 1, -1, 1, -1, ...
-    weights : ndarray
-        (heads, 8, N/2 + padding): real and imaginary part for the channel pairs LL, RR, LR, RL.
-    chunks : int
-        How many chunks to use.
-    out : ndarray
-        (heads,)
-    """
+@compiled
+def _correlate(spectra, sign, weights, chunks, out):
+    """:func:`correlate` for one segment."""
     heads, _, width = weights.shape
     half = width - 8
     row = spectra.shape[2]
@@ -369,6 +378,33 @@ def correlate(spectra, sign, weights, chunks, out):
     for h in range(heads):
         w = weights[h]
         out[h] += ll * w[0, half] + rr_ * w[2, half] + lr_ * w[4, half] + rl * w[6, half]
+
+
+@compiled
+def correlate(spectra, sign, weights, edges, chunk, out):
+    """Weighted auto- and cross-correlations of segments, for all heads.
+
+    With ``a_0 .. a_c`` the spectra of consecutive chunks (``a_0`` the history before the segment) and
+    ``b_c[k] = a_c[k] + (-1)**k a_{c-1}[k]`` that of a chunk with its predecessor before it, the sums over the
+    chunks of ``a_i conj(b_j)`` for the channels i, j are the correlations of the segment with itself and its
+    past; ``out[segment, h]`` is their scalar product with ``weights[h]``.
+
+    Parameters
+    ----------
+    spectra : ndarray
+        (at least segments, 1 + chunks, 2 channels, row): history, then chunks, of each segment.
+    sign : ndarray
+        (8,): 1, -1, 1, -1, ...
+    weights : ndarray
+        (heads, 8, N/2 + padding): real and imaginary part for the channel pairs LL, RR, LR, RL.
+    edges, chunk
+        As in :func:`cut_chunks`.
+    out : ndarray
+        (segments, heads)
+    """
+    for segment in range(len(edges) - 1):
+        chunks = -(-(edges[segment + 1] - edges[segment]) // chunk)
+        _correlate(spectra[segment], sign, weights, chunks, out[segment])
 
 
 @compiled
@@ -460,88 +496,100 @@ def row_energies(rows, start, stop, out):
 
 
 @compiled
-def overlap_add(rows, block, overlap, blocks, carry):
-    """Add the end of each block to the beginning of the next, in place.
-
-    Parameters
-    ----------
-    rows : ndarray
-        (heads * blocks, any): the blocks of each head in order, floats.
-    block : int
-        Floats by which the next block begins later; a multiple of 8.
-    overlap : int
-        Floats that reach into the next block; a multiple of 8, at most ``block``.
-    carry : ndarray
-        (heads, overlap): the end of the batch before; replaced by this one's.
-    """
+def begin_with(rows, blocks, carry):
+    """Add the end of the batch before to the first block of each head, in place; see :func:`overlap_add_int16`."""
     width = rows.shape[1]
+    overlap = carry.shape[1]
     flat = rows.reshape(-1)
     ends = carry.reshape(-1)
-    for s in range(rows.shape[0] // blocks):
-        first = s * blocks * width
-        e = s * overlap
+    for s in range(carry.shape[0]):
+        at = s * blocks * width
         for i in range(0, overlap, 8):
-            store(flat, first + i, load(flat, first + i) + load(ends, e + i))
-        for b in range(1, blocks):
-            at = first + b * width
-            end = at - width + block
-            for i in range(0, overlap, 8):
-                store(flat, at + i, load(flat, at + i) + load(flat, end + i))
-        end = first + (blocks - 1) * width + block
-        for i in range(0, overlap, 8):
-            store(ends, e + i, load(flat, end + i))
+            store(flat, at + i, load(flat, at + i) + load(ends, s * overlap + i))
 
 
 @compiled
-def gather(rows, first, blocks, block, out):
-    """Write the first ``block`` floats of rows ``first .. first + blocks`` one after the other."""
-    for b in range(blocks):
-        row = rows[first + b]
-        for i in range(block):
-            out[b * block + i] = row[i]
+def keep_end(rows, blocks, block, carry):
+    """Keep what the last block of each head adds to the next batch; see :func:`overlap_add_int16`."""
+    width = rows.shape[1]
+    overlap = carry.shape[1]
+    flat = rows.reshape(-1)
+    ends = carry.reshape(-1)
+    for s in range(carry.shape[0]):
+        at = ((s + 1) * blocks - 1) * width + block
+        for i in range(0, overlap, 8):
+            store(ends, s * overlap + i, load(flat, at + i))
 
 
 @compiled
-def truncate_int16(rows, first, blocks, block, out, out_start, wanted):
-    """Clip to int16, truncate toward zero, and count the clipped samples.
+def overlap_add_int16(rows, blocks, block, carry, first, out, out_start, wanted, clipped):
+    """Add up overlapping blocks, clip to int16 and truncate toward zero.
 
     Parameters
     ----------
     rows : ndarray
-        (any, any): rows ``first .. first + blocks``, their first ``block`` floats each, in units of one LSB.
+        (heads * blocks, any): the blocks of each head in order, floats in units of one LSB; changed.
+    block : int
+        Floats by which the next block begins later; a multiple of 8.
+    carry : ndarray
+        (heads, overlap): what the batch before adds to the first block; replaced by what this one adds to the
+        next. ``overlap`` is a multiple of 8 and at most ``block``.
+    first : int
+        The head that the first rows belong to.
     out : ndarray
-        (any,) int16, written from ``out_start`` on.
-    wanted : int
-        Of how many samples the clipped ones are counted; those behind are not part of the signal.
-
-    Returns
-    -------
-    int
-        Samples outside -32768 .. 32767.
+        (all heads, any) int16: written from column ``out_start`` on.
+    wanted : ndarray
+        (all heads,): of how many samples the clipped ones are counted; those behind are past the signal's end.
+    clipped : ndarray
+        (all heads,): samples outside -32768 .. 32767 are added to it.
     """
     width = rows.shape[1]
+    overlap = carry.shape[1]
     flat = rows.reshape(-1)
     snap = splat(SNAP)
     low = splat(-32768.0)
     high = splat(32767.0)
-    clipped = 0
-    for b in range(blocks):
-        at = (first + b) * width
-        to = out_start + b * block
-        peak = splat(0.0)
-        for i in range(0, block, 8):
-            v = load(flat, at + i)
-            peak = larger(peak, magnitude(v))
-            v = v + with_sign_of(snap, v)
-            store_int16(out, to + i, larger(low, smaller(high, v)))
-        if (
-            max(
-                max(max(lane(peak, 0), lane(peak, 1)), max(lane(peak, 2), lane(peak, 3))),
-                max(max(lane(peak, 4), lane(peak, 5)), max(lane(peak, 6), lane(peak, 7))),
-            )
-            > 32767.0
-        ):
-            for i in range(at, at + min(block, wanted - b * block)):
-                if flat[i] > 32767.0 + SNAP or flat[i] < -32768.0 - SNAP:
-                    clipped += 1
-    return clipped
+    begin_with(rows, blocks, carry)
+    for s in range(carry.shape[0]):
+        pcm = out[first + s]
+        for b in range(blocks):
+            at = (s * blocks + b) * width
+            end = at - width + block
+            reach = overlap if b > 0 else 0
+            to = out_start + b * block
+            peak = splat(0.0)
+            for i in range(0, reach, 8):
+                v = load(flat, at + i) + load(flat, end + i)
+                store(flat, at + i, v)
+                peak = larger(peak, magnitude(v))
+                store_int16(pcm, to + i, larger(low, smaller(high, v + with_sign_of(snap, v))))
+            for i in range(reach, block, 8):
+                v = load(flat, at + i)
+                peak = larger(peak, magnitude(v))
+                store_int16(pcm, to + i, larger(low, smaller(high, v + with_sign_of(snap, v))))
+            if highest(peak) > 32767.0:
+                for i in range(at, at + min(block, wanted[first + s] - b * block)):
+                    if flat[i] > 32767.0 + SNAP or flat[i] < -32768.0 - SNAP:
+                        clipped[first + s] += 1
+    keep_end(rows, blocks, block, carry)
+
+
+@compiled
+def overlap_add_float64(rows, blocks, block, carry, first, out, out_start):
+    """Add up overlapping blocks; see :func:`overlap_add_int16`."""
+    width = rows.shape[1]
+    overlap = carry.shape[1]
+    flat = rows.reshape(-1)
+    begin_with(rows, blocks, carry)
+    for s in range(carry.shape[0]):
+        floats = out[first + s]
+        for b in range(blocks):
+            at = (s * blocks + b) * width
+            end = at - width + block
+            to = out_start + b * block
+            reach = overlap if b > 0 else 0
+            for i in range(0, reach, 8):
+                store(floats, to + i, load(flat, at + i) + load(flat, end + i))
+            for i in range(reach, block, 8):
+                store(floats, to + i, load(flat, at + i))
+    keep_end(rows, blocks, block, carry)

@@ -107,17 +107,25 @@ def fma(typingctx, a, b, c):
     return lanes(lanes, lanes, lanes), codegen
 
 
-@intrinsic
-def lane(typingctx, value, index):
-    """One lane as a scalar; ``index`` is a literal."""
-    if not isinstance(index, types.IntegerLiteral):
-        return None
-    position = index.literal_value
+def _reduced(combine):
+    """An intrinsic that combines the eight lanes pairwise into a scalar."""
 
-    def codegen(context, builder, signature, args):
-        return builder.extract_element(args[0], ir.Constant(_I32, position))
+    @intrinsic
+    def reduce(typingctx, value):
+        def codegen(context, builder, signature, args):
+            v = args[0]
+            for half in (4, 2, 1):
+                swapped = builder.shuffle_vector(v, v, _mask([(i + half) % WIDTH for i in range(WIDTH)]))
+                v = combine(builder, v, swapped)
+            return builder.extract_element(v, ir.Constant(_I32, 0))
 
-    return types.float64(lanes, index), codegen
+        return types.float64(lanes), codegen
+
+    return reduce
+
+
+total = _reduced(lambda builder, a, b: builder.fadd(a, b))
+highest = _reduced(lambda builder, a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
 
 
 @intrinsic

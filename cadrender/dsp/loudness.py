@@ -94,7 +94,7 @@ class KWeighting:
     def __init__(self, samplerate):
         self._biquads = k_weighting(samplerate)
         self._table = k_weighting_table(samplerate)
-        self._state = np.zeros((2, 3, 8))
+        self._state = np.zeros((2, 4, 8))
 
     def __call__(self, signal, start, frames, out, out_start):
         """Filter ``frames`` of ``signal`` (2, any) into ``out`` (2, any); the filter goes on where it stopped."""
