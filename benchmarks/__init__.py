@@ -1,1 +1,1 @@
-"""How fast the engine is, how near the limit, and against what: ASV suites, tables, the plot, the SciPy reference."""
+"""How fast the engine is, how near the limit, and against what: ASV suites, tables, a plot, the reference."""

@@ -1,7 +1,7 @@
 """``python -m benchmarks.block_lengths``: what transforms cost, and which block length suits which HRIR.
 
-Prints the table ``_TRANSFORM_NS`` of :mod:`cadrender.dsp.hrir`, then, for each HRIR length, the second pass of
-the engine with every block length that makes sense, beside the length that the engine chooses by itself.
+Prints the table ``_TRANSFORM_NS`` of :mod:`cadrender.dsp.hrir`, then, for each HRIR length, the second pass
+of the engine with every block length that makes sense, beside the length that the engine chooses by itself.
 """
 
 import argparse
@@ -18,7 +18,7 @@ TAPS = (64, 256, 384, 820, 2048, 8192)
 
 
 def _least(contenders, repeats):
-    """What each takes undisturbed: the least of its rounds, for a choice that must not depend on the neighbours."""
+    """What each takes undisturbed: the least of its rounds, so that neighbours do not sway the choice."""
     return {name: min(seconds) for name, seconds in rounds(contenders, repeats).items()}
 
 
@@ -68,7 +68,7 @@ def convolve_ns(taps: int, heads: int, signal: np.ndarray, repeats: int) -> tupl
     quick = _least({n: (lambda n=n: run(n)) for n in lengths}, 2)
     # The far slower ones need no second look.
     near = [n for n in lengths if quick[n] < 1.5 * min(quick.values()) or n == chosen]
-    seconds = medians({n: (lambda n=n: run(n)) for n in near}, repeats)
+    seconds = _least({n: (lambda n=n: run(n)) for n in near}, repeats)
     return chosen, {n: 1e9 * seconds[n] / (len(signal) * heads) for n in near}
 
 

@@ -19,7 +19,7 @@ def rounds(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict
     Returns
     -------
     dict
-        Name to its seconds, one a round. If a contender returns a number, that is taken for its seconds instead.
+        Name to its seconds, one a round; a contender that returns a float has measured them itself.
     """
     seconds = {name: [] for name in contenders}
     order = list(contenders)
