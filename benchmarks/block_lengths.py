@@ -94,9 +94,7 @@ def main() -> None:
             chosen, cost = convolve_ns(taps, heads, signal, given.repeats)
             best = min(cost, key=cost.get)
             loss = 100 * (cost[chosen] / cost[best] - 1)
-            print(
-                f"{taps} taps, {heads} scenes: best {best}, chosen {chosen} (+{loss:.1f} %), ns per frame-scene:"
-            )
+            print(f"{taps} taps, {heads} scenes: best {best}, chosen {chosen} (+{loss:.1f} %), in ns:")
             print("   ", ", ".join(f"{n}: {cost[n]:.2f}" for n in cost), flush=True)
 
 
