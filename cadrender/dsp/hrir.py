@@ -8,12 +8,39 @@ from cadrender.dsp import fft
 
 # Nanoseconds of one stereo inverse transform of each length (pyFFTW, batches of 16, AVX-512 machine of the README):
 # only their ratios matter, they choose block lengths. Measured by ``python -m benchmarks.block_lengths``.
-_TRANSFORM_NS = {}
+_TRANSFORM_NS = {
+    256: 300,
+    320: 430,
+    384: 510,
+    512: 700,
+    640: 930,
+    768: 1150,
+    1024: 1550,
+    1280: 2150,
+    1536: 2890,
+    2048: 3600,
+    2560: 5070,
+    3072: 6700,
+    4096: 9110,
+    5120: 12500,
+    6144: 16500,
+    8192: 22200,
+    10240: 32000,
+    12288: 40000,
+    16384: 59000,
+    20480: 90000,
+    24576: 105000,
+    32768: 150000,
+    40960: 190000,
+    49152: 330000,
+    65536: 450000,
+}
 
 
 def transform_cost(length: int) -> float:
-    """Estimated nanoseconds of one stereo transform; a model where nothing was measured."""
-    return _TRANSFORM_NS.get(length) or 0.155 * length * np.log2(length) + 60.0
+    """Nanoseconds of one stereo transform: measured, or in proportion to the longest that was."""
+    longest = max(_TRANSFORM_NS)
+    return _TRANSFORM_NS.get(length, _TRANSFORM_NS[longest] * length / longest)
 
 
 def trim(hrir: np.ndarray) -> tuple[int, np.ndarray]:
