@@ -31,6 +31,7 @@ def _jobs(context, parameter, value):
     show_default=True,
     help="PCM_16 truncates as the challenge does; PCM_24 rounds.",
 )
+@click.option("--shard", metavar="I/N", help="Only the I-th of N equal parts of the work; for batch queues.")
 @click.option("--force", is_flag=True, help="Go on although the disk seems too small.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
@@ -49,6 +50,7 @@ def command(
     stems,
     container,
     subtype,
+    shard,
     force,
     dry_run,
     quiet,
@@ -75,6 +77,7 @@ def command(
     )
     from cadrender.cli.running import run_plan
     from cadrender.jobs.plan import make_plan
+    from cadrender.jobs.shards import Shard
     from cadrender.store import AudioFormat
 
     plan = make_plan(
@@ -82,6 +85,7 @@ def command(
         audio_format=AudioFormat(container, subtype),
         songs=songs,
         stems=_stems(stems),
+        shard=Shard.parse(shard) if shard else None,
     )
     sys.exit(run_plan(plan, jobs, force=force, dry_run=dry_run, quiet=quiet, verbose=verbose))
 

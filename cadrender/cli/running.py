@@ -80,14 +80,19 @@ def run_plan(plan: Plan, jobs: int | None, *, force=False, dry_run=False, quiet=
 def describe(plan: Plan, n_jobs: int) -> list[str]:
     """A few lines on what a run will do."""
     settings = plan.settings
-    lines = [
-        f"{len(plan.samples)} samples of {len({s.track.name for s in plan.samples})} songs in {settings.scene_file}",
-    ]
-    if len(plan.selected) < len({s.track.name for s in plan.samples}):
+    songs = len({sample.track.name for sample in plan.samples})
+    lines = [f"{len(plan.samples)} samples of {songs} songs in {settings.scene_file}"]
+    if len(plan.selected) < songs:
         lines.append(f"{len(plan.selected)} songs selected")
     mixtures = sum(len(plan.songs[name].files) == 1 for name in plan.selected if name in plan.songs)
     if mixtures:
         lines.append(f"{mixtures} songs have no stems: their mixture alone is rendered")
+    if plan.shard:
+        lines.append(f"shard {plan.shard} of the work")
+    if plan.changed:
+        others = f" and {len(plan.causes) - 3} more" if len(plan.causes) > 3 else ""
+        since = f"; changed since: {', '.join(plan.causes[:3])}{others}" if plan.causes else ""
+        lines.append(f"{len(plan.changed)} files are rendered again{since}")
     free = free_space(settings.output_music_dir)
     lines.append(
         f"{plan.skipped} samples complete; {plan.files} files to render: {duration(plan.seconds)} of audio, "

@@ -1,16 +1,19 @@
 """The main job: everything between a plan and a finished data set."""
 
+import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cadrender.errors import CadrenderError
-from cadrender.jobs.plan import Plan, make_folders
+from cadrender.jobs.plan import Plan, make_folders, make_manifest, remove_changed
 from cadrender.jobs.pool import run_jobs
 from cadrender.jobs.stem import Report
 from cadrender.metadata import Sample, at_mic_json, write_json
+
+_log = logging.getLogger("cadrender")
 
 # Seconds between two looks at files that another process is writing.
 _PATIENCE = 0.5
@@ -57,7 +60,7 @@ def generate(
     plan: Plan,
     n_jobs: int = 1,
     *,
-    say: Callable[[str], None] = logging.getLogger("cadrender").info,
+    say: Callable[[str], None] = _log.info,
     advance: Callable[[int, int], None] = lambda frame_scenes, samples: None,
 ) -> Summary:
     """Render what a plan lacks and write the list of the samples that are complete.
@@ -88,20 +91,34 @@ def generate(
     began = time.perf_counter()
     if removed := make_folders(plan):
         say(f"removed {removed} temporary files of an interrupted run")
+    make_manifest(plan)
+    if removed := remove_changed(plan):
+        say(f"removed {removed} at-mic files whose sources have changed: they are rendered again")
     try:
         _render(plan, n_jobs, summary, say, advance)
-    finally:
-        complete = plan.complete_samples()
+    except BaseException:
+        with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
+            _finish(plan, summary)
+        raise
+    _finish(plan, summary)
+    summary.seconds = time.perf_counter() - began
+    return summary
+
+
+def _finish(plan, summary):
+    complete = plan.complete_samples()
+    if plan.shard is None:
         selected = [s for s in plan.samples if s.track.name in plan.selected]
         summary.incomplete = len(selected) - sum(s.track.name in plan.selected for s in complete)
+    # Of several shards the last one finds everything complete, and writes the list.
+    if plan.shard is None or len(complete) == len(plan.samples):
         write_list(plan, complete)
-        summary.seconds = time.perf_counter() - began
-    return summary
 
 
 def _render(plan, n_jobs, summary, say, advance):
     """Run the jobs; those whose files another process is writing are looked at again until they are done."""
     lacking = Counter(target.sample for job in plan.jobs for target in job.targets)
+    ours = set()
     jobs = plan.jobs
     waiting = False
     while jobs:
@@ -110,37 +127,22 @@ def _render(plan, n_jobs, summary, say, advance):
             _count(report, summary, say)
             if report.fatal:
                 raise CadrenderError(report.error)
-            before = sum(1 for count in lacking.values() if not count)
-            lacking.subtract(written.target.sample for written in report.written)
-            after = sum(1 for count in lacking.values() if not count)
-            summary.rendered += after - before
-            advance(len(report.written) * report.job.frames, after - before)
+            written = [one.target.sample for one in report.written]
+            there = written + [target.sample for target in report.found]
+            ours.update(written)
+            lacking.subtract(there)
+            completed = {sample for sample in there if not lacking[sample]}
+            summary.rendered += len(completed & ours)
+            summary.skipped += len(completed - ours)
+            advance(len(there) * report.job.frames, len(completed))
             if report.claimed:
-                again.append(report)
+                again.append(replace(report.job, targets=report.claimed))
         if again and not waiting:
             waiting = True
             say("another cadrender is at work on some of these files: waiting for it")
-        jobs = _still_missing(again)
+        jobs = again
         if jobs:
             time.sleep(_PATIENCE)
-
-
-def _still_missing(reports):
-    from dataclasses import replace
-
-    from cadrender.store import is_complete
-
-    jobs = []
-    for report in reports:
-        job = report.job
-        targets = tuple(
-            target
-            for target in report.claimed
-            if not is_complete(target.file, job.frames, job.samplerate, job.audio_format)
-        )
-        if targets:
-            jobs.append(replace(job, targets=targets))
-    return jobs
 
 
 def _count(report: Report, summary: Summary, say) -> None:

@@ -3,17 +3,20 @@
 import fnmatch
 import os
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cadrender.config import Settings
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
+from cadrender.jobs.changes import Inputs, compare
+from cadrender.jobs.shards import Shard
 from cadrender.jobs.stem import StemJob, Target
 from cadrender.metadata import Sample, read_positions, read_scenes, read_track_lists, samples_of
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat, is_complete, read_header, read_hrir, remove_leftovers
 from cadrender.store.audio import check_stem_header
+from cadrender.store.manifest import Entry, Manifest, append_entries, compact, manifest_file, read_manifest
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,14 @@ class Plan:
         What is missing of them, the most expensive songs first.
     skipped : int
         Selected samples that are complete already.
+    changed : dict
+        Complete files that are rendered again, and their state when the plan was made.
+    causes : list of str
+        The sources and HRIRs that have changed since.
+    touched : list of Entry
+        New lines for the manifest, of files whose inputs changed in nothing but their time.
+    shard : Shard, optional
+        The part of the work that is this run's.
     """
 
     settings: Settings
@@ -66,6 +77,21 @@ class Plan:
     selected: set[str]
     jobs: list[StemJob] = field(default_factory=list)
     skipped: int = 0
+    changed: dict[Path, os.stat_result] = field(default_factory=dict)
+    causes: list[str] = field(default_factory=list)
+    touched: list[Entry] = field(default_factory=list)
+    shard: Shard | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        """Where the files are entered."""
+        settings = self.settings
+        return Manifest(
+            manifest_file(settings.output_music_file),
+            settings.output_music_dir,
+            settings.music_dir,
+            settings.hrtf_dir,
+        )
 
     @property
     def files(self) -> int:
@@ -75,7 +101,8 @@ class Plan:
     @property
     def bytes(self) -> int:
         """Bytes to write; an upper bound for FLAC."""
-        return sum(job.frame_scenes for job in self.jobs) * self.audio_format.bytes_per_frame + 44 * self.files
+        frame_scenes = sum(job.frame_scenes for job in self.jobs)
+        return frame_scenes * self.audio_format.bytes_per_frame + 44 * self.files
 
     @property
     def seconds(self) -> float:
@@ -114,8 +141,10 @@ def make_plan(
     audio_format: AudioFormat | None = None,
     songs: Sequence[str] = (),
     stems: Sequence[str] = STEMS,
+    again: Collection[Path] = (),
+    shard: Shard | None = None,
 ) -> Plan:
-    """Read the metadata, check every HRIR and every song's headers, and find out what is missing.
+    """Read the metadata, check every HRIR and every song's headers, and find what is missing or out of date.
 
     Nothing is written.
 
@@ -129,6 +158,10 @@ def make_plan(
         Shell patterns of track names; all by default.
     stems : sequence of str
         Stems to render; all by default.
+    again : collection of pathlib.Path
+        At-mic files to render again whatever they hold.
+    shard : Shard, optional
+        Plan only this part of the work; all by default.
 
     Raises
     ------
@@ -153,8 +186,11 @@ def make_plan(
         except AudioError as error:
             if name in selected:
                 failures[name] = str(error)
-    plan = Plan(settings, audio_format, samples, found, failures, selected)
-    _add_jobs(plan, stems)
+    plan = Plan(settings, audio_format, samples, found, failures, selected, shard=shard)
+    jobs = all_jobs(plan, stems)
+    if shard:
+        jobs = shard.of(jobs)
+    _keep_missing(plan, jobs, set(again))
     return plan
 
 
@@ -208,34 +244,54 @@ def look_at_song(name: str, folder: Path, samplerate: int) -> Song:
     return Song(name, files, 0, frames)
 
 
-def _add_jobs(plan, stems):
-    """One job a stem and song, for all heads that miss it; the most expensive songs first."""
-    wanted = {}
+def all_jobs(plan: Plan, stems: Sequence[str] = STEMS) -> list[StemJob]:
+    """One job a stem and selected song, for all its heads, whether they are complete or not."""
+    by_song = {}
     for sample in plan.samples:
-        name = sample.track.name
-        if name not in plan.selected or name not in plan.songs:
-            continue
-        missing = [stem for stem in plan.missing(sample) if stem in stems]
-        plan.skipped += not missing
-        for stem in missing:
-            wanted.setdefault(name, {}).setdefault(stem, []).append(sample)
-    for name, by_stem in wanted.items():
-        song = plan.songs[name]
-        for stem in song.files:
-            if stem in by_stem:
-                targets = tuple(_target(plan, sample, stem) for sample in by_stem[stem])
-                plan.jobs.append(
-                    StemJob(
-                        name,
-                        stem,
-                        song.files[stem],
-                        song.start,
-                        song.frames,
-                        plan.settings.sample_rate,
-                        plan.audio_format,
-                        targets,
-                    )
-                )
+        if sample.track.name in plan.selected and sample.track.name in plan.songs:
+            by_song.setdefault(sample.track.name, []).append(sample)
+    return [
+        StemJob(
+            name,
+            stem,
+            plan.songs[name].files[stem],
+            plan.songs[name].start,
+            plan.songs[name].frames,
+            plan.settings.sample_rate,
+            plan.audio_format,
+            tuple(_target(plan, sample, stem) for sample in samples),
+            plan.manifest,
+        )
+        for name, samples in by_song.items()
+        for stem in plan.songs[name].files
+        if stem in stems
+    ]
+
+
+def _keep_missing(plan, jobs, again):
+    """Put into the plan what the jobs lack, the most expensive songs first."""
+    entries = read_manifest(plan.manifest.file)
+    inputs = Inputs()
+    lacking = dict.fromkeys(target.sample for job in jobs for target in job.targets)
+    causes = {}
+    for job in jobs:
+        complete = [
+            target
+            for target in job.targets
+            if is_complete(target.file, job.frames, job.samplerate, job.audio_format)
+        ]
+        changed, touched = compare(job, complete, entries, inputs)
+        plan.touched += touched
+        causes |= dict.fromkeys(cause for _, cause in changed)
+        redone = {target for target, _ in changed} | {target for target in complete if target.file in again}
+        for target in redone:
+            plan.changed[target.file] = target.file.lstat()
+        wanted = tuple(target for target in job.targets if target not in complete or target in redone)
+        if wanted:
+            plan.jobs.append(replace(job, targets=wanted))
+        lacking |= dict.fromkeys((target.sample for target in wanted), True)
+    plan.causes = list(causes)
+    plan.skipped = sum(not lacks for lacks in lacking.values())
     cost = {}
     for job in plan.jobs:
         cost[job.song] = max(cost.get(job.song, 0), job.frame_scenes)
@@ -295,11 +351,63 @@ def make_folders(plan: Plan) -> int:
         for folder in dict.fromkeys(target.file.parent for job in plan.jobs for target in job.targets):
             for step in reversed([folder, *folder.parents]):
                 if step.is_relative_to(base) and step != base and step.is_symlink():
-                    raise CadrenderError(f"{step}: a symbolic link; at-mic files are never written through one")
+                    raise CadrenderError(
+                        f"{step}: a symbolic link; at-mic files are never written through one"
+                    )
             folder.mkdir(parents=True, exist_ok=True)
             removed += remove_leftovers(folder)
     except OSError as error:
-        raise CadrenderError(f"{error.filename or base}: cannot be made: {error.strerror or error}") from error
+        raise CadrenderError(
+            f"{error.filename or base}: cannot be made: {error.strerror or error}"
+        ) from error
     if not os.access(base, os.W_OK | os.X_OK):
         raise CadrenderError(f"{base}: this user may not write there")
+    return removed
+
+
+def make_manifest(plan: Plan) -> None:
+    """Start the manifest, or bring it up to date with inputs that were only touched.
+
+    Raises
+    ------
+    CadrenderError
+        If it cannot be written.
+    """
+    file = plan.manifest.file
+    if not (plan.jobs or plan.touched):
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        append_entries(file, plan.touched)
+    except OSError as error:
+        raise CadrenderError(f"{file}: cannot be written: {error.strerror or error}") from error
+    compact(file)
+
+
+def remove_changed(plan: Plan) -> int:
+    """Remove the files that are to be rendered again, unless another process has put new ones there already.
+
+    From here on a file in its place is a good one, as far as its header tells.
+
+    Returns
+    -------
+    int
+        Files removed.
+
+    Raises
+    ------
+    CadrenderError
+        If one cannot be removed.
+    """
+    removed = 0
+    for file, seen in plan.changed.items():
+        try:
+            now = file.lstat()
+            if (now.st_ino, now.st_mtime_ns, now.st_size) == (seen.st_ino, seen.st_mtime_ns, seen.st_size):
+                file.unlink()
+                removed += 1
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CadrenderError(f"{file}: cannot be removed: {error.strerror or error}") from error
     return removed

@@ -5,11 +5,22 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from cadrender.errors import AudioError, CadrenderError
-from cadrender.store import AudioFormat, AudioWriter, ClaimedError, read_hrir, read_stem
+from cadrender.store import AudioFormat, AudioWriter, ClaimedError, is_complete, read_hrir, read_stem
+from cadrender.store.manifest import (
+    Entry,
+    Input,
+    Manifest,
+    append_entries,
+    check_unchanged,
+    look_at_input,
+    relative_name,
+)
+from cadrender.version import version
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,8 @@ class StemJob:
     audio_format : AudioFormat
         Of the targets.
     targets : tuple of Target
+    manifest : Manifest, optional
+        Where the files are entered; nowhere by default.
     """
 
     song: str
@@ -59,6 +72,7 @@ class StemJob:
     samplerate: int
     audio_format: AudioFormat
     targets: tuple[Target, ...]
+    manifest: Manifest | None = None
 
     @property
     def frame_scenes(self) -> int:
@@ -98,6 +112,8 @@ class Report:
     written : tuple of Written
     claimed : tuple of Target
         Files that another process is writing.
+    found : tuple of Target
+        Files that another process has completed since the job was made.
     error : str
         One line; empty if all went well.
     fatal : bool
@@ -109,35 +125,50 @@ class Report:
     job: StemJob
     written: tuple[Written, ...] = ()
     claimed: tuple[Target, ...] = ()
+    found: tuple[Target, ...] = ()
     error: str = ""
     fatal: bool = False
     seconds: float = 0.0
 
 
 @functools.lru_cache(maxsize=256)
-def _hrir(file, samplerate):
-    return read_hrir(file, samplerate)
+def _hrir(file, samplerate, size, mtime_ns):
+    """An HRIR and its digest; size and time are there to tell a changed file from the one remembered."""
+    return read_hrir(file, samplerate), look_at_input(file, file.parent).digest
 
 
 @functools.lru_cache(maxsize=4)
 def _heads(files, samplerate):
     from cadrender.dsp.hrir import Heads
 
-    return Heads([(_hrir(left, samplerate), _hrir(right, samplerate)) for left, right in files])
+    return Heads([(_hrir(*left)[0], _hrir(*right)[0]) for left, right in files])
+
+
+def _hrir_key(file, samplerate):
+    try:
+        status = file.stat()
+    except OSError:
+        read_hrir(file, samplerate)  # says what is wrong
+        raise
+    return file, samplerate, status.st_size, status.st_mtime_ns
 
 
 def heads_of(targets, samplerate):
     """The HRIRs of some targets as :class:`cadrender.dsp.hrir.Heads`; kept for the next stem of the song."""
-    return _heads(tuple((target.left_hrir, target.right_hrir) for target in targets), samplerate)
+    return _heads(tuple(_hrir_keys(target, samplerate) for target in targets), samplerate)
+
+
+def _hrir_keys(target, samplerate):
+    return _hrir_key(target.left_hrir, samplerate), _hrir_key(target.right_hrir, samplerate)
 
 
 def run_stem_job(job: StemJob) -> Report:
     """Render one stem and write its files; whatever goes wrong with it is in the report."""
     began = time.perf_counter()
-    written, claimed = [], []
+    done = _Done([], [], [])
     error, fatal = "", False
     try:
-        _render(job, written, claimed)
+        _render(job, done)
     except CadrenderError as problem:
         error = str(problem)
     except MemoryError:
@@ -145,35 +176,106 @@ def run_stem_job(job: StemJob) -> Report:
     except OSError as problem:
         where = problem.filename2 or problem.filename or job.targets[0].file.parent
         error, fatal = f"{where}: cannot be written: {problem.strerror or problem}", True
-    return Report(job, tuple(written), tuple(claimed), error, fatal, time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    return Report(job, *map(tuple, done), error, fatal, seconds)
 
 
-def _render(job, written, claimed):
-    from cadrender.dsp.convolve import convolve
-    from cadrender.render import levels
+class _Done(NamedTuple):
+    """The lists of a report while they grow."""
 
-    signal = read_stem(job.source, job.samplerate, job.start, job.frames)
-    if len(signal) != job.frames:
-        raise AudioError(f"{job.source}: {len(signal)} frames, and {job.frames} when it was looked at first")
+    written: list
+    claimed: list
+    found: list
+
+
+def _render(job, done):
     with ExitStack() as open_files:
         targets, writers = [], []
         for target in job.targets:
             try:
                 writer = AudioWriter(target.file, job.frames, job.samplerate, job.audio_format)
             except ClaimedError:
-                claimed.append(target)
+                done.claimed.append(target)
+                continue
+            open_files.enter_context(writer)
+            # Another process may have been here since the plan was made.
+            if is_complete(target.file, job.frames, job.samplerate, job.audio_format):
+                done.found.append(target)
                 continue
             targets.append(target)
-            writers.append(open_files.enter_context(writer))
+            writers.append(writer)
         if not targets:
             return
-        heads = heads_of(targets, job.samplerate)
-        measured = levels(signal, job.samplerate, heads)
-        clipped = np.zeros(len(targets), np.int64)
-        gains = [level.gain for level in measured]
-        for head, piece, clips in convolve(signal, heads, gains, pcm16=writers[0].pcm16):
-            writers[head].write(piece)
-            clipped[head] += clips
-        for target, writer, level, clips in zip(targets, writers, measured, clipped.tolist(), strict=True):
+        signal, source = read_source(job)
+        hrirs = tuple(_hrir_keys(target, job.samplerate) for target in targets)
+        levels, clipped = render_into(job, signal, _heads(hrirs, job.samplerate), writers)
+        if source:
+            check_unchanged(job.source, source)
+        written = [
+            Written(target, level.before, level.after, level.gain, clips)
+            for target, level, clips in zip(targets, levels, clipped, strict=True)
+        ]
+        finished = [writer.finish() for writer in writers]
+        if job.manifest:
+            lines = zip(written, finished, hrirs, strict=True)
+            append_entries(job.manifest.file, [_entry(job, source, *line) for line in lines])
+        for writer, one in zip(writers, written, strict=True):
             writer.commit()
-            written.append(Written(target, level.before, level.after, level.gain, clips))
+            done.written.append(one)
+
+
+def read_source(job: StemJob) -> tuple[np.ndarray, Input | None]:
+    """The stem's samples and, for the manifest, what its file is.
+
+    Raises
+    ------
+    AudioError
+        If it cannot be read, or is no longer what it was when the job was made.
+    """
+    source = look_at_input(job.source, job.manifest.music_dir) if job.manifest else None
+    signal = read_stem(job.source, job.samplerate, job.start, job.frames)
+    if len(signal) != job.frames:
+        raise AudioError(f"{job.source}: {len(signal)} frames, and {job.frames} when it was looked at first")
+    return signal, source
+
+
+def render_into(job: StemJob, signal: np.ndarray, heads, sinks) -> tuple[list, list[int]]:
+    """Render a stem into anything that has AudioWriter's ``pcm16`` and ``write``, one for each head.
+
+    Returns
+    -------
+    levels : list of cadrender.render.Level
+    clipped : list of int
+    """
+    from cadrender.dsp.convolve import convolve
+    from cadrender.render import levels
+
+    measured = levels(signal, job.samplerate, heads)
+    clipped = [0] * len(sinks)
+    gains = [level.gain for level in measured]
+    for head, piece, clips in convolve(signal, heads, gains, pcm16=sinks[0].pcm16):
+        sinks[head].write(piece)
+        clipped[head] += int(clips)
+    return measured, clipped
+
+
+def _entry(job, source, written, finished, hrirs):
+    digest, size = finished
+    left, right = (
+        Input(relative_name(key[0], job.manifest.hrtf_dir), *key[2:], _hrir(*key)[1]) for key in hrirs
+    )
+    return Entry(
+        path=relative_name(written.target.file, job.manifest.output_dir),
+        bytes=size,
+        frames=job.frames,
+        digest=digest,
+        before=written.before,
+        after=written.after,
+        gain=written.gain,
+        clipped=written.clipped,
+        start=job.start,
+        source=source,
+        left_hrir=left,
+        right_hrir=right,
+        version=version(),
+    )

@@ -1,7 +1,7 @@
 """Audio files in and out: read with checks, written whole or not at all."""
 
-from cadrender.store.audio import AudioFormat, Header, read_header, read_hrir, read_stem
 from cadrender.store.atomic import AtomicFile, ClaimedError, remove_leftovers
+from cadrender.store.audio import AudioFormat, Header, read_header, read_hrir, read_stem
 from cadrender.store.writing import AudioWriter, is_complete
 
 __all__ = [

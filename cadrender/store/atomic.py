@@ -1,7 +1,7 @@
 """Files that exist only when they are whole, written by one process at a time.
 
-A file is written under a temporary name beside its place and renamed when it is complete. The temporary name is
-always the same for a place, and its writer holds an exclusive lock on it (``flock``), so that
+A file is written under a temporary name beside its place and renamed when it is complete. The temporary name
+is always the same for a place, and its writer holds an exclusive lock on it (``flock``), so that
 
 * a second process that wants to write the same file finds it claimed and lets it be;
 * the temporary file of a killed process is recognised: nobody holds its lock;
@@ -31,10 +31,10 @@ def temporary_name(file: Path) -> Path:
     return file.with_name(f".{file.name}{_SUFFIX}")
 
 
-def _lock(descriptor) -> bool:
+def _lock(descriptor, operation=fcntl.LOCK_EX | fcntl.LOCK_NB) -> bool:
     """Take the exclusive lock; False if another process has it."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, operation)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False
@@ -43,7 +43,12 @@ def _lock(descriptor) -> bool:
     return True
 
 
-def _same_file(descriptor, path) -> bool:
+def lock_and_wait(descriptor: int) -> None:
+    """Take the exclusive lock of an open file as soon as nobody else has it; closing the file ends it."""
+    _lock(descriptor, fcntl.LOCK_EX)
+
+
+def same_file(descriptor: int, path: Path) -> bool:
     """Whether ``path`` still names the open file, which another process may have renamed or removed."""
     with contextlib.suppress(OSError):
         named, opened = path.stat(follow_symlinks=False), os.fstat(descriptor)
@@ -82,7 +87,7 @@ class AtomicFile:
             self.descriptor = os.open(self._temporary, flags, 0o666)
             try:
                 claimed = not _lock(self.descriptor)
-                current = claimed or _same_file(self.descriptor, self._temporary)
+                current = claimed or same_file(self.descriptor, self._temporary)
                 if current and not claimed:
                     os.ftruncate(self.descriptor, 0)  # what a killed process left
                     return

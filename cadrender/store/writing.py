@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from blake3 import blake3
 
 from cadrender.errors import AudioError
-from cadrender.store.atomic import AtomicFile
+from cadrender.store.atomic import AtomicFile, temporary_name
 from cadrender.store.audio import AudioFormat, Header, read_header
+from cadrender.store.digest import digest_of
 
 # Bytes gathered before the system is asked to write: larger gains nothing, 32 KiB costs a third more.
 _BUFFER = 256 * 1024
@@ -32,8 +34,8 @@ def wav_header(frames: int, samplerate: int) -> bytes:
 class AudioWriter:
     """A stereo file that is written piece by piece and appears when it is complete.
 
-    A context manager; see :class:`cadrender.store.AtomicFile`. PCM_16 WAV goes to the system directly, at a third
-    of soundfile's cost; everything else through soundfile.
+    A context manager; see :class:`cadrender.store.AtomicFile`. PCM_16 WAV goes to the system directly, at a
+    third of soundfile's cost; everything else through soundfile.
 
     Parameters
     ----------
@@ -65,7 +67,8 @@ class AudioWriter:
             if self._plain:
                 self._buffer = np.empty((_BUFFER // 4, 2), np.int16)
                 self._filled = 0
-                self._atomic.write(wav_header(frames, samplerate))
+                self._hasher = blake3()
+                self._append(wav_header(frames, samplerate))
             else:
                 self._sound = soundfile.SoundFile(
                     self._atomic.descriptor,
@@ -96,11 +99,24 @@ class AudioWriter:
                 self._flush()
 
     def _flush(self):
-        self._atomic.write(self._buffer[: self._filled])
+        self._append(self._buffer[: self._filled])
         self._filled = 0
 
-    def commit(self) -> None:
-        """Finish the file and move it into its place.
+    def _append(self, data):
+        """Write to the file, and digest what is still in the cache."""
+        data = memoryview(data).cast("B")
+        self._hasher.update(data)
+        self._atomic.write(data)
+
+    def finish(self) -> tuple[str, int]:
+        """Complete the file, which stays under its temporary name.
+
+        Returns
+        -------
+        digest : str
+            BLAKE3 of its bytes.
+        size : int
+            How many there are.
 
         Raises
         ------
@@ -111,8 +127,14 @@ class AudioWriter:
             raise AudioError(f"{self._atomic.file}: {self._frames_left} frames were never written")
         if self._sound is not None:
             self._sound.close()
+            digest = digest_of(temporary_name(self._atomic.file))
         else:
             self._flush()
+            digest = self._hasher.hexdigest()
+        return digest, os.fstat(self._atomic.descriptor).st_size
+
+    def commit(self) -> None:
+        """Move the finished file into its place."""
         self._atomic.commit()
 
     def __enter__(self):
