@@ -87,7 +87,9 @@ class Root:
         scenes = []
         for record in self._records:
             if record.gain not in gains:
-                raise UsageError(f"{self.settings.gains_file}: no gain {record.gain!r}, which {record.id} names")
+                raise UsageError(
+                    f"{self.settings.gains_file}: no gain {record.gain!r}, which {record.id} names"
+                )
             scenes.append(
                 Scene(
                     record.id,

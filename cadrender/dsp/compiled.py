@@ -8,22 +8,13 @@ Machine code is kept in the user's cache directory, or beside the sources, or no
 written first.
 """
 
-import importlib.metadata
-
 import numba
 
-from cadrender.dsp.fft import cache_directory
-
-
-def _version():
-    try:
-        return importlib.metadata.version("cadrender")
-    except importlib.metadata.PackageNotFoundError:  # run from a checkout
-        return "checkout"
-
+from cadrender.cache import cache_directory
+from cadrender.version import version
 
 # Numba notices a change of the kernel's own file only, not of `lanes.py`: a release has a folder of its own.
-_DIRECTORY = cache_directory() / f"numba-{_version()}"
+_DIRECTORY = cache_directory() / f"numba-{version()}"
 
 
 def _compiled(cache):

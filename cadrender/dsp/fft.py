@@ -11,19 +11,15 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 import pyfftw
+
+from cadrender.cache import cache_directory
 
 # Lengths that FFTW does well and that the vector kernels can split: multiples of 16.
 LENGTHS = tuple(sorted(16 * m << e for m in (1, 3, 5) for e in range(17)))
 
 # Bins of padding behind each row, so that rows start on cache lines and eight bins may be moved at once.
 ROW_PADDING = 8
-
-
-def cache_directory() -> Path:
-    """The user's cache directory for plans and compiled kernels; ``CADRENDER_CACHE_DIR`` overrides it."""
-    return Path(os.environ.get("CADRENDER_CACHE_DIR") or platformdirs.user_cache_dir("cadrender"))
 
 
 def _wisdom_file() -> Path:

@@ -144,7 +144,13 @@ def _poles(table, at, x, start, frames, past):
 @inlined
 def _biquad1(biquad, x, past_x, past_y):
     """One output of one biquad, the direct form I; the past is moved on."""
-    y = biquad[0] * x + biquad[1] * past_x[7] + biquad[2] * past_x[6] - biquad[3] * past_y[7] - biquad[4] * past_y[6]
+    y = (
+        biquad[0] * x
+        + biquad[1] * past_x[7]
+        + biquad[2] * past_x[6]
+        - biquad[3] * past_y[7]
+        - biquad[4] * past_y[6]
+    )
     for i in range(7):
         past_x[i] = past_x[i + 1]
     past_x[7] = x
