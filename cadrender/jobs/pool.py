@@ -3,10 +3,16 @@
 import contextlib
 import os
 import signal
+import sys
+import threading
+import time
 from collections.abc import Iterable, Iterator
 
 from cadrender.errors import CadrenderError
 from cadrender.jobs.stem import Report, StemJob, run_stem_job
+
+# Seconds between two looks of a worker at whether its parent still lives.
+_WATCH_INTERVAL = 0.5
 
 
 def usable_cpus() -> int:
@@ -16,16 +22,11 @@ def usable_cpus() -> int:
     return cpu_count()
 
 
-def _ignore_interrupts():
-    """Leave Ctrl-C to the parent, which ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
 def run_jobs(jobs: Iterable[StemJob], n_jobs: int) -> Iterator[Report]:
     """Run jobs and yield their reports as they come.
 
     Closing the generator, or an exception in it, ends the workers at once; what they were writing is left
-    under temporary names, which the next run removes.
+    under temporary names, which the next run removes. No worker outlives the generator, or this process.
 
     Parameters
     ----------
@@ -38,11 +39,9 @@ def run_jobs(jobs: Iterable[StemJob], n_jobs: int) -> Iterator[Report]:
     CadrenderError
         If a worker process was killed.
     """
-    if n_jobs == 1:
-        yield from map(run_stem_job, jobs)
-        return
     jobs = list(jobs)
-    if not jobs:
+    if min(n_jobs, len(jobs)) <= 1:
+        yield from map(run_stem_job, jobs)
         return
     _prepare(jobs)
     yield from _on_pool(jobs, min(n_jobs, len(jobs)))
@@ -56,33 +55,88 @@ def _on_pool(jobs, n_jobs):
         n_jobs,
         backend="loky",
         batch_size=1,
-        pre_dispatch="3 * n_jobs",
+        # No more than loky's queue holds: it trips over the rest when it is ended early.
+        pre_dispatch="2 * n_jobs",
         return_as="generator_unordered",
-        initializer=_ignore_interrupts,
+        initializer=_begin_worker,
+        initargs=(os.getpid(),),
     )
     finished = False
     try:
-        yield from pool(delayed(run_stem_job)(job) for job in jobs)
+        with _interrupts_held_back():
+            reports = pool(delayed(run_stem_job)(job) for job in jobs)
+        yield from reports
         finished = True
     except TerminatedWorkerError as error:
         raise CadrenderError(
             "a worker process was killed, perhaps for want of memory: run again with a lower -j"
         ) from error
     finally:
-        if not finished:
-            _end_workers()
+        _end_workers(kill=not finished)
 
 
-def _end_workers():
+@contextlib.contextmanager
+def _interrupts_held_back():
+    """Start worker processes that never see Ctrl-C, not even while they import: the parent ends them.
+
+    They inherit a mask that blocks the signal; one that arrives meanwhile reaches this process at the end.
+    """
+    _start_trackers()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _start_trackers():
+    """Start the processes that clean up after the pool, told not to talk about what killed workers left.
+
+    It is done here because they, too, change the signal mask while they start.
+    """
+    from multiprocessing import resource_tracker
+
+    from joblib.externals.loky.backend import resource_tracker as loky_tracker
+
+    before = sys.warnoptions[:]
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")  # which they inherit
+    try:
+        resource_tracker.ensure_running()
+        loky_tracker.ensure_running()
+    finally:
+        sys.warnoptions[:] = before
+
+
+def _begin_worker(parent):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+
+
+def _end_with(parent):
+    """End this process when its parent is gone: loky's workers would wait for work for five minutes."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_INTERVAL)
+    os._exit(1)
+
+
+def _end_workers(kill):
+    """End the pool's processes, in the middle of their work if need be."""
     from joblib.externals.loky import reusable_executor
 
     executor = reusable_executor._executor
-    if executor is not None:
-        processes = list((executor._processes or {}).values())
-        executor.shutdown(wait=False, kill_workers=True)
-        for process in processes:
+    if executor is None:
+        return
+    processes = list((executor._processes or {}).values())
+    try:
+        executor.shutdown(wait=not kill, kill_workers=kill)
+    except BaseException:
+        kill = True
+        raise
+    finally:
+        for process in processes if kill else ():
             with contextlib.suppress(OSError, ValueError):
-                os.kill(process.pid, signal.SIGKILL)
+                if process.is_alive():
+                    os.kill(process.pid, signal.SIGKILL)
 
 
 def _prepare(jobs):
