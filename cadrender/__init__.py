@@ -23,7 +23,7 @@ _PUBLIC = {
     "open_root": "cadrender.root",
 }
 
-__all__ = list(_PUBLIC)  # noqa: PLE0604
+__all__ = list(_PUBLIC)
 
 
 def __getattr__(name):

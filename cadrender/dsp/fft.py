@@ -10,7 +10,6 @@ import os
 import tempfile
 from pathlib import Path
 
-import numpy as np
 import pyfftw
 
 from cadrender.cache import cache_directory

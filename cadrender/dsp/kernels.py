@@ -256,10 +256,8 @@ def cut_chunks(signal, edges, chunk, rows):
         for channel in range(2):
             x = signal[channel]
             copy(x, start - chunk, rows[segment, 0, channel], chunk)
-            used = 0
             for at in range(start, edges[segment + 1], chunk):
-                used += 1
-                row = rows[segment, used, channel]
+                row = rows[segment, 1 + (at - start) // chunk, channel]
                 count = min(chunk, edges[segment + 1] - at)
                 copy(x, at, row, count)
                 row[count:chunk] = 0.0

@@ -142,6 +142,19 @@ def repeat(typingctx, value, index):
 
 
 @intrinsic
+def repeat(typingctx, value, index):
+    """One lane in all eight; ``index`` is a literal."""
+    if not isinstance(index, types.IntegerLiteral):
+        return None
+    position = index.literal_value
+
+    def codegen(context, builder, signature, args):
+        return builder.shuffle_vector(args[0], args[0], _mask([position] * WIDTH))
+
+    return lanes(lanes, index), codegen
+
+
+@intrinsic
 def total(typingctx, value):
     """The sum of the eight lanes, pairwise."""
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 import platform
 from pathlib import Path
 
@@ -46,7 +45,7 @@ def _digest(shapes) -> str:
 
 def _state(file: Path) -> str:
     try:
-        status = os.stat(file)
+        status = file.stat()
     except OSError:
         return f"{file} missing"
     return f"{file} {status.st_size} {status.st_mtime_ns}"
