@@ -73,3 +73,32 @@ def render(pcm, left_hrir, right_hrir, samplerate):
     if not (np.isfinite(before) and np.isfinite(after)):
         return np.zeros_like(pcm)
     return to_pcm16(rendered * 10 ** ((before - after) / 20))[0]
+
+
+def remix(stems, gains_db, mixture, samplerate):
+    """One scene's rebalanced target.
+
+    Parameters
+    ----------
+    stems : dict of str to ndarray
+        The at-mic files of vocals, drums, bass and other, (frames, 2) int16.
+    gains_db : dict of str to number
+        The gain of each in dB.
+    mixture : ndarray
+        (frames, 2) int16: the at-mic mixture.
+    samplerate : int
+        In hertz.
+
+    Returns
+    -------
+    ndarray
+        (frames, 2) int16.
+    """
+    total = np.zeros(mixture.shape)
+    for stem in ("vocals", "drums", "bass", "other"):
+        total += stems[stem] / 32768 * 10 ** (gains_db[stem] / 20)
+    before, after = (
+        -80.0 if np.isneginf(lufs) else lufs
+        for lufs in (loudness(total, samplerate), loudness(mixture / 32768, samplerate))
+    )
+    return to_pcm16(total * 10 ** ((after - before) / 20))[0]

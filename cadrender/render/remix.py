@@ -1,0 +1,208 @@
+"""Rebalanced targets: the gain mixer of the challenge (section 7 of the data contract)."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from cadrender.dsp.mix import BLOCK, MixMeter, mix_float64, mix_int16
+from cadrender.stems import MIXTURE, VDBO
+
+SILENCE = -80.0
+"""LUFS that stand for a loudness of minus infinity when a target is brought to its level."""
+
+
+class Source(Protocol):
+    """Where a signal comes from, block by block."""
+
+    def read(self, start: int, out: np.ndarray) -> None:
+        """Fill ``out`` (2 * frames,) with interleaved stereo from frame ``start`` on."""
+
+
+class ArraySource:
+    """A signal in memory, (frames, 2), as a :class:`Source`."""
+
+    def __init__(self, signal: np.ndarray):
+        self._flat = signal.reshape(-1)
+
+    def read(self, start: int, out: np.ndarray) -> None:
+        """Copy the frames from ``start`` on."""
+        out[:] = self._flat[2 * start : 2 * start + len(out)]
+
+
+@dataclass(frozen=True)
+class MixLevel:
+    """How loud a rebalanced sum is, and what brings it to the mixture's level.
+
+    Attributes
+    ----------
+    before : float
+        LUFS of the weighted sum; minus infinity for silence.
+    mixture : float
+        LUFS of the at-mic mixture; minus infinity for silence.
+    """
+
+    before: float
+    mixture: float
+
+    @property
+    def gain_db(self) -> float:
+        """What the sum is raised by, in dB: silence counts as -80 LUFS on either side."""
+        before, mixture = (SILENCE if math.isinf(lufs) else lufs for lufs in (self.before, self.mixture))
+        return mixture - before
+
+    @property
+    def gain(self) -> float:
+        """The linear factor."""
+        return 10.0 ** (self.gain_db / 20.0)
+
+    @property
+    def after(self) -> float:
+        """LUFS of the target (before it is clipped); minus infinity for silence."""
+        return self.before + self.gain_db
+
+
+def linear(gains_db: Sequence[float]) -> np.ndarray:
+    """Linear factors of decibels."""
+    return np.array([10.0 ** (gain / 20.0) for gain in gains_db])
+
+
+def blocks(sources: Sequence[Source], frames: int, dtype) -> Iterator[tuple[np.ndarray, int]]:
+    """Read some signals side by side.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+    frames : int
+        Their length.
+    dtype : dtype
+        What they give.
+
+    Yields
+    ------
+    block : ndarray
+        (sources, 2 * BLOCK), interleaved; the same array each time.
+    count : int
+        Frames of it that are filled.
+    """
+    block = np.zeros((len(sources), 2 * BLOCK), dtype)
+    for start in range(0, frames, BLOCK):
+        count = min(BLOCK, frames - start)
+        for source, row in zip(sources, block, strict=True):
+            source.read(start, row[: 2 * count])
+        yield block, count
+
+
+def mix_levels(
+    sources: Sequence[Source], frames: int, dtype, samplerate: int, weights: np.ndarray
+) -> list[MixLevel]:
+    """Measure weighted sums of stems, and the mixture that they are brought to.
+
+    Parameters
+    ----------
+    sources : sequence of Source
+        The stems, then the mixture.
+    frames : int
+        Their length.
+    dtype : dtype
+        What they give.
+    samplerate : int
+        In hertz.
+    weights : ndarray
+        (sums, stems): linear factors.
+
+    Raises
+    ------
+    ValueError
+        If the signals are shorter than 400 ms.
+    """
+    meter = MixMeter(frames, samplerate, weights)
+    for block, count in blocks(sources, frames, dtype):
+        meter.feed(block, count)
+    mixture, sums = meter.loudness()
+    return [MixLevel(before, mixture) for before in sums]
+
+
+def rebalance(
+    stems: Mapping[str, np.ndarray],
+    gains_db: Mapping[str, float],
+    mixture: np.ndarray,
+    samplerate: int,
+    dtype: str = "int16",
+) -> np.ndarray:
+    """Make the rebalanced target of a scene.
+
+    Each at-mic stem is raised or lowered by its gain, and their sum is brought to the loudness of the at-mic
+    mixture.
+
+    Parameters
+    ----------
+    stems : mapping of str to ndarray
+        The at-mic signals of vocals, drums, bass and other, (frames, 2): int16, int32 (fractions of their full
+        scale), float32 or float64 (full scale 1).
+    gains_db : mapping of str to number
+        The gain of each of them in dB.
+    mixture : ndarray
+        The at-mic mixture, (frames, 2).
+    samplerate : int
+        In hertz.
+    dtype : {"int16", "float64"}
+        int16 is clipped and truncated toward zero as the challenge does; float64 is neither.
+
+    Returns
+    -------
+    ndarray
+        (frames, 2).
+
+    Raises
+    ------
+    ValueError
+        If a stem or a gain is missing or unknown, shapes differ, the signals are shorter than 400 ms, or
+        `dtype` is neither of the two.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> random = np.random.default_rng(1)
+    >>> stems = {name: random.integers(-4000, 4000, (44100, 2), dtype=np.int16) for name in VDBO}
+    >>> gains = {"vocals": 6, "drums": 0, "bass": -3, "other": 0}
+    >>> rebalance(stems, gains, sum(stems.values()), 44100).shape
+    (44100, 2)
+    """
+    if dtype not in ("int16", "float64"):
+        raise ValueError(f"dtype {dtype!r} is neither 'int16' nor 'float64'")
+    for what, given in (("stems", stems), ("gains_db", gains_db)):
+        if set(given) != set(VDBO):
+            raise ValueError(f"{what} of {', '.join(sorted(given))}; needed are {', '.join(VDBO)}")
+    signals = {**{stem: stems[stem] for stem in VDBO}, MIXTURE: mixture}
+    for name, signal in signals.items():
+        if signal.ndim != 2 or signal.shape[1] != 2 or len(signal) != len(mixture):
+            raise ValueError(f"{name} has the shape {signal.shape}; {(len(mixture), 2)} is needed")
+    common = common_dtype([signal.dtype for signal in signals.values()])
+    sources = [ArraySource(_as(signal, common)) for signal in signals.values()]
+    weights = linear([gains_db[stem] for stem in VDBO])
+    frames = len(mixture)
+    (level,) = mix_levels(sources, frames, common, samplerate, weights[None])
+    out = np.empty((frames, 2), dtype)
+    make = mix_int16 if dtype == "int16" else mix_float64
+    at = 0
+    for block, count in blocks(sources[:-1], frames, common):
+        make(block, count, weights * level.gain, out[at : at + count])
+        at += count
+    return out
+
+
+def common_dtype(dtypes: Sequence) -> np.dtype:
+    """The type in which signals of these types are mixed: their own if they share one, else float64."""
+    first = np.dtype(dtypes[0])
+    return first if all(np.dtype(dtype) == first for dtype in dtypes) else np.dtype("float64")
+
+
+def _as(signal, dtype):
+    """Make a signal that type; integers become fractions of their full scale."""
+    if signal.dtype == dtype:
+        return np.ascontiguousarray(signal)
+    scale = 2.0 ** (1 - 8 * signal.dtype.itemsize) if signal.dtype.kind == "i" else 1.0
+    return signal * np.float64(scale)
