@@ -141,33 +141,6 @@ def repeat(typingctx, value, index):
     return lanes(lanes, index), codegen
 
 
-@intrinsic
-def repeat(typingctx, value, index):
-    """One lane in all eight; ``index`` is a literal."""
-    if not isinstance(index, types.IntegerLiteral):
-        return None
-    position = index.literal_value
-
-    def codegen(context, builder, signature, args):
-        return builder.shuffle_vector(args[0], args[0], _mask([position] * WIDTH))
-
-    return lanes(lanes, index), codegen
-
-
-@intrinsic
-def total(typingctx, value):
-    """The sum of the eight lanes, pairwise."""
-
-    def codegen(context, builder, signature, args):
-        v = args[0]
-        for half in (4, 2, 1):
-            swapped = builder.shuffle_vector(v, v, _mask([(i + half) % WIDTH for i in range(WIDTH)]))
-            v = builder.fadd(v, swapped)
-        return builder.extract_element(v, ir.Constant(_I32, 0))
-
-    return types.float64(lanes), codegen
-
-
 def _shuffled(indices):
     """An intrinsic that picks eight of the sixteen lanes of ``a`` and ``b``."""
 
