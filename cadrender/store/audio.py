@@ -56,7 +56,8 @@ class AudioFormat:
         return {"PCM_16": 4, "PCM_24": 6, "FLOAT": 8}[self.subtype]
 
 
-def _reason(error) -> str:
+def reason(error) -> str:
+    """What an error says, on one line."""
     text = str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
     return " ".join(text.split()).rstrip(".")
 
@@ -75,7 +76,7 @@ def read_header(file: Path) -> Header:
         info = soundfile.info(str(file))
         missing = _missing_bytes(file) if info.format in ("WAV", "WAVEX") else 0
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
-        raise AudioError(f"{file}: not a readable audio file: {_reason(error)}") from error
+        raise AudioError(f"{file}: not a readable audio file: {reason(error)}") from error
     if missing:
         raise AudioError(f"{file}: truncated: {missing} bytes fewer than its header promises")
     return Header(info.frames, info.samplerate, info.channels, info.format, info.subtype)
@@ -101,12 +102,17 @@ def _read(file: Path, frames: int, dtype: str) -> np.ndarray:
     except FileNotFoundError as error:
         raise AudioError(f"{file}: no such file") from error
     except (soundfile.LibsndfileError, OSError, RuntimeError, MemoryError, ValueError) as error:
-        raise AudioError(f"{file}: cannot be read: {_reason(error)}") from error
+        raise AudioError(f"{file}: cannot be read: {reason(error)}") from error
     if len(array) != frames:
         raise AudioError(f"{file}: damaged: {len(array)} frames can be read of the {frames} it promises")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise AudioError(f"{file}: holds NaN or infinite samples")
     return array
+
+
+def exact_dtype(header: Header) -> str:
+    """The array type that holds a file's samples exactly: int16, int32, float32 or float64."""
+    return _EXACT.get(header.subtype, "float32")
 
 
 def check_stem_header(file: Path, header: Header, samplerate: int) -> None:
@@ -151,7 +157,7 @@ def read_stem(file: Path, samplerate: int, start: int = 0, frames: int | None = 
     """
     header = read_header(file)
     check_stem_header(file, header, samplerate)
-    dtype = _EXACT.get(header.subtype, "float32")
+    dtype = exact_dtype(header)
     if start == 0 and frames in (None, header.frames):
         return _read(file, header.frames, dtype)
     frames = header.frames - start if frames is None else frames
