@@ -89,7 +89,10 @@ class AtomicFile:
                 claimed = not _lock(self.descriptor)
                 current = claimed or same_file(self.descriptor, self._temporary)
                 if current and not claimed:
-                    os.ftruncate(self.descriptor, 0)  # what a killed process left
+                    # What a killed process left. Cutting an empty file to nothing would make ext4 allocate it
+                    # when it is closed, at a third of the cost of writing it.
+                    if os.fstat(self.descriptor).st_size:
+                        os.ftruncate(self.descriptor, 0)
                     return
             except BaseException:
                 os.close(self.descriptor)
