@@ -17,25 +17,55 @@ from cadrender.store.digest import digest_of
 # Bytes gathered before the system is asked to write: larger gains nothing, 32 KiB costs a third more.
 _BUFFER = 256 * 1024
 
-_WAV_LIMIT = 2**32 - 44
+_WAV_LIMIT = 2**32 - 64
+
+# Format tag and bytes of a sample.
+_WAV_CODES = {"PCM_16": (1, 2), "PCM_24": (1, 3), "FLOAT": (3, 4)}
 
 
-def wav_header(frames: int, samplerate: int) -> bytes:
-    """The 44 bytes before the samples of a stereo PCM_16 WAV file (as libsndfile writes them)."""
-    data = 4 * frames
-    return struct.pack(
-        "<4sI4s4sIHHIIHH4sI",
-        *(b"RIFF", data + 36, b"WAVE"),
-        *(b"fmt ", 16, 1, 2, samplerate, 4 * samplerate, 4, 16),
-        *(b"data", data),
+def wav_header(frames: int, samplerate: int, subtype: str = "PCM_16") -> bytes:
+    """The bytes before the samples of a stereo WAV file.
+
+    For PCM they are those that libsndfile writes. Into files of floats libsndfile also puts the time of day, which
+    is left out here: the same samples give the same file.
+    """
+    tag, size = _WAV_CODES[subtype]
+    data = 2 * size * frames
+    form = struct.pack(
+        "<4sIHHIIHH", b"fmt ", 16, tag, 2, samplerate, 2 * size * samplerate, 2 * size, 8 * size
     )
+    fact = struct.pack("<4sII", b"fact", 4, frames) if subtype == "FLOAT" else b""
+    riff = struct.pack("<4sI4s", b"RIFF", 4 + len(form) + len(fact) + 8 + data, b"WAVE")
+    return riff + form + fact + struct.pack("<4sI", b"data", data)
+
+
+class _Sink:
+    """What libsndfile writes a file into; keeps the system's error, which libsndfile does not pass on."""
+
+    def __init__(self, atomic):
+        self._atomic = atomic
+        self.error = None
+
+    def write(self, data):
+        try:
+            self._atomic.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            return 0
+        return len(data)
+
+    def seek(self, offset, whence=os.SEEK_SET):
+        return os.lseek(self._atomic.descriptor, offset, whence)
+
+    def tell(self):
+        return os.lseek(self._atomic.descriptor, 0, os.SEEK_CUR)
 
 
 class AudioWriter:
     """A stereo file that is written piece by piece and appears when it is complete.
 
-    A context manager; see :class:`cadrender.store.AtomicFile`. PCM_16 WAV goes to the system directly, at a
-    third of soundfile's cost; everything else through soundfile.
+    A context manager; see :class:`cadrender.store.AtomicFile`. WAV goes to the system directly, at a third of
+    soundfile's cost; FLAC through soundfile.
 
     Parameters
     ----------
@@ -55,29 +85,31 @@ class AudioWriter:
     """
 
     def __init__(self, file: Path, frames: int, samplerate: int, audio_format: AudioFormat):
-        if frames * audio_format.bytes_per_frame > _WAV_LIMIT:
+        if audio_format.container == "wav" and frames * audio_format.bytes_per_frame > _WAV_LIMIT:
             raise AudioError(f"{file}: {frames} frames are more than a WAV file can hold")
         self.pcm16 = audio_format.subtype == "PCM_16"
-        self._format = audio_format
-        self._plain = audio_format == AudioFormat("wav", "PCM_16")
+        self._subtype = audio_format.subtype
         self._frames_left = frames
         self._atomic = AtomicFile(file)
         self._sound = None
         try:
-            if self._plain:
-                self._buffer = np.empty((_BUFFER // 4, 2), np.int16)
+            if audio_format.container == "wav":
+                frame_bytes = audio_format.bytes_per_frame
+                self._buffer = np.empty((_BUFFER // frame_bytes, frame_bytes), np.uint8)
                 self._filled = 0
                 self._hasher = blake3()
-                self._append(wav_header(frames, samplerate))
+                self._append(wav_header(frames, samplerate, audio_format.subtype))
             else:
-                self._sound = soundfile.SoundFile(
-                    self._atomic.descriptor,
-                    "w",
-                    samplerate=samplerate,
-                    channels=2,
-                    format=audio_format.container.upper(),
-                    subtype=audio_format.subtype,
-                    closefd=False,
+                self._sink = _Sink(self._atomic)
+                self._sound = self._through_sink(
+                    lambda: soundfile.SoundFile(
+                        self._sink,
+                        "w",
+                        samplerate=samplerate,
+                        channels=2,
+                        format=audio_format.container.upper(),
+                        subtype=audio_format.subtype,
+                    )
                 )
         except BaseException:
             self._atomic.__exit__()
@@ -86,15 +118,17 @@ class AudioWriter:
     def write(self, piece: np.ndarray) -> None:
         """Append (n, 2) frames: int16 for PCM_16, else float64 with full scale 1."""
         self._frames_left -= len(piece)
+        piece = quantised(piece, self._subtype)
         if self._sound is not None:
-            self._sound.write(piece if self.pcm16 else _quantised(piece, self._format.subtype))
+            self._through_sink(lambda: self._sound.write(piece))
             return
-        while len(piece):
+        frames = _frame_bytes(piece, self._subtype)
+        while len(frames):
             room = len(self._buffer) - self._filled
-            part = piece[:room]
+            part = frames[:room]
             self._buffer[self._filled : self._filled + len(part)] = part
             self._filled += len(part)
-            piece = piece[room:]
+            frames = frames[room:]
             if self._filled == len(self._buffer):
                 self._flush()
 
@@ -107,6 +141,14 @@ class AudioWriter:
         data = memoryview(data).cast("B")
         self._hasher.update(data)
         self._atomic.write(data)
+
+    def _through_sink(self, action):
+        """Let libsndfile do something; what the system answered is raised in place of its own error."""
+        try:
+            return action()
+        finally:
+            if self._sink.error is not None:
+                raise self._sink.error
 
     def finish(self) -> tuple[str, int]:
         """Complete the file, which stays under its temporary name.
@@ -126,7 +168,7 @@ class AudioWriter:
         if self._frames_left:
             raise AudioError(f"{self._atomic.file}: {self._frames_left} frames were never written")
         if self._sound is not None:
-            self._sound.close()
+            self._through_sink(self._sound.close)
             digest = digest_of(temporary_name(self._atomic.file))
         else:
             self._flush()
@@ -147,24 +189,32 @@ class AudioWriter:
         self._atomic.__exit__(*exception)
 
 
-def _quantised(piece, subtype):
-    """What soundfile is given: rounded 24-bit integers in the upper bits of int32, or float32."""
+def quantised(piece: np.ndarray, subtype: str) -> np.ndarray:
+    """What is written of float64 samples: rounded 24-bit integers in the upper bits of int32, or float32."""
+    if subtype == "PCM_16":
+        return piece
     if subtype == "FLOAT":
-        return piece.astype(np.float32)
+        return piece.astype("<f4")
     whole = np.clip(np.rint(piece * 2.0**23), -(2.0**23), 2.0**23 - 1)
-    return whole.astype(np.int32) << 8
+    return whole.astype("<i4") << 8
+
+
+def _frame_bytes(piece, subtype):
+    """The bytes of quantised frames as they stand in a WAV file, one row a frame."""
+    rows = np.ascontiguousarray(piece).view(np.uint8).reshape(len(piece), -1)
+    if subtype != "PCM_24":
+        return rows
+    return rows.reshape(len(piece), 2, 4)[:, :, 1:].reshape(len(piece), 6)
 
 
 def is_complete(file: Path, frames: int, samplerate: int, audio_format: AudioFormat) -> bool:
     """Whether a file is there with the right length, rate, channels and subtype."""
-    if audio_format == AudioFormat("wav", "PCM_16"):
-        expected = wav_header(frames, samplerate)
+    if audio_format.container == "wav":
+        expected = wav_header(frames, samplerate, audio_format.subtype)
+        size = len(expected) + frames * audio_format.bytes_per_frame
         try:
             with file.open("rb") as stream:
-                if (
-                    stream.read(len(expected)) == expected
-                    and os.fstat(stream.fileno()).st_size == len(expected) + 4 * frames
-                ):
+                if stream.read(len(expected)) == expected and os.fstat(stream.fileno()).st_size == size:
                     return True
         except OSError:
             return False
