@@ -15,11 +15,10 @@ from cadrender.metadata import (
     Track,
     read_gains,
     read_listeners,
-    read_positions,
+    read_samples,
     read_scene_listeners,
     read_scenes,
     read_track_lists,
-    samples_of,
 )
 from cadrender.stems import STEMS
 
@@ -76,8 +75,13 @@ class Root:
 
     @functools.cached_property
     def samples(self) -> list[Sample]:  # noqa: D102
-        positions = read_positions(self.settings.head_loudspeaker_positions_file)
-        return samples_of(self._records, self.tracks, positions)
+        settings = self.settings
+        return read_samples(
+            settings.scene_file,
+            settings.music_files,
+            settings.head_loudspeaker_positions_file,
+            settings.excerpts_file,
+        )
 
     @functools.cached_property
     def scenes(self) -> list[Scene]:  # noqa: D102
@@ -113,7 +117,7 @@ class Root:
             ) from error
 
     def source(self, sample: Sample | str, stem: str) -> np.ndarray:
-        """Read a stem of a sample's song as it is on disk.
+        """Read the stem of a song, or the excerpt of it, that a sample is made from.
 
         Returns
         -------
@@ -127,7 +131,9 @@ class Root:
         """
         from cadrender.store import read_stem
 
-        return read_stem(self._stem_file(self._sample(sample), stem), self.settings.sample_rate)
+        sample = self._sample(sample)
+        file = self._stem_file(sample, stem)
+        return read_stem(file, self.settings.sample_rate, sample.start, sample.frames or None)
 
     def render(self, sample: Sample | str, stem: str, dtype: str = "int16") -> np.ndarray:
         """Render one at-mic stem into an array; nothing is written.
@@ -198,9 +204,11 @@ class Root:
         raise UsageError(f"{self.settings.scene_file}: no scene names a sample {sample!r}")
 
     def _stem_file(self, sample, stem) -> Path:
+        from cadrender.jobs.plan import source_folder
+
         if stem not in STEMS:
             raise UsageError(f"stem {stem!r} is none of {', '.join(STEMS)}")
-        return self.settings.music_dir / sample.track.path / f"{stem}.wav"
+        return source_folder(self.settings, sample) / f"{stem}.wav"
 
 
 def _hrirs(sample):
