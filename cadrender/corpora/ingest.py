@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import signal
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,7 +116,21 @@ def _convert_all(corpus: Corpus, music: Path, root: Path, jobs: int) -> Iterable
         joblib.delayed(_convert_one)(song, corpus.name, corpus.folder, music, root, corpus.minimum_seconds)
         for song in songs
     )
-    return joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+    with _deaf_to_interrupts():  # the workers start here
+        return joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start processes that never see Ctrl-C: this one ends them, without their tracebacks on the screen."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 def _convert_one(
