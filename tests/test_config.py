@@ -51,7 +51,7 @@ def test_a_root_alone_gives_the_official_layout():
         listeners_file=root / "metadata/listeners.train.json",
         scene_listeners_file=root / "metadata/scene_listeners.train.json",
         excerpts_file=root / "metadata/excerpts.train.json",
-        excerpts_dir=root / "audio/excerpts",
+        excerpts_dir=root / "audio/music/excerpts",
         output_music_dir=root / "audio/at_mic_music",
         output_music_file=root / "metadata/at_mic_music.train.json",
         split="train",

@@ -84,14 +84,15 @@ def describe(plan: Plan, n_jobs: int) -> list[str]:
     lines = [f"{len(plan.samples)} samples of {songs} songs in {settings.scene_file}"]
     if len(plan.selected) < songs:
         lines.append(f"{len(plan.selected)} songs selected")
-    mixtures = sum(len(plan.songs[name].files) == 1 for name in plan.selected if name in plan.songs)
+    sources = {sample.source for sample in plan.samples if sample.track.name in plan.selected}
+    mixtures = sum(len(plan.songs[name].files) == 1 for name in sources if name in plan.songs)
     if mixtures:
         lines.append(f"{mixtures} songs have no stems: their mixture alone is rendered")
     if plan.shard:
         lines.append(f"shard {plan.shard} of the work")
     if plan.changed:
         others = f" and {len(plan.causes) - 3} more" if len(plan.causes) > 3 else ""
-        since = f"; changed since: {', '.join(plan.causes[:3])}{others}" if plan.causes else ""
+        since = f"; changed since: {', '.join(map(str, plan.causes[:3]))}{others}" if plan.causes else ""
         lines.append(f"{len(plan.changed)} files are rendered again{since}")
     free = free_space(settings.output_music_dir)
     lines.append(

@@ -3,16 +3,16 @@
 import fnmatch
 import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cadrender.config import Settings
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
-from cadrender.jobs.changes import Inputs, compare
+from cadrender.jobs.changes import Inputs, compare_inputs
 from cadrender.jobs.shards import Shard
 from cadrender.jobs.stem import StemJob, Target
-from cadrender.metadata import Sample, read_positions, read_scenes, read_track_lists, samples_of
+from cadrender.metadata import Sample, read_samples
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat, is_complete, read_header, read_hrir, remove_leftovers
 from cadrender.store.audio import check_stem_header
@@ -21,12 +21,12 @@ from cadrender.store.manifest import Entry, Manifest, append_entries, compact, m
 
 @dataclass(frozen=True)
 class Song:
-    """The source files of one track, all of one length.
+    """The source files of one track or excerpt, all of one length.
 
     Attributes
     ----------
     name : str
-        The track's name.
+        The track's or the excerpt's name.
     files : dict
         Stem to path; all five, or the mixture alone where a corpus has no stems.
     start, frames : int
@@ -50,9 +50,9 @@ class Plan:
     samples : list of Sample
         All that the scenes name, in the order of the list that is written at the end.
     songs : dict
-        Track name to Song, for the songs whose headers are in order.
+        Song by name of the track or excerpt, for those whose headers are in order.
     failures : dict
-        Track name to the one line that says what is wrong with its files.
+        The one line that says what is wrong with the others, by the same name.
     selected : set of str
         Track names to render now.
     jobs : list of StemJob
@@ -61,7 +61,7 @@ class Plan:
         Selected samples that are complete already.
     changed : dict
         Complete files that are rendered again, and their state when the plan was made.
-    causes : list of str
+    causes : list of pathlib.Path
         The sources and HRIRs that have changed since.
     touched : list of Entry
         New lines for the manifest, of files whose inputs changed in nothing but their time.
@@ -78,7 +78,7 @@ class Plan:
     jobs: list[StemJob] = field(default_factory=list)
     skipped: int = 0
     changed: dict[Path, os.stat_result] = field(default_factory=dict)
-    causes: list[str] = field(default_factory=list)
+    causes: list[Path] = field(default_factory=list)
     touched: list[Entry] = field(default_factory=list)
     shard: Shard | None = None
 
@@ -119,7 +119,7 @@ class Plan:
 
     def missing(self, sample: Sample) -> list[str]:
         """The stems of a sample that are not complete on disk."""
-        song = self.songs.get(sample.track.name)
+        song = self.songs.get(sample.source)
         if song is None:
             return list(STEMS)
         return [
@@ -141,6 +141,7 @@ def make_plan(
     audio_format: AudioFormat | None = None,
     songs: Sequence[str] = (),
     stems: Sequence[str] = STEMS,
+    compare: bool = True,
     again: Collection[Path] = (),
     shard: Shard | None = None,
 ) -> Plan:
@@ -158,6 +159,9 @@ def make_plan(
         Shell patterns of track names; all by default.
     stems : sequence of str
         Stems to render; all by default.
+    compare : bool
+        Whether files that are there are compared with the manifest, to render those again whose sources have
+        changed.
     again : collection of pathlib.Path
         At-mic files to render again whatever they hold.
     shard : Shard, optional
@@ -171,26 +175,34 @@ def make_plan(
         If a pattern matches no song.
     """
     audio_format = audio_format or AudioFormat()
-    scenes = read_scenes(settings.scene_file)
-    tracks = read_track_lists(settings.music_files or (settings.music_file,))
-    positions = read_positions(settings.head_loudspeaker_positions_file)
-    samples = samples_of(scenes, tracks, positions)
-    _check_hrirs(settings, samples)
+    samples = read_samples(
+        settings.scene_file,
+        settings.music_files or (settings.music_file,),
+        settings.head_loudspeaker_positions_file,
+        settings.excerpts_file,
+    )
+    check_hrirs(settings, samples)
 
-    needed = {sample.track.name: sample.track for sample in samples}
-    selected = _select(needed, songs)
+    selected = _select({sample.track.name for sample in samples}, songs)
     found, failures = {}, {}
-    for name, track in needed.items():
+    for name, sample in {sample.source: sample for sample in samples}.items():
         try:
-            found[name] = look_at_song(name, settings.music_dir / track.path, settings.sample_rate)
+            song = look_at_song(name, source_folder(settings, sample), settings.sample_rate)
+            if sample.frames not in (0, song.frames):
+                raise AudioError(
+                    f"{song.files[MIXTURE]}: {song.frames} frames; the excerpt has {sample.frames}: "
+                    "cadrender excerpts cuts it anew"
+                )
+            found[name] = song
         except AudioError as error:
-            if name in selected:
+            if sample.track.name in selected:
                 failures[name] = str(error)
     plan = Plan(settings, audio_format, samples, found, failures, selected, shard=shard)
     jobs = all_jobs(plan, stems)
     if shard:
         jobs = shard.of(jobs)
-    _keep_missing(plan, jobs, set(again))
+    entries = read_manifest(plan.manifest.file) if compare else {}
+    _keep_missing(plan, jobs, entries, set(again))
     return plan
 
 
@@ -207,7 +219,21 @@ def _select(names, patterns):
     return selected
 
 
-def _check_hrirs(settings, samples):
+def source_folder(settings: Settings, sample: Sample) -> Path:
+    """Where the stems are that a sample is rendered from: a song's, or an excerpt's own."""
+    if sample.frames:
+        return settings.excerpts_dir / sample.path
+    return settings.music_dir / sample.track.path
+
+
+def check_hrirs(settings: Settings, samples: Iterable[Sample]) -> None:
+    """Read every HRIR that samples need.
+
+    Raises
+    ------
+    MetadataError
+        If one cannot be used.
+    """
     names = {}
     for sample in samples:
         for name in (sample.position.left_hrir, sample.position.right_hrir):
@@ -248,8 +274,8 @@ def all_jobs(plan: Plan, stems: Sequence[str] = STEMS) -> list[StemJob]:
     """One job a stem and selected song, for all its heads, whether they are complete or not."""
     by_song = {}
     for sample in plan.samples:
-        if sample.track.name in plan.selected and sample.track.name in plan.songs:
-            by_song.setdefault(sample.track.name, []).append(sample)
+        if sample.track.name in plan.selected and sample.source in plan.songs:
+            by_song.setdefault(sample.source, []).append(sample)
     return [
         StemJob(
             name,
@@ -268,9 +294,8 @@ def all_jobs(plan: Plan, stems: Sequence[str] = STEMS) -> list[StemJob]:
     ]
 
 
-def _keep_missing(plan, jobs, again):
+def _keep_missing(plan, jobs, entries, again):
     """Put into the plan what the jobs lack, the most expensive songs first."""
-    entries = read_manifest(plan.manifest.file)
     inputs = Inputs()
     lacking = dict.fromkeys(target.sample for job in jobs for target in job.targets)
     causes = {}
@@ -280,7 +305,7 @@ def _keep_missing(plan, jobs, again):
             for target in job.targets
             if is_complete(target.file, job.frames, job.samplerate, job.audio_format)
         ]
-        changed, touched = compare(job, complete, entries, inputs)
+        changed, touched = compare_inputs(job, complete, entries, inputs)
         plan.touched += touched
         causes |= dict.fromkeys(cause for _, cause in changed)
         redone = {target for target, _ in changed} | {target for target in complete if target.file in again}
@@ -332,7 +357,13 @@ def free_space(folder: Path) -> int:
 
 
 def make_folders(plan: Plan) -> int:
-    """Make the samples' folders, and remove the temporary files of killed runs.
+    """Make the samples' folders, and remove the temporary files of killed runs; see `make_folders_under`."""
+    folders = dict.fromkeys(target.file.parent for job in plan.jobs for target in job.targets)
+    return make_folders_under(plan.settings.output_music_dir, folders)
+
+
+def make_folders_under(base: Path, folders: Iterable[Path]) -> int:
+    """Make folders, and remove the temporary files of killed runs in them.
 
     Returns
     -------
@@ -342,18 +373,15 @@ def make_folders(plan: Plan) -> int:
     Raises
     ------
     CadrenderError
-        If a folder cannot be made, or leads elsewhere through a symbolic link.
+        If a folder cannot be made, or leads elsewhere through a symbolic link under `base`.
     """
     removed = 0
-    base = plan.settings.output_music_dir
     try:
         base.mkdir(parents=True, exist_ok=True)
-        for folder in dict.fromkeys(target.file.parent for job in plan.jobs for target in job.targets):
+        for folder in folders:
             for step in reversed([folder, *folder.parents]):
                 if step.is_relative_to(base) and step != base and step.is_symlink():
-                    raise CadrenderError(
-                        f"{step}: a symbolic link; at-mic files are never written through one"
-                    )
+                    raise CadrenderError(f"{step}: a symbolic link; files are never written through one")
             folder.mkdir(parents=True, exist_ok=True)
             removed += remove_leftovers(folder)
     except OSError as error:

@@ -1,6 +1,16 @@
 """The JSON contracts: music, positions, gains, scenes, listeners; read, checked, written and generated."""
 
 from cadrender.metadata.contract import check_name, check_path
+from cadrender.metadata.excerpts import (
+    Draw,
+    Excerpt,
+    cut_excerpts,
+    draw_excerpts,
+    excerpt_samples,
+    excerpts_json,
+    read_excerpts,
+    read_samples,
+)
 from cadrender.metadata.gains import STEPS, build_gains, gains_json, read_gains
 from cadrender.metadata.listeners import Listener, listeners_json, read_listeners
 from cadrender.metadata.music import Track, read_track_lists, read_tracks, tracks_json
@@ -27,6 +37,8 @@ from cadrender.metadata.writing import back_up, holds, write_all, write_json, wr
 __all__ = [
     "STEPS",
     "AtMicTrack",
+    "Draw",
+    "Excerpt",
     "HeadPosition",
     "Listener",
     "Sample",
@@ -38,6 +50,10 @@ __all__ = [
     "build_positions",
     "check_name",
     "check_path",
+    "cut_excerpts",
+    "draw_excerpts",
+    "excerpt_samples",
+    "excerpts_json",
     "gains_json",
     "generate_scene_listeners",
     "generate_scenes",
@@ -47,9 +63,11 @@ __all__ = [
     "parse_hrir_name",
     "positions_json",
     "read_at_mic",
+    "read_excerpts",
     "read_gains",
     "read_listeners",
     "read_positions",
+    "read_samples",
     "read_scene_listeners",
     "read_scenes",
     "read_track_lists",

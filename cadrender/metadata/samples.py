@@ -47,6 +47,11 @@ class Sample:
     start: int = 0
     frames: int = 0
 
+    @property
+    def source(self) -> str:
+        """Name of what is rendered: the track, or the excerpt, which is called like its sample."""
+        return self.name if self.frames else self.track.name
+
 
 @dataclass(frozen=True)
 class AtMicTrack:

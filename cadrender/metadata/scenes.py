@@ -122,7 +122,7 @@ def generate_scenes(
             )
     scenes = []
     for track in tracks:
-        random = RandomState(_seed(track.name))
+        random = RandomState(text_seed(track.name))
         gains, positions = list(gain_ids), list(position_ids)
         for _ in range(scenes_per_song):
             gain = gains.pop(_draw(random, len(gains)))
@@ -155,14 +155,15 @@ def generate_scene_listeners(
         raise UsageError(f"{listeners_per_scene} listeners per scene: at least 1 is needed")
     if len(listener_ids) <= listeners_per_scene:
         return {scene: list(listener_ids) for scene in scene_ids}
-    random = RandomState(_seed(seed_text))
+    random = RandomState(text_seed(seed_text))
     return {
         scene: [listener_ids[k] for k in random.choice(len(listener_ids), listeners_per_scene, replace=False)]
         for scene in scene_ids
     }
 
 
-def _seed(text: str) -> int:
+def text_seed(text: str) -> int:
+    """Turn a text into a seed as the challenge does: the MD5 of its UTF-8 bytes modulo 10**8."""
     content = text.encode(errors="surrogateescape")
     return int(hashlib.md5(content, usedforsecurity=False).hexdigest(), 16) % 10**8
 
