@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -11,7 +12,8 @@ from cadrender.errors import CadrenderError
 from cadrender.jobs.plan import Plan, make_folders, make_manifest, remove_changed
 from cadrender.jobs.pool import run_jobs
 from cadrender.jobs.stem import Report
-from cadrender.metadata import Sample, at_mic_json, write_json
+from cadrender.metadata import Sample, at_mic_json
+from cadrender.store import AtomicFile, ClaimedError, is_claimed
 
 _log = logging.getLogger("cadrender")
 
@@ -106,13 +108,10 @@ def generate(
 
 
 def _finish(plan, summary):
-    complete = plan.complete_samples()
+    complete = write_list(plan)
     if plan.shard is None:
         selected = [s for s in plan.samples if s.track.name in plan.selected]
         summary.incomplete = len(selected) - sum(s.track.name in plan.selected for s in complete)
-    # Of several shards the last one finds everything complete, and writes the list.
-    if plan.shard is None or len(complete) == len(plan.samples):
-        write_list(plan, complete)
 
 
 def _render(plan, n_jobs, summary, say, advance):
@@ -141,7 +140,7 @@ def _render(plan, n_jobs, summary, say, advance):
             waiting = True
             say("another cadrender is at work on some of these files: waiting for it")
         jobs = again
-        if jobs:
+        while jobs and all(is_claimed(target.file) for job in jobs for target in job.targets):
             time.sleep(_PATIENCE)
 
 
@@ -161,6 +160,39 @@ def _count(report: Report, summary: Summary, say) -> None:
             say(f"silent: {written.target.file}: no loudness before or after the HRIRs, written as zeros")
 
 
-def write_list(plan: Plan, samples: list[Sample]) -> None:
-    """Write ``at_mic_music.<split>.json``."""
-    write_json(plan.settings.output_music_file, at_mic_json(samples))
+def write_list(plan: Plan) -> list[Sample]:
+    """Write ``at_mic_music.<split>.json``: the samples that are complete on disk now.
+
+    Several processes take turns, so that the list that stays is the one made last.
+
+    Returns
+    -------
+    list of Sample
+        The complete ones.
+
+    Raises
+    ------
+    CadrenderError
+        If it cannot be written.
+    """
+    place = plan.settings.output_music_file
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with _in_turn(place) as file:
+            complete = plan.complete_samples()
+            # Of several shards the last one finds everything complete, and writes the list.
+            if plan.shard is None or len(complete) == len(plan.samples):
+                file.write(at_mic_json(complete).encode())
+                os.fsync(file.descriptor)
+                file.commit()
+    except OSError as error:
+        raise CadrenderError(f"{place}: cannot be written: {error.strerror or error}") from error
+    return complete
+
+
+def _in_turn(place):
+    while True:
+        try:
+            return AtomicFile(place)
+        except ClaimedError:
+            time.sleep(_PATIENCE / 10)

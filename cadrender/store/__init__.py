@@ -1,6 +1,6 @@
 """Audio files in and out: read with checks, written whole or not at all."""
 
-from cadrender.store.atomic import AtomicFile, ClaimedError, remove_leftovers
+from cadrender.store.atomic import AtomicFile, ClaimedError, is_claimed, remove_leftovers
 from cadrender.store.audio import AudioFormat, Header, read_header, read_hrir, read_stem
 from cadrender.store.writing import AudioWriter, is_complete
 
@@ -10,6 +10,7 @@ __all__ = [
     "AudioWriter",
     "ClaimedError",
     "Header",
+    "is_claimed",
     "is_complete",
     "read_header",
     "read_hrir",

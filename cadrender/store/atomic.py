@@ -124,6 +124,13 @@ class AtomicFile:
             self.descriptor = -1
 
 
+def is_claimed(file: Path) -> bool:
+    """Whether a process is writing ``file`` just now."""
+    with contextlib.suppress(OSError), _opened(temporary_name(file)) as descriptor:
+        return not _lock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    return False
+
+
 def remove_leftovers(folder: Path) -> int:
     """Remove the temporary files in ``folder`` that no process is writing.
 
@@ -135,12 +142,18 @@ def remove_leftovers(folder: Path) -> int:
     removed = 0
     with contextlib.suppress(OSError):
         for temporary in folder.glob(f".*{_SUFFIX}"):
-            with contextlib.suppress(OSError):
-                descriptor = os.open(temporary, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-                try:
-                    if _lock(descriptor):
-                        temporary.unlink()
-                        removed += 1
-                finally:
-                    os.close(descriptor)
+            with contextlib.suppress(OSError), _opened(temporary) as descriptor:
+                # Its writer may have moved it into place meanwhile, and another one begun a new one.
+                if _lock(descriptor) and same_file(descriptor, temporary):
+                    temporary.unlink()
+                    removed += 1
     return removed
+
+
+@contextlib.contextmanager
+def _opened(file):
+    descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
