@@ -31,6 +31,8 @@ class Settings:
         Where each excerpt of a split comes from, and the excerpts' own stems.
     output_music_dir, output_music_file : pathlib.Path
         Where the at-mic music goes, and the list of it.
+    output_remix_dir, output_remix_listeners_dir, output_remix_file : pathlib.Path
+        Where rebalanced targets go, those amplified for listeners, and the list of both.
     split : str
         ``train``, ``valid`` or ``test``.
     sample_rate : int
@@ -55,6 +57,9 @@ class Settings:
     excerpts_dir: Path
     output_music_dir: Path
     output_music_file: Path
+    output_remix_dir: Path
+    output_remix_listeners_dir: Path
+    output_remix_file: Path
     split: str
     sample_rate: int
     number_scenes_per_song: int
