@@ -1,5 +1,6 @@
 """What all commands that render have in common: what will be done, the bar, the summary, interruptions."""
 
+import contextlib
 import signal
 import sys
 
@@ -14,8 +15,40 @@ class _Terminated(BaseException):
     """SIGTERM arrived."""
 
 
-def _on_sigterm(number, frame):
-    raise _Terminated
+@contextlib.contextmanager
+def _interruptible():
+    """Raise an exception on SIGTERM, as on Ctrl-C, and let neither of them get lost.
+
+    Where a finaliser or a callback from C happens to run, Python reports an exception as ignored and goes on. An
+    interruption that falls into such a place is raised once more, a little later.
+    """
+    dropped = [KeyboardInterrupt]
+
+    def raise_terminated(number, frame):
+        raise _Terminated
+
+    def raise_again(number, frame):
+        raise dropped[-1]
+
+    def on_unraisable(unraisable):
+        if issubclass(unraisable.exc_type, (KeyboardInterrupt, _Terminated)):
+            dropped.append(unraisable.exc_type)
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+        else:
+            report(unraisable)
+
+    report, sys.unraisablehook = sys.unraisablehook, on_unraisable
+    handlers = {
+        number: signal.signal(number, handler)
+        for number, handler in ((signal.SIGTERM, raise_terminated), (signal.SIGALRM, raise_again))
+    }
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def run_plan(plan: Plan, jobs: int | None, *, force=False, dry_run=False, quiet=False, verbose=False) -> int:
@@ -58,9 +91,8 @@ def run_plan(plan: Plan, jobs: int | None, *, force=False, dry_run=False, quiet=
         if verbose or not line.startswith(("clipped:", "silent:")):
             progress.say(line)
 
-    previous = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
-        with progress:
+        with _interruptible(), progress:
             summary = generate(plan, n_jobs, say=say, advance=progress.advance)
     except (KeyboardInterrupt, _Terminated) as interruption:
         print(
@@ -70,8 +102,6 @@ def run_plan(plan: Plan, jobs: int | None, *, force=False, dry_run=False, quiet=
         return 130 if isinstance(interruption, KeyboardInterrupt) else 143
     except CadrenderError as error:
         raise CadrenderError(f"{error}; run the same command again to go on") from error
-    finally:
-        signal.signal(signal.SIGTERM, previous)
     if not quiet or summary.failures:
         print(summary_line(summary), file=sys.stderr)
     return 1 if summary.failures else 0

@@ -359,7 +359,9 @@ def free_space(folder: Path) -> int:
 def make_folders(plan: Plan) -> int:
     """Make the samples' folders, and remove the temporary files of killed runs; see `make_folders_under`."""
     folders = dict.fromkeys(target.file.parent for job in plan.jobs for target in job.targets)
-    return make_folders_under(plan.settings.output_music_dir, folders)
+    removed = make_folders_under(plan.settings.output_music_dir, folders)
+    complete = {plan.folder(sample) for sample in plan.samples} - folders.keys()
+    return removed + sum(map(remove_leftovers, complete))
 
 
 def make_folders_under(base: Path, folders: Iterable[Path]) -> int:
