@@ -1,0 +1,128 @@
+"""What the engine is compared with, files included: the reference, the best of today's libraries, plain copies.
+
+Every rival takes a job of the engine's own plan (one stem of one song, some heads) and writes the same files in the
+same places, so that all of them read and write the same bytes.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from scipy.signal import oaconvolve
+
+from benchmarks import reference
+from cadrender.config import load_settings
+from cadrender.jobs.plan import Plan, make_plan
+from cadrender.jobs.stem import StemJob
+
+
+def plan_of(root: Path, output: Path, **options) -> Plan:
+    """The engine's plan for a root, writing to a folder of its own that is removed first.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+    output : pathlib.Path
+        For the at-mic music and its list.
+    **options
+        For :func:`cadrender.jobs.plan.make_plan`.
+    """
+    shutil.rmtree(output, ignore_errors=True)
+    settings = load_settings(
+        root=root,
+        output_music_dir=output / "at_mic_music",
+        output_music_file=output / "at_mic_music.train.json",
+    )
+    return make_plan(settings, **options)
+
+
+def make_places(jobs: Sequence[StemJob]) -> None:
+    """Make the folders that jobs write to."""
+    for job in jobs:
+        for target in job.targets:
+            target.file.parent.mkdir(parents=True, exist_ok=True)
+
+
+def convolve(signal: np.ndarray, left_hrir: np.ndarray, right_hrir: np.ndarray) -> np.ndarray:
+    """:func:`benchmarks.reference.convolve` with ``scipy.signal.oaconvolve``."""
+    ears = oaconvolve(signal[:, :1], left_hrir, axes=0) + oaconvolve(signal[:, 1:], right_hrir, axes=0)
+    return ears[: len(signal)]
+
+
+def by_reference(job: StemJob) -> None:
+    """The challenge's algorithm, which reads and measures a stem again for every scene."""
+    for target in job.targets:
+        pcm, samplerate = soundfile.read(job.source, dtype="int16")
+        left, right = soundfile.read(target.left_hrir)[0], soundfile.read(target.right_hrir)[0]
+        soundfile.write(target.file, reference.render(pcm, left, right, samplerate), samplerate)
+
+
+def by_libraries(job: StemJob, measure: Callable[[np.ndarray, int], float]) -> None:
+    """oaconvolve, a loudness meter, soundfile; the stem is read and measured once for all its scenes."""
+    pcm, samplerate = soundfile.read(job.source, dtype="int16")
+    signal = pcm / 32768
+    before = measure(signal, samplerate)
+    for target in job.targets:
+        left, right = soundfile.read(target.left_hrir)[0], soundfile.read(target.right_hrir)[0]
+        rendered = convolve(signal, left, right)
+        rendered *= 32768 * 10 ** ((before - measure(rendered, samplerate)) / 20)
+        np.clip(rendered, -32768, 32767, out=rendered)
+        soundfile.write(target.file, rendered.astype(np.int16), samplerate)
+
+
+def libloudness(signal: np.ndarray, samplerate: int) -> float:
+    """Integrated loudness by libloudness, which takes float32."""
+    from loudness import integrated_loudness
+
+    return integrated_loudness(signal.astype(np.float32), samplerate)
+
+
+def by_oaconvolve_pyloudnorm(job: StemJob) -> None:
+    """:func:`by_libraries` with pyloudnorm."""
+    by_libraries(job, reference.loudness)
+
+
+def by_oaconvolve_libloudness(job: StemJob) -> None:
+    """:func:`by_libraries` with libloudness: the fastest that can be put together; its samples differ."""
+    by_libraries(job, libloudness)
+
+
+def by_copying(job: StemJob) -> None:
+    """Read the source once, write every output once, with system calls alone: the limit."""
+    with job.source.open("rb", buffering=0) as source:
+        content = source.read()
+    for target in job.targets:
+        descriptor = os.open(target.file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        view = memoryview(content)
+        while len(view):
+            view = view[os.write(descriptor, view[: 1 << 20]) :]
+        os.close(descriptor)
+
+
+def by_soundfile(job: StemJob) -> None:
+    """The same copy through soundfile."""
+    pcm, samplerate = soundfile.read(job.source, dtype="int16")
+    for target in job.targets:
+        soundfile.write(target.file, pcm, samplerate)
+
+
+def run(rival: Callable[[StemJob], None], jobs: Sequence[StemJob], n_jobs: int) -> None:
+    """Run jobs in this process, or on a joblib pool (start it before the clock, with :func:`start_pool`)."""
+    if n_jobs == 1:
+        for job in jobs:
+            rival(job)
+        return
+    from joblib import Parallel, delayed
+
+    Parallel(n_jobs, backend="loky", batch_size=1)(delayed(rival)(job) for job in jobs)
+
+
+def start_pool(n_jobs: int) -> None:
+    """Start joblib's workers and let them import what they need."""
+    from joblib import Parallel, delayed
+
+    if n_jobs > 1:
+        Parallel(n_jobs, backend="loky")(delayed(libloudness)(np.zeros((44100, 2)), 44100) for _ in range(8))

@@ -1,0 +1,100 @@
+"""Roots to measure on: the demo's songs at any length, HRIRs of any length, any number of scenes.
+
+Two things are harder than real data, on purpose. Every stem carries noise of one LSB, so that no digital silence
+can be skipped, and every HRIR sounds from its first tap to its last, so that nothing can be trimmed.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from cadrender.demo.arrange import play
+from cadrender.demo.head import ANGLES, MIC, SUBJECTS
+from cadrender.demo.songs import SONGS
+from cadrender.metadata import (
+    Track,
+    build_gains,
+    build_positions,
+    gains_json,
+    generate_scenes,
+    positions_json,
+    scenes_json,
+    tracks_json,
+    write_json,
+)
+
+SAMPLERATE = 44100
+
+
+def hrir(taps: int, seed: int) -> np.ndarray:
+    """One loudspeaker's HRIR, (taps, 2) float32: decaying noise without a silent tap."""
+    draw = np.random.default_rng(seed)
+    decay = 10.0 ** (-3.0 * np.arange(taps) / max(taps, 384))[:, None]
+    noise = draw.standard_normal((taps, 2))
+    return (0.1 * (noise + np.sign(noise) * 0.01) * decay).astype(np.float32)
+
+
+def stretch(stem: np.ndarray, frames: int, seed: int) -> np.ndarray:
+    """A stem repeated or cut to ``frames``, with noise of one LSB."""
+    noise = np.random.default_rng(seed).integers(-1, 2, (frames, 2))
+    return np.clip(np.resize(stem, (frames, 2)) + noise, -32768, 32767).astype(np.int16)
+
+
+def make_root(
+    root: Path, *, songs: int = 1, seconds: float = 30.0, scenes: int = 4, taps: int = 384, copies: int = 1
+) -> Path:
+    """Make a root.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+        A folder that is new or empty.
+    songs : int
+        Songs of the demo, 1 to 4.
+    seconds : float
+        Length of each.
+    scenes : int
+        Scenes a song, at most 144.
+    taps : int
+        Of every HRIR.
+    copies : int
+        How often each song is there.
+
+    Returns
+    -------
+    pathlib.Path
+        The same folder.
+    """
+    hrtf = root / "audio" / "hrtf"
+    hrtf.mkdir(parents=True)
+    names = []
+    for subject in SUBJECTS:
+        for angle in ANGLES:
+            name = f"{MIC}-{subject}-{'n' if angle < 0 else 'p'}{abs(angle)}.wav"
+            soundfile.write(hrtf / name, hrir(taps, len(names)), SAMPLERATE, subtype="FLOAT")
+            names.append(name)
+    frames = round(seconds * SAMPLERATE)
+    tracks = []
+    for song in SONGS[:songs]:
+        stems = play(song)
+        for copy in range(copies):
+            name = song.name if copy == 0 else f"{song.name} {copy + 1}"
+            tracks.append(Track(name, song.genre, "", "", "train", f"train/{name}"))
+            folder = root / "audio" / "music" / "train" / name
+            folder.mkdir(parents=True)
+            for seed, (stem, samples) in enumerate(stems.items()):
+                longer = stretch(samples, frames, 100 * copy + seed)
+                soundfile.write(folder / f"{stem}.wav", longer, SAMPLERATE, subtype="PCM_16")
+    gains = build_gains()
+    positions = build_positions(names)
+    metadata = root / "metadata"
+    texts = {
+        "musdb18.train": tracks_json(tracks),
+        "head_loudspeaker_positions": positions_json(positions),
+        "gains": gains_json(gains),
+        "scenes.train": scenes_json(generate_scenes(tracks, list(gains), list(positions), scenes)),
+    }
+    for name, text in texts.items():
+        write_json(metadata / f"{name}.json", text)
+    return root

@@ -1,0 +1,218 @@
+"""Where each nanosecond of a run goes.
+
+A stopwatch is put around the compiled kernels, the transforms, and the functions that read, write and digest, for
+as long as it is wanted; the engine itself holds no measuring code. Times are exclusive: what is measured inside
+counts there, and not in what is around it.
+"""
+
+import contextlib
+import functools
+import importlib
+import time
+from collections import defaultdict
+from types import SimpleNamespace
+
+# Module, name, stage. Kernels and transforms that are not listed count under their own names.
+_CALLS = (
+    ("cadrender.jobs.stem", "read_stem", "read"),
+    ("cadrender.jobs.stem", "look_at_input", "digest of sources and HRIRs"),
+    ("cadrender.jobs.stem", "append_entries", "manifest"),
+    ("cadrender.jobs.stem", "check_unchanged", "manifest"),
+    ("cadrender.jobs.stem", "is_complete", "files: open, complete, rename"),
+    ("cadrender.jobs.stem", "AudioWriter", "files: open, complete, rename"),
+    ("cadrender.store.writing.AudioWriter", "write", "write: gather"),
+    ("cadrender.store.writing.AudioWriter", "finish", "files: open, complete, rename"),
+    ("cadrender.store.writing.AudioWriter", "commit", "files: open, complete, rename"),
+    ("cadrender.store.atomic.AtomicFile", "write", "write: system call"),
+    ("cadrender.dsp.hrir.Heads", "__init__", "HRIRs: trim and transform"),
+    ("cadrender.dsp.hrir.Heads", "spectra", "HRIRs: trim and transform"),
+    ("cadrender.dsp.hrir.Heads", "delayed_spectra", "HRIRs: trim and transform"),
+    ("cadrender.dsp.hrir.Heads", "weights", "HRIRs: trim and transform"),
+    ("cadrender.dsp.convolve", "gated_loudness", "gating"),
+    ("cadrender.dsp.convolve", "gating", "gating"),
+    ("cadrender.jobs.generate", "make_folders", "folders, manifest and list of samples"),
+    ("cadrender.jobs.generate", "make_manifest", "folders, manifest and list of samples"),
+    ("cadrender.jobs.generate", "remove_changed", "folders, manifest and list of samples"),
+    ("cadrender.jobs.generate", "write_list", "folders, manifest and list of samples"),
+    ("cadrender.jobs.plan.Plan", "complete_samples", "folders, manifest and list of samples"),
+)
+_KERNELS = {
+    "deinterleave": "loudness: cut",
+    "k_weight": "K-weighting",
+    "segment_energies": "K-weighting: energy",
+    "is_silent": "K-weighting: energy",
+    "keep_history": "loudness: cut",
+    "cut_chunks": "loudness: cut",
+    "correlate": "loudness: correlations",
+    "row_energies": "loudness: tails",
+    "cut_blocks": "cut into blocks",
+    "apply_hrirs": "spectral product",
+    "overlap_add_int16": "overlap-add, clip, truncate",
+    "overlap_add_float64": "overlap-add",
+}
+_IN_LOUDNESS = {
+    "spectral product": "loudness: tails",
+    "forward transform": "loudness: forward transform",
+    "inverse transform": "loudness: tails, inverse transform",
+}
+# The data's way through a run.
+ORDER = (
+    "digest of sources and HRIRs",
+    "read",
+    "HRIRs: trim and transform",
+    "K-weighting",
+    "K-weighting: energy",
+    "loudness: cut",
+    "loudness: forward transform",
+    "loudness: correlations",
+    "loudness: tails",
+    "loudness: tails, inverse transform",
+    "gating",
+    "cut into blocks",
+    "forward transform",
+    "spectral product",
+    "inverse transform",
+    "overlap-add, clip, truncate",
+    "write: gather",
+    "digest of outputs",
+    "write: system call",
+    "files: open, complete, rename",
+    "manifest",
+    "folders, manifest and list of samples",
+)
+# Held apart: what lies between the calls that are timed.
+BETWEEN = "Python between the calls"
+
+
+class Stopwatch:
+    """Exclusive seconds by stage.
+
+    Attributes
+    ----------
+    seconds : dict
+        Stage to seconds.
+    """
+
+    def __init__(self):
+        self.seconds = defaultdict(float)
+        self._inner = [0.0]
+        self._passes = 0
+
+    def timed(self, stage, function):
+        """Wrap a function so that its time counts for ``stage``."""
+
+        @functools.wraps(function)
+        def call(*arguments, **options):
+            began = time.perf_counter()
+            self._inner.append(0.0)
+            try:
+                return function(*arguments, **options)
+            finally:
+                elapsed = time.perf_counter() - began
+                self.seconds[stage] += elapsed - self._inner.pop()
+                self._inner[-1] += elapsed
+
+        return call
+
+    def timed_leaf(self, stage, function):
+        """:meth:`timed` for a kernel or a transform, inside which nothing is timed; cheaper."""
+        seconds, inner, clock = self.seconds, self._inner, time.perf_counter
+        stage_in_loudness = _IN_LOUDNESS.get(stage, stage)
+
+        def call(*arguments):
+            began = clock()
+            result = function(*arguments)
+            elapsed = clock() - began
+            seconds[stage_in_loudness if self._passes else stage] += elapsed
+            inner[-1] += elapsed
+            return result
+
+        return call
+
+    def first_pass(self, function):
+        """Wrap the loudness pass: transforms and products inside it count as its own stages."""
+
+        @functools.wraps(function)
+        def call(*arguments, **options):
+            self._passes += 1
+            try:
+                return function(*arguments, **options)
+            finally:
+                self._passes -= 1
+
+        return call
+
+    def planned(self, stage, plan_maker):
+        """Wrap a function that makes FFTW plans so that executing them counts for ``stage``."""
+        proxies = {}
+
+        @functools.wraps(plan_maker)
+        def make(*arguments, **options):
+            plan = plan_maker(*arguments, **options)
+            if id(plan) not in proxies:
+                proxies[id(plan)] = SimpleNamespace(
+                    input=plan.input, output=plan.output, execute=self.timed_leaf(stage, plan.execute)
+                )
+            return proxies[id(plan)]
+
+        return make
+
+    def hasher(self, maker):
+        """Wrap a hash function's class."""
+
+        def make(*arguments):
+            real = maker(*arguments)
+            return SimpleNamespace(
+                update=self.timed_leaf("digest of outputs", real.update),
+                hexdigest=real.hexdigest,
+                digest=real.digest,
+            )
+
+        return make
+
+
+def _find(path):
+    """The module or class of a dotted path."""
+    try:
+        return importlib.import_module(path)
+    except ModuleNotFoundError:
+        module, _, name = path.rpartition(".")
+        return getattr(importlib.import_module(module), name)
+
+
+@contextlib.contextmanager
+def watched():
+    """Time the engine while in the context; run everything once before, or compiling is timed too.
+
+    Yields
+    ------
+    Stopwatch
+    """
+    from numba.core.dispatcher import Dispatcher
+
+    from cadrender import render
+    from cadrender.dsp import fft, kernels
+    from cadrender.store import writing
+
+    watch = Stopwatch()
+    wrapped = []
+
+    def put(place, name, new):
+        wrapped.append((place, name, place.__dict__[name]))
+        setattr(place, name, new)
+
+    for path, name, stage in _CALLS:
+        place = _find(path)
+        put(place, name, watch.timed(stage, place.__dict__[name]))
+    for name, kernel in list(vars(kernels).items()):
+        if isinstance(kernel, Dispatcher) and not kernel.targetoptions.get("inline"):
+            put(kernels, name, watch.timed_leaf(_KERNELS.get(name, name), kernel))
+    put(fft, "real_forward", watch.planned("forward transform", fft.real_forward))
+    put(fft, "complex_inverse", watch.planned("inverse transform", fft.complex_inverse))
+    put(writing, "blake3", watch.hasher(writing.blake3))
+    put(render, "levels", watch.first_pass(render.levels))
+    try:
+        yield watch
+    finally:
+        for place, name, old in reversed(wrapped):
+            setattr(place, name, old)

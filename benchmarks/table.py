@@ -1,0 +1,236 @@
+"""``python -m benchmarks.table``: the speed table of the README, and where each nanosecond goes.
+
+Everything is measured on a temporary root, files included, in turns and several times; medians count. The engine
+is charged for the whole command, from its start to its exit; the others start with everything imported and their
+worker processes running. Ratios are formed within each round.
+"""
+
+import argparse
+import gc
+import shutil
+import statistics
+import tempfile
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks import machine, markdown, rivals, stages, start
+from benchmarks.interleaved import rounds
+from benchmarks.roots import make_root
+from cadrender.jobs.generate import generate
+
+# Frames of the official training set, times the scenes of each: what a nanosecond is multiplied by.
+OFFICIAL_FRAME_SCENES = 22e9
+
+_OURS, _REFERENCE, _COPY = "cadrender", "the reference", "copy"
+_NAMES = {
+    _OURS: "**cadrender generate**",
+    _REFERENCE: "the reference: lfilter, pyloudnorm, soundfile",
+    "oaconvolve": "`oaconvolve`, pyloudnorm, soundfile, joblib",
+    "libloudness": "`oaconvolve`, libloudness (float32: other samples), soundfile, joblib",
+    "soundfile": "no rendering: soundfile reads each source once, writes each output once",
+    _COPY: "the limit: the same bytes copied with `read` and `write`",
+}
+_RIVALS = {
+    _REFERENCE: rivals.by_reference,
+    "oaconvolve": rivals.by_oaconvolve_pyloudnorm,
+    "libloudness": rivals.by_oaconvolve_libloudness,
+    "soundfile": rivals.by_soundfile,
+    _COPY: rivals.by_copying,
+}
+# The slow ones get a part of the work: so many jobs a worker, of so many scenes (None: all).
+_SHARES = {_REFERENCE: (1, 2), "oaconvolve": (1, None), "libloudness": (1, None)}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """A root and a place to render it to."""
+
+    root: Path
+    output: Path
+
+    def jobs(self):
+        """The engine's jobs on an empty output folder, its places made."""
+        jobs = rivals.plan_of(self.root, self.output).jobs
+        rivals.make_places(jobs)
+        return jobs
+
+    def ours(self, n_jobs: int) -> float:
+        """Nanoseconds per frame-scene of the whole command."""
+        plan = rivals.plan_of(self.root, self.output)
+        seconds = start.run_seconds(start.generate_command(self.root, self.output, n_jobs))
+        return 1e9 * seconds / sum(job.frame_scenes for job in plan.jobs)
+
+    def rival(self, name: str, n_jobs: int) -> float:
+        """Nanoseconds per frame-scene of a rival on its share of the jobs."""
+        jobs = self.jobs()
+        if name in _SHARES:
+            count, scenes = _SHARES[name]
+            jobs = [replace(job, targets=job.targets[:scenes]) for job in jobs[: count * n_jobs]]
+        gc.collect()
+        began = time.perf_counter()
+        rivals.run(_RIVALS[name], jobs, n_jobs)
+        return 1e9 * (time.perf_counter() - began) / sum(job.frame_scenes for job in jobs)
+
+    def stage_ns(self, repeats: int) -> tuple[dict[str, float], float]:
+        """Nanoseconds per frame-scene by stage and in all, in one process after start-up; medians."""
+
+        def run(watch):
+            plan = rivals.plan_of(self.root, self.output)
+            began = time.perf_counter()
+            if watch:
+                with stages.watched() as stopwatch:
+                    done = generate(plan)
+                found.append({s: 1e9 * t / done.frame_scenes for s, t in stopwatch.seconds.items()})
+            else:
+                done = generate(plan)
+            return 1e9 * (time.perf_counter() - began) / done.frame_scenes
+
+        found = []
+        run(False)
+        whole = statistics.median(
+            rounds({"plain": lambda: run(False), "watched": lambda: run(True)}, repeats)["plain"]
+        )
+        names = dict.fromkeys(name for one in found for name in one)
+        return {name: statistics.median(one.get(name, 0.0) for one in found) for name in names}, whole
+
+
+def measure(bench: Bench, all_cores: int, repeats: int, skip: set[str]) -> dict[tuple[str, int], list[float]]:
+    """Nanoseconds per frame-scene of every contender at one and at all cores, round by round."""
+    contenders = {}
+    for n_jobs in dict.fromkeys((1, all_cores)):
+        contenders[_OURS, n_jobs] = lambda n=n_jobs: bench.ours(n)
+        for name in _RIVALS:
+            if name not in skip:
+                contenders[name, n_jobs] = lambda name=name, n=n_jobs: bench.rival(name, n)
+    # Caches filled, files read, workers started: none of it counts.
+    bench.ours(1)
+    bench.ours(all_cores)
+    rivals.start_pool(all_cores)
+    bench.rival(_COPY, all_cores)
+    return rounds(contenders, repeats)
+
+
+def _ratio(numerators, denominators):
+    return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
+
+
+def _hours(nanoseconds):
+    seconds = nanoseconds * 1e-9 * OFFICIAL_FRAME_SCENES
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def speed_table(ns: dict[tuple[str, int], list[float]], all_cores: int) -> str:
+    """The table of the README, and the distance from the limit."""
+    header = ["", "1 core: ns", "against the reference", f"{all_cores} cores: ns", "gain of the cores"]
+    header.append(f"the 88 GB set, {all_cores} cores")
+    rows = []
+    for name, text in _NAMES.items():
+        if (name, 1) not in ns:
+            continue
+        one, many = ns[name, 1], ns[name, all_cores]
+        times = f"{_ratio(ns[_REFERENCE, 1], one):.1f} x" if (_REFERENCE, 1) in ns else ""
+        if name in ("soundfile", _COPY):
+            times = ""
+        rows.append(
+            [
+                text,
+                f"{statistics.median(one):.1f}",
+                times,
+                f"{statistics.median(many):.1f}",
+                f"{_ratio(one, many):.2f} x",
+                _hours(statistics.median(many)),
+            ]
+        )
+    away = [
+        f"{_ratio(ns[_OURS, n], ns[_COPY, n]):.1f} times the plain copy on {n} core{'s' if n > 1 else ''}"
+        for n in dict.fromkeys((1, all_cores))
+    ]
+    return f"{markdown.table(header, rows)}\n\nDistance from the limit: {', '.join(away)}."
+
+
+def stage_table(ns: dict[str, float], whole: float) -> str:
+    """Where the time of one core goes, in the order of the data's way."""
+    order = [*dict.fromkeys(stages.ORDER), *ns]
+    rows = [
+        [name, f"{ns[name]:.2f}", f"{100 * ns[name] / whole:.1f} %"]
+        for name in dict.fromkeys(order)
+        if name in ns and ns[name] >= 0.005
+    ]
+    accounted = sum(ns.values())
+    rows.append([stages.BETWEEN, f"{whole - accounted:.2f}", f"{100 * (1 - accounted / whole):.1f} %"])
+    rows.append(["**one core, start-up apart**", f"**{whole:.2f}**", "100 %"])
+    table = markdown.table(["stage", "ns per frame-scene", "share"], rows)
+    return f"{table}\n\nAccounted for: {100 * accounted / whole:.1f} %."
+
+
+def start_table(bench: Bench, cache: Path, all_cores: int, repeats: int) -> str:
+    """Start-up times."""
+
+    def first_block(n_jobs, where=None):
+        shutil.rmtree(bench.output, ignore_errors=True)
+        return start.first_block_seconds(bench.root, bench.output, n_jobs, where)
+
+    cold = first_block(1, cache)
+    warm = rounds(
+        {
+            "help": start.help_seconds,
+            1: lambda: first_block(1),
+            all_cores: lambda: first_block(all_cores),
+        },
+        repeats,
+    )
+    rows = [
+        ["`cadrender --help`", f"{statistics.median(warm['help']):.2f} s"],
+        ["first run on a machine: from the command to the first samples", f"{cold:.1f} s"],
+    ]
+    rows += [
+        [f"every later run, `-j {n}`: the same", f"{statistics.median(warm[n]):.2f} s"]
+        for n in dict.fromkeys((1, all_cores))
+    ]
+    return markdown.table(["start-up", "time"], rows)
+
+
+def main() -> None:
+    """Measure, print, and write into documents on request."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--songs", type=int, default=3, help="songs of the temporary root, 1 to 4")
+    options.add_argument("--seconds", type=float, default=120.0, help="length of each")
+    options.add_argument("--scenes", type=int, default=4, help="scenes a song")
+    options.add_argument("--taps", type=int, default=384, help="length of the HRIRs")
+    options.add_argument("--cores", type=int, default=machine.cores(), help="what 'all cores' means")
+    options.add_argument("--repeats", type=int, default=5, help="rounds")
+    options.add_argument(
+        "--folder", type=Path, help="where the temporary root goes; files go to the same disk"
+    )
+    options.add_argument("--skip", nargs="+", default=[], choices=list(_RIVALS), help="rivals to leave out")
+    options.add_argument("--write", type=Path, nargs="+", default=[], help="documents to put the tables into")
+    given = options.parse_args()
+    if given.folder:
+        given.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="cadrender-table-", dir=given.folder) as temporary:
+        folder = Path(temporary)
+        root = make_root(
+            folder / "root", songs=given.songs, seconds=given.seconds, scenes=given.scenes, taps=given.taps
+        )
+        bench = Bench(root, folder / "output")
+        conditions = (
+            f"{time.strftime('%Y-%m-%d')}: {machine.describe(folder)}. {given.songs} songs of "
+            f"{given.seconds:.0f} s, five stems, {given.scenes} scenes a song, HRIRs of {given.taps} taps; files "
+            f"read and written; medians of {given.repeats} interleaved rounds; ns of wall time per frame of one "
+            "stem for one scene. Produced by `python -m benchmarks.table`."
+        )
+        ns = measure(bench, given.cores, given.repeats, set(given.skip))
+        by_stage, whole = bench.stage_ns(given.repeats)
+        starts = start_table(bench, folder / "cache", given.cores, given.repeats)
+    blocks = {
+        "speed table": f"{speed_table(ns, given.cores)}\n\n{conditions}",
+        "stage table": stage_table(by_stage, whole),
+        "start table": starts,
+    }
+    print("\n\n".join(blocks.values()))
+    markdown.write_blocks(given.write, blocks)
+
+
+if __name__ == "__main__":
+    main()
