@@ -11,9 +11,11 @@ from cadrender.errors import CadrenderError
 COMMANDS = {
     "demo": "Make a small complete root from nothing and render it.",
     "generate": "Render the at-mic music of a root's scenes.",
+    "verify": "Prove that the at-mic music is whole and up to date.",
     "positions": "Write the positions file from the HRIR files' names.",
     "gains": "Write the gains file.",
     "scenes": "Draw scenes, and who listens to them.",
+    "excerpts": "Cut validation or evaluation excerpts, and render them.",
     "ingest": "Turn MedleyDB, Bach10, FMA-small or any folder of stems into songs of a root.",
 }
 

@@ -51,6 +51,30 @@ def _interruptible():
             signal.signal(number, handler)
 
 
+@contextlib.contextmanager
+def resumable():
+    """Run work that can be taken up again: an interruption ends the program, with a line on how to go on.
+
+    Raises
+    ------
+    SystemExit
+        130 after Ctrl-C, 143 after SIGTERM.
+    CadrenderError
+        The work's own, with a word on how to go on.
+    """
+    try:
+        with _interruptible():
+            yield
+    except (KeyboardInterrupt, _Terminated) as interruption:
+        print(
+            "interrupted: every file in its place is whole; run the same command again to go on",
+            file=sys.stderr,
+        )
+        raise SystemExit(130 if isinstance(interruption, KeyboardInterrupt) else 143) from None
+    except CadrenderError as error:
+        raise CadrenderError(f"{error}; run the same command again to go on") from error
+
+
 def run_plan(plan: Plan, jobs: int | None, *, force=False, dry_run=False, quiet=False, verbose=False) -> int:
     """Say what will be done, do it, and say what was done.
 
@@ -91,17 +115,8 @@ def run_plan(plan: Plan, jobs: int | None, *, force=False, dry_run=False, quiet=
         if verbose or not line.startswith(("clipped:", "silent:")):
             progress.say(line)
 
-    try:
-        with _interruptible(), progress:
-            summary = generate(plan, n_jobs, say=say, advance=progress.advance)
-    except (KeyboardInterrupt, _Terminated) as interruption:
-        print(
-            "interrupted: every file in its place is whole; run the same command again to go on",
-            file=sys.stderr,
-        )
-        return 130 if isinstance(interruption, KeyboardInterrupt) else 143
-    except CadrenderError as error:
-        raise CadrenderError(f"{error}; run the same command again to go on") from error
+    with resumable(), progress:
+        summary = generate(plan, n_jobs, say=say, advance=progress.advance)
     if not quiet or summary.failures:
         print(summary_line(summary), file=sys.stderr)
     return 1 if summary.failures else 0

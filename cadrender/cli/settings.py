@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from cadrender.config import SPLITS, Settings, load_settings
+from cadrender.stems import STEMS
 
 
 def settings_options(*, split: bool = False, music: bool = False):
@@ -48,3 +49,60 @@ def settings_options(*, split: bool = False, music: bool = False):
 def settings_from(overrides: tuple[str, ...], root: Path | None, config: Path | None, **options) -> Settings:
     """Make the settings of what a command was given; `options` as in `cadrender.config.load_settings`."""
     return load_settings(overrides, config=config, root=root, **options)
+
+
+def _check_jobs(context, parameter, value):
+    if value is not None and value != -1 and value < 1:
+        raise click.BadParameter(f"{value} is neither -1 (all CPUs) nor a number of processes from 1 on.")
+    return value
+
+
+jobs_option = click.option(
+    "-j", "--jobs", type=int, callback=_check_jobs, help="Processes; all usable CPUs if not said, or -1."
+)
+
+
+def _split_stems(context, parameter, value):
+    if value is None:
+        return STEMS
+    names = [name.strip() for name in value.split(",")]
+    for name in names:
+        if name not in STEMS:
+            raise click.BadParameter(f"{name!r} is none of {', '.join(STEMS)}.")
+    return names
+
+
+stems_option = click.option(
+    "--stems",
+    metavar="NAMES",
+    callback=_split_stems,
+    help=f"Only these, with commas between: {','.join(STEMS)}.",
+)
+
+
+def _check_format(context, parameter, value):
+    """Called for each of the two options; the later one finds the earlier one's value."""
+    if {value, context.params.get("container"), context.params.get("subtype")} >= {"flac", "FLOAT"}:
+        raise click.UsageError("--format flac holds PCM_16 or PCM_24, not FLOAT.")
+    return value
+
+
+def format_options(command):
+    """Add ``--format`` (``container``) and ``--subtype`` to a command."""
+    container = click.option(
+        "--format",
+        "container",
+        type=click.Choice(["wav", "flac"]),
+        default="wav",
+        show_default=True,
+        callback=_check_format,
+    )
+    subtype = click.option(
+        "--subtype",
+        type=click.Choice(["PCM_16", "PCM_24", "FLOAT"]),
+        default="PCM_16",
+        show_default=True,
+        callback=_check_format,
+        help="PCM_16 truncates as the challenge does; PCM_24 rounds.",
+    )
+    return container(subtype(command))

@@ -21,7 +21,7 @@ from cadrender.metadata.contract import (
 from cadrender.metadata.music import Track, read_track_lists
 from cadrender.metadata.positions import HeadPosition, read_positions
 from cadrender.metadata.samples import Sample, sample_name, samples_of
-from cadrender.metadata.scenes import SceneRecord, read_scenes, text_seed
+from cadrender.metadata.scenes import FIRST_ID, SceneRecord, read_scenes, text_seed
 
 SEED = "icassp2024"
 _MOST_DRAWS = 100
@@ -229,6 +229,15 @@ def _drawn(track, split, frames, pieces, remark):
         )
         excerpts.append(Excerpt(name, split, track, position, start, frames))
     return Draw(tuple(excerpts), tuple(gain for _, _, gain in pieces), remark)
+
+
+def excerpt_scenes(draws: Iterable[Draw]) -> list[SceneRecord]:
+    """Make a scene of every excerpt; ids count from ``scene_10001`` over all songs."""
+    drawn = [pair for draw in draws for pair in zip(draw.excerpts, draw.gains, strict=True)]
+    return [
+        SceneRecord(f"scene_{number}", excerpt.track.name, gain, excerpt.position)
+        for number, (excerpt, gain) in enumerate(drawn, FIRST_ID)
+    ]
 
 
 def excerpts_json(excerpts: Iterable[Excerpt]) -> str:

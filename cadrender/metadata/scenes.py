@@ -10,7 +10,7 @@ from cadrender.errors import MetadataError, UsageError
 from cadrender.metadata.contract import check_list, check_name, check_object, field, read_entries, shown
 from cadrender.metadata.music import Track
 
-_FIRST_ID = 10001
+FIRST_ID = 10001
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def generate_scenes(
         for _ in range(scenes_per_song):
             gain = gains.pop(_draw(random, len(gains)))
             position = positions.pop(_draw(random, len(positions)))
-            scenes.append(SceneRecord(f"scene_{_FIRST_ID + len(scenes)}", track.name, gain, position))
+            scenes.append(SceneRecord(f"scene_{FIRST_ID + len(scenes)}", track.name, gain, position))
     return scenes
 
 
