@@ -1,0 +1,138 @@
+"""The engine with its files, one core: whole and stage by stage, by HRIR length, scenes a song, song length."""
+
+import time
+from pathlib import Path
+from statistics import median
+
+from benchmarks import rivals, stages
+from benchmarks.roots import make_root
+from cadrender.jobs.generate import generate
+
+_TAPS = (64, 256, 384, 820, 2048, 8192)
+_SCENES = (1, 2, 4, 8, 16)
+# Seconds of a song, and how many of them: thirty seconds of work each.
+_SHAPES = {"songs of 30 s": (30.0, 1), "excerpts of 10 s": (10.0, 3), "songs of 3 s": (3.0, 10)}
+_STAGES = (*stages.ORDER, stages.BETWEEN)
+
+
+def _measure(folder, repeats=3, **shape):
+    """Nanoseconds per frame-scene of a run without and of its stages with the stopwatch."""
+    root, output = make_root(folder / "root", **shape), folder / "output"
+    generate(rivals.plan_of(root, output))
+    runs, watches = [], []
+    for _ in range(repeats):
+        plan = rivals.plan_of(root, output)
+        began = time.perf_counter()
+        done = generate(plan)
+        runs.append(1e9 * (time.perf_counter() - began) / done.frame_scenes)
+        plan = rivals.plan_of(root, output)
+        with stages.watched() as watch:
+            done = generate(plan)
+        watches.append({name: 1e9 * seconds / done.frame_scenes for name, seconds in watch.seconds.items()})
+    whole = median(runs)
+    by_stage = {name: median([one.get(name, 0.0) for one in watches]) for name in watches[0]}
+    by_stage[stages.BETWEEN] = max(0.0, whole - sum(by_stage.values()))
+    return {"whole": whole, **by_stage}
+
+
+def setup_cache():
+    """Measure everything once; the benchmarks report it."""
+    here = Path.cwd()
+    found = {}
+    for taps in _TAPS:
+        found["taps", taps] = _measure(here / f"taps-{taps}", seconds=20.0, taps=taps)
+    for scenes in _SCENES:
+        found["scenes", scenes] = _measure(here / f"scenes-{scenes}", seconds=20.0, scenes=scenes)
+    for name, (seconds, copies) in _SHAPES.items():
+        found["shape", name] = _measure(here / name, seconds=seconds, copies=copies)
+    return found
+
+
+setup_cache.timeout = 1800
+
+
+class ByTaps:
+    """Four scenes a song."""
+
+    params = _TAPS
+    param_names = ("taps",)
+
+    def track_nanoseconds(self, found, taps):
+        return found["taps", taps]["whole"]
+
+    track_nanoseconds.unit = "ns per frame-scene"
+
+    def track_frames_per_second(self, found, taps):
+        return 1e9 / found["taps", taps]["whole"]
+
+    track_frames_per_second.unit = "frames/s"
+
+
+class ByScenes:
+    """384 taps."""
+
+    params = _SCENES
+    param_names = ("scenes a song",)
+
+    def track_nanoseconds(self, found, scenes):
+        return found["scenes", scenes]["whole"]
+
+    track_nanoseconds.unit = "ns per frame-scene"
+
+    def track_frames_per_second(self, found, scenes):
+        return 1e9 / found["scenes", scenes]["whole"]
+
+    track_frames_per_second.unit = "frames/s"
+
+
+class ByShape:
+    """384 taps, four scenes a song."""
+
+    params = tuple(_SHAPES)
+    param_names = ("input",)
+
+    def track_nanoseconds(self, found, shape):
+        return found["shape", shape]["whole"]
+
+    track_nanoseconds.unit = "ns per frame-scene"
+
+    def track_frames_per_second(self, found, shape):
+        return 1e9 / found["shape", shape]["whole"]
+
+    track_frames_per_second.unit = "frames/s"
+
+
+class StagesByTaps:
+    """Four scenes a song; a stage of no time did not occur."""
+
+    params = (_STAGES, _TAPS)
+    param_names = ("stage", "taps")
+
+    def track_nanoseconds(self, found, stage, taps):
+        return found["taps", taps].get(stage, 0.0)
+
+    track_nanoseconds.unit = "ns per frame-scene"
+
+    def track_frames_per_second(self, found, stage, taps):
+        nanoseconds = found["taps", taps].get(stage, 0.0)
+        return 1e9 / nanoseconds if nanoseconds else float("nan")
+
+    track_frames_per_second.unit = "frames/s"
+
+
+class StagesByScenes:
+    """384 taps."""
+
+    params = (_STAGES, _SCENES)
+    param_names = ("stage", "scenes a song")
+
+    def track_nanoseconds(self, found, stage, scenes):
+        return found["scenes", scenes].get(stage, 0.0)
+
+    track_nanoseconds.unit = "ns per frame-scene"
+
+    def track_frames_per_second(self, found, stage, scenes):
+        nanoseconds = found["scenes", scenes].get(stage, 0.0)
+        return 1e9 / nanoseconds if nanoseconds else float("nan")
+
+    track_frames_per_second.unit = "frames/s"

@@ -1,0 +1,71 @@
+"""What a worker needs, and how long a start takes."""
+
+import shutil
+from itertools import product
+from pathlib import Path
+from statistics import median
+
+from benchmarks import rivals, start
+from benchmarks.roots import make_root
+from cadrender.jobs.stem import run_stem_job
+
+
+class Memory:
+    """Peak memory of a worker on one stem, interpreter and libraries included."""
+
+    params = ((1, 10), (1, 4, 16))
+    param_names = ("minutes", "scenes a song")
+    timeout = 600
+
+    def setup_cache(self):
+        for minutes, scenes in product(*self.params):
+            make_root(Path(f"root-{minutes}-{scenes}"), seconds=60.0 * minutes, scenes=scenes)
+
+    setup_cache.timeout = 600
+
+    def setup(self, minutes, scenes):
+        root = Path(f"root-{minutes}-{scenes}")
+        self.output = Path(f"output-{minutes}-{scenes}")
+        self.job = rivals.plan_of(root, self.output, stems=["mixture"]).jobs[0]
+        rivals.make_places([self.job])
+
+    def teardown(self, minutes, scenes):
+        shutil.rmtree(self.output)
+
+    def peakmem_worker(self, minutes, scenes):
+        report = run_stem_job(self.job)
+        assert len(report.written) == scenes, report.error
+
+
+class Start:
+    """From the command to something seen."""
+
+    timeout = 600
+    number = 1
+
+    def setup_cache(self):
+        make_root(Path("root"), seconds=30.0)
+        start.first_block_seconds(Path("root"), Path("warmed"))
+
+    setup_cache.timeout = 600
+
+    def time_help(self):
+        start.help_seconds()
+
+    def track_warm_run(self):
+        """From the command to the first samples in a file; median of five."""
+        found = []
+        for _ in range(5):
+            shutil.rmtree("output", ignore_errors=True)
+            found.append(start.first_block_seconds(Path("root"), Path("output")))
+        return median(found)
+
+    track_warm_run.unit = "s"
+
+    def track_cold_run(self):
+        """The same with nothing compiled and nothing planned."""
+        for folder in ("output", "cache"):
+            shutil.rmtree(folder, ignore_errors=True)
+        return start.first_block_seconds(Path("root"), Path("output"), cache=Path("cache").absolute())
+
+    track_cold_run.unit = "s"
