@@ -168,14 +168,21 @@ def read_manifest(file: Path) -> dict[str, Entry]:
         If the file is there and cannot be read.
     """
     entries = {}
-    for line in _lines(file):
+    for line in read_lines(file):
         entry = _parse(line)
         if entry is not None:
             entries[entry.path] = entry
     return entries
 
 
-def _lines(file):
+def read_lines(file: Path) -> list[bytes]:
+    """Read the lines of a manifest or its like; a missing file has none.
+
+    Raises
+    ------
+    CadrenderError
+        If the file is there and cannot be read.
+    """
     try:
         return file.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -185,14 +192,25 @@ def _lines(file):
 
 
 def append_entries(file: Path, entries: Iterable[Entry]) -> None:
-    """Append lines to a manifest, all of them or none.
+    """Append entries to a manifest; as :func:`append_lines`."""
+    append_lines(file, [_format(entry) for entry in entries])
+
+
+def append_lines(file: Path, lines: Iterable[str]) -> None:
+    """Append lines to a file that several processes append to, all of them or none.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+    lines : iterable of str
+        Each with a newline at its end.
 
     Raises
     ------
     OSError
         If they cannot be written.
     """
-    data = "".join(_format(entry) for entry in entries).encode()
+    data = "".join(lines).encode()
     with _opened(file) as descriptor:
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -236,7 +254,7 @@ def compact(file: Path) -> bool:
     CadrenderError
         If it cannot be.
     """
-    if sum(map(bool, _lines(file))) <= _SLACK * len(read_manifest(file)):
+    if sum(map(bool, read_lines(file))) <= _SLACK * len(read_manifest(file)):
         return False
     try:
         with _opened(file):  # nobody appends meanwhile
