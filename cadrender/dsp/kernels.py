@@ -7,22 +7,27 @@ Shapes: a *row* is one contiguous run, float64; spectra are viewed as float64 wi
 interleaved, and hold the bins ``0 .. N/2`` of a real signal. ``N`` is a multiple of 16.
 """
 
+import numpy as np
+
 from cadrender.dsp.compiled import compiled, inlined
 from cadrender.dsp.lanes import (
-    delayed1,
-    delayed2,
+    even_pairs,
+    even_twos,
     evens,
     fma,
+    high_halves,
     highest,
     interleave_high,
     interleave_low,
     larger,
     load,
+    low_halves,
     magnitude,
     mirror_high,
     mirror_low,
+    odd_pairs,
+    odd_twos,
     odds,
-    repeat,
     smaller,
     splat,
     store,
@@ -38,9 +43,6 @@ SNAP = 2.0**-30
 
 # How many bins of all spectra in use are handled before going on to the next: they stay in the L1 cache.
 _TILE = 64
-
-# Frames that go through all steps of the K-weighting before the next ones: they stay in the L1 cache too.
-_K_TILE = 512
 
 
 @compiled
@@ -95,110 +97,178 @@ def cut_blocks(source, start, frames, block, scale, rows):
 
 
 @inlined
-def _zeros(biquad, x, start, frames, past, out, to):
-    """The numerator of a biquad; ``out`` may be ``x``. ``past``: the eight inputs before; replaced by the last."""
-    b0 = splat(biquad[0])
-    b1 = splat(biquad[1])
-    b2 = splat(biquad[2])
-    before = load(past, 0)
-    for n in range(0, frames, 8):
-        v = load(x, start + n)
-        store(out, to + n, fma(b2, delayed2(before, v), fma(b1, delayed1(before, v), b0 * v)))
-        before = v
-    store(past, 0, before)
-
-
-@inlined
-def _poles(table, at, x, start, frames, past):
-    """The denominator of a biquad, in place, eight frames at a time; ``past``: as in :func:`_zeros`, of outputs.
-
-    Each of eight inputs, and each of the last two outputs, adds a column of the table to the eight outputs. Only
-    the last two additions wait for the outputs before. The inputs are repeated in all lanes as they are loaded,
-    which costs nothing.
-    """
-    c0 = load(table, at)
-    c1 = load(table, at + 8)
-    c2 = load(table, at + 16)
-    c3 = load(table, at + 24)
-    c4 = load(table, at + 32)
-    c5 = load(table, at + 40)
-    c6 = load(table, at + 48)
-    c7 = load(table, at + 56)
-    last = load(table, at + 64)
-    last_but_one = load(table, at + 72)
-    y = load(past, 0)
-    for n in range(start, start + frames, 8):
-        even = splat(x[n]) * c0
-        odd = splat(x[n + 1]) * c1
-        even = fma(splat(x[n + 2]), c2, even)
-        odd = fma(splat(x[n + 3]), c3, odd)
-        even = fma(splat(x[n + 4]), c4, even)
-        odd = fma(splat(x[n + 5]), c5, odd)
-        even = fma(splat(x[n + 6]), c6, even)
-        odd = fma(splat(x[n + 7]), c7, odd)
-        y = fma(repeat(y, 7), last, fma(repeat(y, 6), last_but_one, even + odd))
-        store(x, n, y)
-    store(past, 0, y)
-
-
-@inlined
-def _biquad1(biquad, x, past_x, past_y):
-    """One output of one biquad, the direct form I; the past is moved on."""
-    y = (
-        biquad[0] * x
-        + biquad[1] * past_x[7]
-        + biquad[2] * past_x[6]
-        - biquad[3] * past_y[7]
-        - biquad[4] * past_y[6]
+def _transpose(a0, a1, a2, a3, a4, a5, a6, a7):
+    """Eight registers of eight: lane i of the j-th becomes lane j of the i-th."""
+    b0, b1 = even_pairs(a0, a1), odd_pairs(a0, a1)
+    b2, b3 = even_pairs(a2, a3), odd_pairs(a2, a3)
+    b4, b5 = even_pairs(a4, a5), odd_pairs(a4, a5)
+    b6, b7 = even_pairs(a6, a7), odd_pairs(a6, a7)
+    c0, c2 = even_twos(b0, b2), odd_twos(b0, b2)
+    c1, c3 = even_twos(b1, b3), odd_twos(b1, b3)
+    c4, c6 = even_twos(b4, b6), odd_twos(b4, b6)
+    c5, c7 = even_twos(b5, b7), odd_twos(b5, b7)
+    return (
+        low_halves(c0, c4),
+        low_halves(c1, c5),
+        low_halves(c2, c6),
+        low_halves(c3, c7),
+        high_halves(c0, c4),
+        high_halves(c1, c5),
+        high_halves(c2, c6),
+        high_halves(c3, c7),
     )
-    for i in range(7):
-        past_x[i] = past_x[i + 1]
-    past_x[7] = x
-    return y
+
+
+@inlined
+def _k_step(x, x1, x2, u1, u2, v1, v2, c):
+    """One frame in each lane through both biquads: their outputs. ``c``: b0, b1, b2, -a1, -a2 of each."""
+    u = fma(u1, c[3], fma(u2, c[4], fma(c[2], x2, fma(c[1], x1, c[0] * x))))
+    v = fma(v1, c[8], fma(v2, c[9], fma(c[7], u2, fma(c[6], u1, c[5] * u))))
+    return u, v
 
 
 @compiled
-def k_weight(signal, start, frames, biquads, table, state, out, out_start):
+def _k_weight_quarters(signal, start, quarter, biquads, past, out, to):
+    """Both biquads over four consecutive quarters and two channels, each in a lane of its own.
+
+    ``past`` (6, 8): for each lane (left quarters, then right ones) the last two inputs, outputs of the first and
+    outputs of the second biquad; replaced by those at the end.
+    """
+    left = signal[0]
+    right = signal[1]
+    left_out = out[0]
+    right_out = out[1]
+    c = (
+        splat(biquads[0, 0]),
+        splat(biquads[0, 1]),
+        splat(biquads[0, 2]),
+        splat(-biquads[0, 3]),
+        splat(-biquads[0, 4]),
+        splat(biquads[1, 0]),
+        splat(biquads[1, 1]),
+        splat(biquads[1, 2]),
+        splat(-biquads[1, 3]),
+        splat(-biquads[1, 4]),
+    )
+    x1 = load(past[0], 0)
+    x2 = load(past[1], 0)
+    u1 = load(past[2], 0)
+    u2 = load(past[3], 0)
+    v1 = load(past[4], 0)
+    v2 = load(past[5], 0)
+    for n in range(0, quarter, 8):
+        at = start + n
+        x3, x4, x5, x6, x7, x8, x9, x10 = _transpose(
+            load(left, at),
+            load(left, at + quarter),
+            load(left, at + 2 * quarter),
+            load(left, at + 3 * quarter),
+            load(right, at),
+            load(right, at + quarter),
+            load(right, at + 2 * quarter),
+            load(right, at + 3 * quarter),
+        )
+        u3, v3 = _k_step(x3, x1, x2, u1, u2, v1, v2, c)
+        u4, v4 = _k_step(x4, x3, x1, u3, u1, v3, v1, c)
+        u5, v5 = _k_step(x5, x4, x3, u4, u3, v4, v3, c)
+        u6, v6 = _k_step(x6, x5, x4, u5, u4, v5, v4, c)
+        u7, v7 = _k_step(x7, x6, x5, u6, u5, v6, v5, c)
+        u8, v8 = _k_step(x8, x7, x6, u7, u6, v7, v6, c)
+        u9, v9 = _k_step(x9, x8, x7, u8, u7, v8, v7, c)
+        u10, v10 = _k_step(x10, x9, x8, u9, u8, v9, v8, c)
+        x1, x2, u1, u2, v1, v2 = x10, x9, u10, u9, v10, v9
+        y0, y1, y2, y3, y4, y5, y6, y7 = _transpose(v3, v4, v5, v6, v7, v8, v9, v10)
+        at = to + n
+        store(left_out, at, y0)
+        store(left_out, at + quarter, y1)
+        store(left_out, at + 2 * quarter, y2)
+        store(left_out, at + 3 * quarter, y3)
+        store(right_out, at, y4)
+        store(right_out, at + quarter, y5)
+        store(right_out, at + 2 * quarter, y6)
+        store(right_out, at + 3 * quarter, y7)
+    store(past[0], 0, x1)
+    store(past[1], 0, x2)
+    store(past[2], 0, u1)
+    store(past[3], 0, u2)
+    store(past[4], 0, v1)
+    store(past[5], 0, v2)
+
+
+@compiled
+def _add_past(out, start, frames, responses, u1, u2, v1, v2):
+    """Add what the filters' memory at ``start`` adds to the frames behind it."""
+    a, b, c, d = splat(u1), splat(u2), splat(v1), splat(v2)
+    from_u1 = responses[0, 1]
+    from_u2 = responses[1, 1]
+    from_v1 = responses[2, 1]
+    from_v2 = responses[3, 1]
+    for n in range(0, frames, 8):
+        y = fma(a, load(from_u1, n), load(out, start + n))
+        y = fma(b, load(from_u2, n), y)
+        y = fma(c, load(from_v1, n), y)
+        store(out, start + n, fma(d, load(from_v2, n), y))
+
+
+@compiled
+def k_weight(signal, start, frames, biquads, responses, state, out, out_start):
     """Two biquads in series over both channels, from ``signal`` to ``out``.
 
-    The zeros of a biquad are applied as they stand, so that their cancellation at 0 Hz is exact; see
-    :func:`_poles` for the rest.
+    A recurrence is a chain of dependent operations; eight of them run side by side here, four consecutive quarters
+    of both channels. All but the first begin with an empty memory; what the memory really holds there, the end of the
+    quarter before, is added afterwards: the filters are linear.
 
     Parameters
     ----------
     signal, out : ndarray
-        (2, any): frames ``start .. start + frames`` are read, ``out_start ..`` written.
+        (2, any), not the same: frames ``start .. start + frames`` are read, ``out_start ..`` written.
     biquads : ndarray
         (2, 5): b0, b1, b2, a1, a2 of each.
-    table : ndarray
-        (2 * 80,): for each biquad ten columns of eight: the impulse response of its poles, delayed by 0 to 7
-        frames, then what the last output and the one before it add.
+    responses : ndarray
+        (4, 2, longest): how the outputs u and v of the first and the second biquad go on without input, if the last
+        u, the last but one, the last v or the last but one was 1.
     state : ndarray
-        (2 channels, 4, 8), carried from call to call: the last eight inputs, outputs of the first and outputs of
-        the second biquad, and inputs of the second, which are the outputs of the first.
+        (2 channels, 6), carried from call to call: the last two inputs x, u and v, the last one first.
     """
-    whole = frames - frames % 8
+    longest = responses.shape[2]
+    past = np.empty((6, 8))
+    done = 0
+    while frames - done >= 32:
+        quarter = min((frames - done) // 32 * 8, longest)
+        for channel in range(2):
+            x = signal[channel]
+            for j in range(4):
+                at = 4 * channel + j
+                if j == 0:
+                    past[:, at] = state[channel]
+                else:
+                    past[0, at] = x[start + done + j * quarter - 1]
+                    past[1, at] = x[start + done + j * quarter - 2]
+                    past[2:, at] = 0.0
+        _k_weight_quarters(signal, start + done, quarter, biquads, past, out, out_start + done)
+        for channel in range(2):
+            for j in range(1, 4):
+                at = 4 * channel + j
+                u1, u2, v1, v2 = past[2, at - 1], past[3, at - 1], past[4, at - 1], past[5, at - 1]
+                _add_past(out[channel], out_start + done + j * quarter, quarter, responses, u1, u2, v1, v2)
+                for i in range(2):
+                    n = quarter - 1 - i
+                    for output in range(2):
+                        r = responses[:, output, n]
+                        past[2 + 2 * output + i, at] += u1 * r[0] + u2 * r[1] + v1 * r[2] + v2 * r[3]
+            state[channel] = past[:, 4 * channel + 3]
+        done += 4 * quarter
     for channel in range(2):
-        x = signal[channel]
-        y = out[channel]
-        past_x = state[channel, 0]
-        past_u = state[channel, 1]
-        past_v = state[channel, 2]
-        for tile in range(0, whole, _K_TILE):
-            count = min(_K_TILE, whole - tile)
-            at = out_start + tile
-            _zeros(biquads[0], x, start + tile, count, past_x, y, at)
-            _poles(table, 0, y, at, count, past_u)
-            _zeros(biquads[1], y, at, count, state[channel, 3], y, at)
-            _poles(table, 80, y, at, count, past_v)
-        for n in range(whole, frames):
-            u = _biquad1(biquads[0], x[start + n], past_x, past_u)
-            v = _biquad1(biquads[1], u, past_u, past_v)
-            for i in range(7):
-                past_v[i] = past_v[i + 1]
-            past_v[7] = v
-            y[out_start + n] = v
-        state[channel, 3] = past_u
+        x1, x2, u1, u2, v1, v2 = state[channel]
+        for n in range(done, frames):
+            x = signal[channel, start + n]
+            b = biquads[0]
+            u = b[0] * x + b[1] * x1 + b[2] * x2 - b[3] * u1 - b[4] * u2
+            b = biquads[1]
+            v = b[0] * u + b[1] * u1 + b[2] * u2 - b[3] * v1 - b[4] * v2
+            out[channel, out_start + n] = v
+            x1, x2, u1, u2, v1, v2 = x, x1, u, u1, v, v1
+        state[channel] = np.array((x1, x2, u1, u2, v1, v2))
 
 
 @compiled

@@ -128,19 +128,6 @@ total = _reduced(lambda builder, a, b: builder.fadd(a, b))
 highest = _reduced(lambda builder, a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b))
 
 
-@intrinsic
-def repeat(typingctx, value, index):
-    """One lane in all eight; ``index`` is a literal."""
-    if not isinstance(index, types.IntegerLiteral):
-        return None
-    position = index.literal_value
-
-    def codegen(context, builder, signature, args):
-        return builder.shuffle_vector(args[0], args[0], _mask([position] * WIDTH))
-
-    return lanes(lanes, index), codegen
-
-
 def _shuffled(indices):
     """An intrinsic that picks eight of the sixteen lanes of ``a`` and ``b``."""
 
@@ -163,9 +150,13 @@ interleave_high = _shuffled([4, 12, 5, 13, 6, 14, 7, 15])
 mirror_low = _shuffled([7, 15, 6, 14, 5, 13, 4, 12])
 mirror_high = _shuffled([3, 11, 2, 10, 1, 9, 0, 8])
 
-# Eight numbers one and two frames earlier, from the eight before (a) and the eight themselves (b).
-delayed1 = _shuffled([7, 8, 9, 10, 11, 12, 13, 14])
-delayed2 = _shuffled([6, 7, 8, 9, 10, 11, 12, 13])
+# The steps of a transposition: single numbers, twos and fours of two registers side by side.
+even_pairs = _shuffled([0, 8, 2, 10, 4, 12, 6, 14])
+odd_pairs = _shuffled([1, 9, 3, 11, 5, 13, 7, 15])
+even_twos = _shuffled([0, 1, 8, 9, 4, 5, 12, 13])
+odd_twos = _shuffled([2, 3, 10, 11, 6, 7, 14, 15])
+low_halves = _shuffled([0, 1, 2, 3, 8, 9, 10, 11])
+high_halves = _shuffled([4, 5, 6, 7, 12, 13, 14, 15])
 
 
 @intrinsic
