@@ -19,11 +19,16 @@ def prepare(jobs: list[StemJob]) -> None:
     Parameters
     ----------
     jobs : list of StemJob
+        Jobs of other kinds are passed over.
     """
     shapes = {}
     for job in jobs:
+        if not isinstance(job, StemJob):
+            continue
         hrirs = frozenset(path for target in job.targets for path in (target.left_hrir, target.right_hrir))
         shapes.setdefault((len(job.targets), hrirs, job.samplerate, job.audio_format), job)
+    if not shapes:
+        return
     mark = cache_directory() / f"prepared-{_digest(shapes)}"
     if mark.exists():
         return

@@ -23,7 +23,7 @@ def duration(seconds: float) -> str:
 
 
 class RunProgress:
-    """Progress of a run of stem jobs; a context manager.
+    """Progress of a run; a context manager.
 
     Parameters
     ----------
@@ -37,13 +37,15 @@ class RunProgress:
         Of the files written.
     quiet : bool
         Show nothing but what is said with :meth:`say`.
+    unit : str
+        What is counted, if not samples.
     """
 
-    def __init__(self, samples, frame_scenes, samplerate, bytes_per_frame, quiet=False):
+    def __init__(self, samples, frame_scenes, samplerate, bytes_per_frame, quiet=False, unit="samples"):
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._samples, self._total = samples, frame_scenes
         self._samplerate, self._bytes = samplerate, bytes_per_frame
-        self._quiet = quiet
+        self._quiet, self._unit = quiet, unit
         self._done = self._samples_done = 0
         self._began = self._spoke = time.monotonic()
         self._bar = None
@@ -63,7 +65,7 @@ class RunProgress:
 
     def _count(self):
         gigabytes = self._done * self._bytes / 1e9
-        return f"{self._samples_done} of {self._samples} samples, {gigabytes:.2f} GB"
+        return f"{self._samples_done} of {self._samples} {self._unit}, {gigabytes:.2f} GB"
 
     def _rate(self):
         seconds = max(1e-9, time.monotonic() - self._began)
@@ -74,9 +76,7 @@ class RunProgress:
         self._done += frame_scenes
         self._samples_done += samples
         if self._bar is not None:
-            self._bar.update(
-                self._task, completed=self._done, samples=self._count(), rate=self._rate()
-            )
+            self._bar.update(self._task, completed=self._done, samples=self._count(), rate=self._rate())
         elif not self._quiet and time.monotonic() - self._spoke >= _LOG_INTERVAL:
             self._spoke = time.monotonic()
             left = (self._spoke - self._began) * (self._total / max(1, self._done) - 1)
