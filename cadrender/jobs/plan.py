@@ -18,6 +18,9 @@ from cadrender.store import AudioFormat, is_complete, read_header, read_hrir, re
 from cadrender.store.audio import check_stem_header
 from cadrender.store.manifest import Entry, Manifest, append_entries, compact, manifest_file, read_manifest
 
+# The record that `cadrender ingest` leaves in the folder of a song when it is complete.
+INGESTED = ".ingest.json"
+
 
 @dataclass(frozen=True)
 class Song:
@@ -28,7 +31,7 @@ class Song:
     name : str
         The track's or the excerpt's name.
     files : dict
-        Stem to path; all five, or the mixture alone where a corpus has no stems.
+        Stem to path; all five, or those that a corpus has.
     start, frames : int
         What of them is rendered.
     """
@@ -248,7 +251,8 @@ def check_hrirs(settings: Settings, samples: Iterable[Sample]) -> None:
 def look_at_song(name: str, folder: Path, samplerate: int) -> Song:
     """Check the headers of a song's files.
 
-    A folder whose only file of the five is the mixture is a song without stems, as FMA's are.
+    All five must be there. A folder whose only file of the five is the mixture is a song without stems, as FMA's
+    are; a song that ``cadrender ingest`` made has the stems that its corpus has.
 
     Raises
     ------
@@ -257,8 +261,9 @@ def look_at_song(name: str, folder: Path, samplerate: int) -> Song:
         the mixture.
     """
     files = {stem: folder / f"{stem}.wav" for stem in STEMS}
-    if files[MIXTURE].exists() and not any(files[stem].exists() for stem in STEMS if stem != MIXTURE):
-        files = {MIXTURE: files[MIXTURE]}
+    present = {stem: file for stem, file in files.items() if file.exists()}
+    if MIXTURE in present and (len(present) == 1 or (folder / INGESTED).exists()):
+        files = present
     frames = None
     for file in files.values():
         header = read_header(file)
