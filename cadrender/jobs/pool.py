@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator
 
 from cadrender.errors import CadrenderError
@@ -63,9 +64,12 @@ def _on_pool(jobs, n_jobs):
     )
     finished = False
     try:
-        with _interrupts_held_back():
-            reports = pool(delayed(run_stem_job)(job) for job in jobs)
-        yield from reports
+        with warnings.catch_warnings():
+            # Of workers that were killed or replaced, and of reports that nobody waited for.
+            warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
+            with _interrupts_held_back():
+                reports = pool(delayed(run_stem_job)(job) for job in jobs)
+            yield from reports
         finished = True
     except TerminatedWorkerError as error:
         raise CadrenderError(
