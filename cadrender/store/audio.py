@@ -70,9 +70,9 @@ def read_header(file: Path) -> Header:
     AudioError
         If the file is missing, is no audio file, or is a WAV file shorter than its header promises.
     """
-    if not file.is_file():
-        raise AudioError(f"{file}: no such file")
     try:
+        if not file.is_file():
+            raise AudioError(f"{file}: no such file")
         info = soundfile.info(str(file))
         missing = _missing_bytes(file) if info.format in ("WAV", "WAVEX") else 0
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
