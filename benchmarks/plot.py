@@ -1,0 +1,124 @@
+"""``python -m benchmarks.plot``: nanoseconds per frame-scene by HRIR length, as a picture.
+
+One core, four scenes a song, files included. Everything is measured in turns on temporary roots: the engine and the
+libraries on one stem of thirty seconds, the reference, whose cost grows with the length, on shorter ones.
+"""
+
+import argparse
+import shutil
+import statistics
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks import machine, rivals
+from benchmarks.interleaved import rounds
+from benchmarks.roots import make_root
+from cadrender.jobs.stem import run_stem_job
+
+TAPS = (64, 128, 256, 384, 512, 820, 1024, 2048, 4096, 8192)
+
+# Name, how it renders, scenes it is given, most seconds for 384 taps.
+_CONTENDERS = {
+    "reference (lfilter, pyloudnorm)": (rivals.by_reference, 1, 10.0),
+    "oaconvolve, pyloudnorm": (rivals.by_oaconvolve_pyloudnorm, 4, 30.0),
+    "oaconvolve, libloudness": (rivals.by_oaconvolve_libloudness, 4, 30.0),
+    "cadrender": (run_stem_job, 4, 30.0),
+    "plain copy of the same bytes": (rivals.by_copying, 4, 30.0),
+}
+_COLOURS = ("#7f7f7f", "#e08214", "#b35806", "#2166ac", "#bbbbbb")
+
+
+def measure(folder: Path, taps: int, repeats: int) -> dict[str, float]:
+    """Nanoseconds per frame-scene of every contender; medians."""
+    contenders = {}
+    roots = {}
+    for name, (rival, scenes, seconds) in _CONTENDERS.items():
+        if rival is rivals.by_reference:
+            seconds = max(1.0, min(seconds, seconds * 384 / taps))
+        if seconds not in roots:
+            roots[seconds] = make_root(folder / f"{taps}-{len(roots)}", seconds=seconds, taps=taps)
+
+        def run(rival=rival, scenes=scenes, root=roots[seconds]):
+            job = rivals.plan_of(root, folder / "output", stems=["mixture"]).jobs[0]
+            job = replace(job, targets=job.targets[:scenes])
+            rivals.make_places([job])
+            began = time.perf_counter()
+            rival(job)
+            return 1e9 * (time.perf_counter() - began) / job.frame_scenes
+
+        run()
+        contenders[name] = run
+    found = {name: statistics.median(times) for name, times in rounds(contenders, repeats).items()}
+    for root in roots.values():
+        shutil.rmtree(root)
+    return found
+
+
+def draw(found: dict[int, dict[str, float]], caption: str, file: Path) -> None:
+    """Draw the curves."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    from matplotlib.ticker import NullLocator, ScalarFormatter
+
+    taps = sorted(found)
+    figure, axes = pyplot.subplots(figsize=(8, 5.2), layout="constrained")
+    for name, colour in zip(_CONTENDERS, _COLOURS, strict=True):
+        ours = name == "cadrender"
+        axes.plot(
+            taps,
+            [found[n][name] for n in taps],
+            color=colour,
+            linewidth=2.6 if ours else 1.6,
+            marker="o",
+            markersize=5 if ours else 3.5,
+            linestyle=":" if name.startswith("plain") else "-",
+            zorder=3 if ours else 2,
+        )
+        axes.annotate(
+            name,
+            (taps[-1], found[taps[-1]][name]),
+            xytext=(7, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontsize=9,
+            fontweight="bold" if ours else "normal",
+        )
+    axes.set_xscale("log", base=2)
+    axes.set_yscale("log")
+    axes.set_xticks(taps, [str(n) for n in taps])
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.set_xlabel("taps of the HRIRs")
+    axes.set_ylabel("ns per frame and scene, one core, files included")
+    axes.grid(True, which="major", color="#e6e6e6")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.text(0.01, -0.03, caption, fontsize=7, color="#666666", va="top", wrap=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=150, bbox_inches="tight", metadata={"Software": None})
+
+
+def main() -> None:
+    """Measure, print the numbers, and draw."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--taps", type=int, nargs="+", default=TAPS)
+    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--folder", type=Path, help="where the temporary roots go")
+    options.add_argument("--output", type=Path, default=Path(__file__).parent / "figures" / "hrir_length.png")
+    given = options.parse_args()
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="cadrender-plot-", dir=given.folder) as temporary:
+        for taps in given.taps:
+            found[taps] = measure(Path(temporary), taps, given.repeats)
+            print(taps, {name: round(ns, 1) for name, ns in found[taps].items()}, flush=True)
+        caption = f"{time.strftime('%Y-%m-%d')}; {machine.describe(Path(temporary))}; four scenes a song"
+    draw(found, caption, given.output)
+    print(given.output)
+
+
+if __name__ == "__main__":
+    main()
