@@ -10,11 +10,18 @@ from cadrender.store.manifest import Entry, Input, look_at_input, relative_name
 
 
 class Inputs:
-    """The sources and HRIRs as they are now; each file is looked at once."""
+    """The sources and HRIRs as they are now; each file is looked at once.
 
-    def __init__(self):
+    Parameters
+    ----------
+    digested : dict, optional
+        Path to Input, or to None for a file that cannot be read: what has been digested already. A file in it is
+        known by its digest, whatever its size and time say.
+    """
+
+    def __init__(self, digested: dict[Path, Input | None] | None = None):
         self._stats = {}
-        self._digests = {}
+        self._digests = dict(digested or {})
 
     def now(self, file: Path, folder: Path, known: Input) -> Input | None:
         """What a file is now: `known` itself if it looks unchanged, None if it cannot be read.
@@ -26,16 +33,17 @@ class Inputs:
         known : Input
             What it was.
         """
+        if file in self._digests:
+            return self._digests[file]
         size, mtime_ns = self._stat(file)
         if (relative_name(file, folder), size, mtime_ns) == (known.path, known.bytes, known.mtime_ns):
             return known
         if size != known.bytes:  # another file for certain: no need to read it
             return Input(relative_name(file, folder), size, mtime_ns, "")
-        if file not in self._digests:
-            try:
-                self._digests[file] = look_at_input(file, folder)
-            except AudioError:
-                self._digests[file] = None
+        try:
+            self._digests[file] = look_at_input(file, folder)
+        except AudioError:
+            self._digests[file] = None
         return self._digests[file]
 
     def _stat(self, file):
@@ -48,7 +56,7 @@ class Inputs:
         return self._stats[file]
 
 
-def compare(job: StemJob, targets: Iterable[Target], entries: dict[str, Entry], inputs: Inputs):
+def compare_inputs(job: StemJob, targets: Iterable[Target], entries: dict[str, Entry], inputs: Inputs):
     """Sort out which complete files were made from something else than is there now.
 
     Parameters
@@ -64,7 +72,7 @@ def compare(job: StemJob, targets: Iterable[Target], entries: dict[str, Entry], 
 
     Returns
     -------
-    changed : list of (Target, str)
+    changed : list of (Target, pathlib.Path)
         Files to render again, and the input that changed.
     touched : list of Entry
         New lines for files whose inputs have another time, or another name, and the same bytes.
@@ -75,7 +83,8 @@ def compare(job: StemJob, targets: Iterable[Target], entries: dict[str, Entry], 
         if entry is None:
             continue
         now = {}
-        cause = "its excerpt" if (entry.start, entry.frames) != (job.start, job.frames) else ""
+        same_excerpt = (entry.start, entry.frames) == (job.start, job.frames)
+        cause = None if same_excerpt else job.source
         for field, file, folder in (
             ("source", job.source, job.manifest.music_dir),
             ("left_hrir", target.left_hrir, job.manifest.hrtf_dir),
@@ -83,9 +92,9 @@ def compare(job: StemJob, targets: Iterable[Target], entries: dict[str, Entry], 
         ):
             known = getattr(entry, field)
             now[field] = inputs.now(file, folder, known)
-            if not cause and (now[field] is None or now[field].digest != known.digest):
-                cause = str(file)
-        if cause:
+            if cause is None and (now[field] is None or now[field].digest != known.digest):
+                cause = file
+        if cause is not None:
             changed.append((target, cause))
         elif (renewed := replace(entry, **now)) != entry:
             touched.append(renewed)

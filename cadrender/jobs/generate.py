@@ -95,7 +95,7 @@ def generate(
         say(f"removed {removed} temporary files of an interrupted run")
     make_manifest(plan)
     if removed := remove_changed(plan):
-        say(f"removed {removed} at-mic files whose sources have changed: they are rendered again")
+        say(f"removed {removed} at-mic files that are rendered again")
     try:
         _render(plan, n_jobs, summary, say, advance)
     except BaseException:

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from cadrender.errors import CadrenderError
 from cadrender.jobs.stem import Report, StemJob, run_stem_job
@@ -23,7 +23,7 @@ def usable_cpus() -> int:
     return cpu_count()
 
 
-def run_jobs(jobs: Iterable[StemJob], n_jobs: int) -> Iterator[Report]:
+def run_jobs(jobs: Iterable[StemJob], n_jobs: int, work: Callable = run_stem_job) -> Iterator[Report]:
     """Run jobs and yield their reports as they come.
 
     Closing the generator, or an exception in it, ends the workers at once; what they were writing is left
@@ -34,6 +34,8 @@ def run_jobs(jobs: Iterable[StemJob], n_jobs: int) -> Iterator[Report]:
     jobs : iterable of StemJob
     n_jobs : int
         Processes; 1 runs the jobs in this process.
+    work : callable
+        What is done with a job, of which reports come; render and write it by default.
 
     Raises
     ------
@@ -42,13 +44,13 @@ def run_jobs(jobs: Iterable[StemJob], n_jobs: int) -> Iterator[Report]:
     """
     jobs = list(jobs)
     if min(n_jobs, len(jobs)) <= 1:
-        yield from map(run_stem_job, jobs)
+        yield from map(work, jobs)
         return
     _prepare(jobs)
-    yield from _on_pool(jobs, min(n_jobs, len(jobs)))
+    yield from _on_pool(jobs, min(n_jobs, len(jobs)), work)
 
 
-def _on_pool(jobs, n_jobs):
+def _on_pool(jobs, n_jobs, work):
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
@@ -68,7 +70,7 @@ def _on_pool(jobs, n_jobs):
             # Of workers that were killed or replaced, and of reports that nobody waited for.
             warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
             with _interrupts_held_back():
-                reports = pool(delayed(run_stem_job)(job) for job in jobs)
+                reports = pool(delayed(work)(job) for job in jobs)
             yield from reports
         finished = True
     except TerminatedWorkerError as error:

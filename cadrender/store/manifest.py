@@ -114,8 +114,16 @@ def relative_name(file: Path, folder: Path) -> str:
     return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
 
 
-def look_at_input(file: Path, folder: Path) -> Input:
+def look_at_input(file: Path, folder: Path, advance=lambda count: None) -> Input:
     """Digest a source or an HRIR.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+    folder : pathlib.Path
+        What its name is relative to.
+    advance : callable
+        Told the bytes read since the last call.
 
     Raises
     ------
@@ -124,7 +132,7 @@ def look_at_input(file: Path, folder: Path) -> Input:
     """
     try:
         before = file.stat()
-        digest = digest_of(file)
+        digest = digest_of(file, advance)
     except FileNotFoundError as error:
         raise AudioError(f"{file}: no such file") from error
     except OSError as error:

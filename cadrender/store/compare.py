@@ -1,0 +1,79 @@
+"""Comparing the samples of a file with others, piece by piece."""
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from cadrender.errors import AudioError
+from cadrender.store.audio import AudioFormat
+from cadrender.store.writing import quantised
+
+# Of one step of the file's subtype, in what soundfile reads; float32 has 24 bits.
+_STEP = {"PCM_16": 1, "PCM_24": 256, "FLOAT": 2.0**-23}
+_DTYPE = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
+
+
+class AudioComparer:
+    """Takes an AudioWriter's place and counts where a file differs from what would have been written.
+
+    A context manager.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+        The file.
+    frames : int
+        How many it should have.
+    audio_format : AudioFormat
+        What it should be.
+
+    Attributes
+    ----------
+    pcm16 : bool
+        Whether int16 is compared; else float64.
+    different : int
+        Samples that differ so far.
+    largest : float
+        By how many steps of the subtype, at most.
+
+    Raises
+    ------
+    AudioError
+        If the file cannot be read, or is of another length or format.
+    """
+
+    def __init__(self, file: Path, frames: int, audio_format: AudioFormat):
+        self.pcm16 = audio_format.subtype == "PCM_16"
+        self.different = 0
+        self.largest = 0.0
+        self._file = file
+        self._subtype = audio_format.subtype
+        try:
+            self._sound = soundfile.SoundFile(str(file))
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise AudioError(f"{file}: not a readable audio file") from error
+        if (self._sound.frames, self._sound.channels, self._sound.subtype) != (frames, 2, self._subtype):
+            self._sound.close()
+            raise AudioError(f"{file}: not {frames} frames of stereo {self._subtype}")
+
+    def write(self, piece: np.ndarray) -> None:
+        """Compare the next frames: int16 for PCM_16, else float64 with full scale 1."""
+        expected = piece if self.pcm16 else quantised(piece, self._subtype)
+        try:
+            found = self._sound.read(len(piece), dtype=_DTYPE[self._subtype], always_2d=True)
+        except (soundfile.LibsndfileError, OSError) as error:
+            raise AudioError(f"{self._file}: damaged: it cannot be read to its end") from error
+        if len(found) != len(expected):
+            raise AudioError(f"{self._file}: damaged: it cannot be read to its end")
+        differing = found != expected
+        if differing.any():
+            steps = np.abs(found[differing].astype(np.float64) - expected[differing]) / _STEP[self._subtype]
+            self.different += int(differing.sum())
+            self.largest = max(self.largest, float(steps.max()))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self._sound.close()
