@@ -62,7 +62,7 @@ def draw(found: dict[int, dict[str, float]], caption: str, file: Path) -> None:
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    from matplotlib.ticker import NullLocator, ScalarFormatter
+    from matplotlib.ticker import NullLocator, StrMethodFormatter
 
     taps = sorted(found)
     figure, axes = pyplot.subplots(figsize=(8, 5.2), layout="constrained")
@@ -92,7 +92,7 @@ def draw(found: dict[int, dict[str, float]], caption: str, file: Path) -> None:
     axes.set_yscale("log")
     axes.set_xticks(taps, [str(n) for n in taps])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(ScalarFormatter())
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("taps of the HRIRs")
     axes.set_ylabel("ns per frame and scene, one core, files included")
     axes.grid(True, which="major", color="#e6e6e6")
@@ -115,7 +115,7 @@ def main() -> None:
         for taps in given.taps:
             found[taps] = measure(Path(temporary), taps, given.repeats)
             print(taps, {name: round(ns, 1) for name, ns in found[taps].items()}, flush=True)
-        caption = f"{time.strftime('%Y-%m-%d')}; {machine.describe(Path(temporary))}; four scenes a song"
+        caption = f"{time.strftime('%Y-%m-%d')}; {machine.describe(Path(temporary))}; four scenes a song; start-up not counted"
     draw(found, caption, given.output)
     print(given.output)
 

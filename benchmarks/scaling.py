@@ -221,9 +221,9 @@ def main() -> None:
         [
             f"Measured, {time.strftime('%Y-%m-%d')}: {about}.",
             measured_table(found, copies, of),
-            f"The fit: {of.start:.2f} s of start and end ({of.pool:.2f} s more with worker processes), {of.nanoseconds:.2f} ns per frame-scene and core "
-            f"({100 * of.in_system:.0f} % of the processor time in the kernel, reading and writing), "
-            f"{100 * of.contention:.1f} % lost for each further worker.",
+            f"The fit: {of.start:.2f} s of start and end ({of.pool:.2f} s more with worker processes), "
+            f"{of.nanoseconds:.2f} ns per frame-scene and core ({100 * of.in_system:.0f} % of the processor time in "
+            f"the kernel, reading and writing), {100 * of.contention:.1f} % lost for each further worker.",
             f"Predicted from it, {FRAME_SCENES / 1e9:.0f} x 10^9 frame-scenes, {READ_GB:.0f} GB read and "
             f"{WRITTEN_GB:.0f} GB written; the disks' MB/s (reading / writing) are assumptions ({notes}). The shorter "
             "time supposes that further workers do not get into each other's way more than the measured ones, "
