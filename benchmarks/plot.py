@@ -115,7 +115,8 @@ def main() -> None:
         for taps in given.taps:
             found[taps] = measure(Path(temporary), taps, given.repeats)
             print(taps, {name: round(ns, 1) for name, ns in found[taps].items()}, flush=True)
-        caption = f"{time.strftime('%Y-%m-%d')}; {machine.describe(Path(temporary))}; four scenes a song; start-up not counted"
+        about = machine.describe(Path(temporary))
+        caption = f"{time.strftime('%Y-%m-%d')}; {about}; four scenes a song; start-up not counted"
     draw(found, caption, given.output)
     print(given.output)
 
