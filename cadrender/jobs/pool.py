@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from cadrender.errors import CadrenderError
 from cadrender.jobs.stem import Report, StemJob, run_stem_job
 
+# Frames times heads that are worth a trip to a worker, some 30 ms of work: excerpts travel in fives, songs alone.
+_WORTH_A_TRIP = 2_000_000
+
 # Seconds between two looks of a worker at whether its parent still lives.
 _WATCH_INTERVAL = 0.5
 
@@ -50,6 +53,24 @@ def run_jobs(jobs: Iterable[StemJob], n_jobs: int, work: Callable = run_stem_job
     yield from _on_pool(jobs, min(n_jobs, len(jobs)), work)
 
 
+def _batches(jobs, n_jobs):
+    """Neighbours in bundles that are worth a trip; more bundles than workers, so that none is left without."""
+    worth = min(_WORTH_A_TRIP, sum(job.frame_scenes for job in jobs) // (4 * n_jobs))
+    batch, size = [], 0
+    for job in jobs:
+        batch.append(job)
+        size += job.frame_scenes
+        if size >= worth:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _run_batch(work, batch):
+    return [work(job) for job in batch]
+
+
 def _on_pool(jobs, n_jobs, work):
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -70,8 +91,9 @@ def _on_pool(jobs, n_jobs, work):
             # Of workers that were killed or replaced, and of reports that nobody waited for.
             warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
             with _interrupts_held_back():
-                reports = pool(delayed(work)(job) for job in jobs)
-            yield from reports
+                batches = pool(delayed(_run_batch)(work, batch) for batch in _batches(jobs, n_jobs))
+            for reports in batches:
+                yield from reports
         finished = True
     except TerminatedWorkerError as error:
         raise CadrenderError(
