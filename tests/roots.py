@@ -1,0 +1,164 @@
+"""Tiny roots, and the command line run on them as a user runs it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from cadrender.metadata import HeadPosition, positions_json
+from cadrender.stems import STEMS, VDBO
+
+SAMPLERATE = 44100
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Spaces, an apostrophe, an ampersand, dots, letters outside ASCII.
+SONGS = ("Señor Ñandú - What's Up & Away", "The Dots... - Vol. 2")
+POSITIONS = (
+    HeadPosition("hlp_0001", "VP_E1", -37.5, 22.5, "BTE_fr"),
+    HeadPosition("hlp_0002", "VP_E1", -30, 22.5, "BTE_fr"),
+    HeadPosition("hlp_0003", "VP_N2", -30.0, 30.0, "ITE"),
+)
+
+
+def music(seconds, seed, level=0.2):
+    """Something like music, (frames, 2) float64: decaying tones that come and go, a little noise, two channels
+    that differ."""
+    random = np.random.default_rng(seed)
+    frames = round(seconds * SAMPLERATE)
+    t = np.arange(frames) / SAMPLERATE
+    out = 1e-3 * random.standard_normal((frames, 2))
+    for onset in np.arange(0, seconds, 0.15):
+        after = np.maximum(t - onset, 0.0)
+        tone = np.exp(-6 * after) * np.sin(2 * np.pi * 55 * 2 ** random.uniform(0, 6) * after)
+        out += (tone * (t >= onset))[:, None] * random.uniform(0, 1, 2)
+    return level * out / np.abs(out).max()
+
+
+def pcm16(signal):
+    """Round to int16."""
+    return np.clip(np.rint(signal * 32768), -32768, 32767).astype(np.int16)
+
+
+def head_response(taps, delay, seed):
+    """An HRIR like a measured one, (taps, 2) float64: a delay and a decay, the right ear a little later."""
+    random = np.random.default_rng(seed)
+    out = np.zeros((taps, 2))
+    for ear, late in enumerate((delay, delay + 9)):
+        n = taps - late
+        out[late:, ear] = random.standard_normal(n) * np.exp(-np.arange(n) / 25) * (0.5 - 0.15 * ear)
+    return out
+
+
+def write_wav(file, samples, samplerate=SAMPLERATE, subtype="PCM_16"):
+    """Write an audio file and the folders it needs."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(file, samples, samplerate, subtype=subtype, format="WAV")
+
+
+def make_song(root, name, seconds, seed, split="train"):
+    """Write a song's five files; its vocals are silent for the first half."""
+    folder = root / "audio/music" / split / name
+    stems = {stem: pcm16(music(seconds, seed + k)) for k, stem in enumerate(VDBO)}
+    stems["vocals"][: len(stems["vocals"]) // 2] = 0
+    stems["mixture"] = (
+        sum(stem.astype(np.int32) for stem in stems.values()).clip(-32768, 32767).astype(np.int16)
+    )
+    for stem in STEMS:
+        write_wav(folder / f"{stem}.wav", stems[stem])
+
+
+def make_root(root, *, songs=SONGS, seconds=(2.1, 1.3), positions=POSITIONS):
+    """Make a small complete root: every song at every position, the first of them in two scenes.
+
+    The HRIRs differ in length, delay and subtype. Returns ``root``.
+    """
+    for k, (name, length) in enumerate(zip(songs, seconds, strict=True)):
+        make_song(root, name, length, 100 * k)
+    files = [file for position in positions for file in (position.left_hrir, position.right_hrir)]
+    for k, file in enumerate(dict.fromkeys(files)):
+        response = head_response(200 + 37 * k, 20 + 3 * k, 1000 + k)
+        write_wav(root / "audio/hrtf" / file, response, subtype=("PCM_24", "PCM_16", "FLOAT")[k % 3])
+    scenes = [(song, position.id) for song in songs for position in positions]
+    scenes.append(scenes[0])
+    write_metadata(root, songs, positions, scenes)
+    return root
+
+
+def write_metadata(root, songs, positions, scenes):
+    """Write what generate reads: the music list (the second song without a Path), positions, scenes."""
+    folder = root / "metadata"
+    folder.mkdir(exist_ok=True, parents=True)
+    tracks = [
+        {"Track Name": song, "Genre": "Any", "Source": "Test", "License": "CC0", "Split": "train"}
+        | ({"Path": f"train/{song}"} if k != 1 else {})
+        for k, song in enumerate(songs)
+    ]
+    (folder / "musdb18.train.json").write_text(json.dumps(tracks))
+    (folder / "head_loudspeaker_positions.json").write_text(
+        positions_json({position.id: position for position in positions})
+    )
+    entries = {
+        f"scene_{10001 + k}": {
+            "music": song,
+            "gain": f"gain_{k + 1:04d}",
+            "head_loudspeaker_positions": position,
+        }
+        for k, (song, position) in enumerate(scenes)
+    }
+    (folder / "scenes.train.json").write_text(json.dumps(entries))
+
+
+def edit_json(file, change):
+    """Read a JSON file, let ``change`` alter what is in it, write it back."""
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+def command(*arguments):
+    """The command line that runs cadrender from this checkout."""
+    return [sys.executable, "-m", "cadrender", *map(str, arguments)]
+
+
+def environment(**extra):
+    """The environment for it; ``None`` removes a variable."""
+    everything = os.environ | {"PYTHONPATH": str(REPOSITORY)} | extra
+    return {name: value for name, value in everything.items() if value is not None}
+
+
+def run(*arguments, timeout=120, cwd=None, **extra):
+    """Run cadrender to its end; the environment can be added to."""
+    return subprocess.run(
+        command(*arguments),
+        env=environment(**extra),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd,
+    )
+
+
+def start(*arguments, **extra):
+    """Start cadrender in a process group of its own, as a shell does."""
+    return subprocess.Popen(
+        command(*arguments),
+        env=environment(**extra),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    )
+
+
+def tree(folder):
+    """The bytes of every file under a folder, hidden ones included, by relative path."""
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
+def leftovers(folder):
+    """Temporary files under a folder."""
+    return sorted(file for file in folder.rglob(".*") if file.is_file())
