@@ -122,7 +122,7 @@ def _render(plan, n_jobs, summary, say, advance):
     waiting = False
     while jobs:
         again = []
-        for report in run_jobs(jobs, n_jobs):
+        for report in run_jobs(jobs, n_jobs, say=say):
             _count(report, summary, say)
             if report.fatal:
                 raise CadrenderError(report.error)

@@ -1,16 +1,21 @@
 """Running jobs: in this process, or on a joblib pool of processes."""
 
 import contextlib
+import logging
 import os
 import signal
 import sys
 import threading
 import time
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from cadrender.errors import CadrenderError
 from cadrender.jobs.stem import Report, StemJob, run_stem_job
+
+_log = logging.getLogger("cadrender")
+
+_KILLED = "a worker process was killed, perhaps for want of memory"
 
 # Frames times heads that are worth a trip to a worker, some 30 ms of work: excerpts travel in fives, songs alone.
 _WORTH_A_TRIP = 2_000_000
@@ -26,11 +31,20 @@ def usable_cpus() -> int:
     return cpu_count()
 
 
-def run_jobs(jobs: Iterable[StemJob], n_jobs: int, work: Callable = run_stem_job) -> Iterator[Report]:
+def run_jobs(
+    jobs: Iterable[StemJob],
+    n_jobs: int,
+    work: Callable = run_stem_job,
+    failed: Callable = Report,
+    say: Callable[[str], None] = _log.warning,
+) -> Iterator[Report]:
     """Run jobs and yield their reports as they come.
 
     Closing the generator, or an exception in it, ends the workers at once; what they were writing is left
     under temporary names, which the next run removes. No worker outlives the generator, or this process.
+
+    When a worker process is killed, new ones go on, with fewer at a time from the second death on. A job that
+    was in flight twice when that happened runs by itself; when its worker dies again, it has failed.
 
     Parameters
     ----------
@@ -39,48 +53,77 @@ def run_jobs(jobs: Iterable[StemJob], n_jobs: int, work: Callable = run_stem_job
         Processes; 1 runs the jobs in this process.
     work : callable
         What is done with a job, of which reports come; render and write it by default.
-
-    Raises
-    ------
-    CadrenderError
-        If a worker process was killed.
+    failed : callable
+        Makes the report of a job whose workers were killed: ``failed(job, error=line)``.
+    say : callable
+        Told of killed workers.
     """
     jobs = list(jobs)
-    if min(n_jobs, len(jobs)) <= 1:
+    n_jobs = min(n_jobs, len(jobs))
+    if n_jobs <= 1:
         yield from map(work, jobs)
         return
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
     _prepare(jobs)
-    yield from _on_pool(jobs, min(n_jobs, len(jobs)), work)
+    left = dict(enumerate(jobs))
+    deaths = Counter()
+    while left:
+        alone = [number for number in left if deaths[number] > 1][:1]
+        flying = set()
+        try:
+            for number, report in _on_pool(left, alone or list(left), 1 if alone else n_jobs, work, flying):
+                del left[number]
+                yield report
+        except TerminatedWorkerError:
+            if alone:
+                job = left.pop(alone[0])
+                yield failed(
+                    job, error=f"{_names([job])}: {_KILLED}, three times; a lower -j leaves more for each"
+                )
+                continue
+            if deaths:
+                n_jobs = max(1, n_jobs // 2)
+            lost = sorted(flying & set(left)) or list(left)
+            deaths.update(lost)
+            say(
+                f"{_KILLED} (-j sets how many share it), at work on {_names(left[number] for number in lost)}; "
+                f"going on with {n_jobs} at a time"
+            )
 
 
-def _batches(jobs, n_jobs):
+def _names(jobs):
+    names = list(dict.fromkeys(job.song for job in jobs))
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def _batches(jobs, numbers, n_jobs, flying):
     """Neighbours in bundles that are worth a trip; more bundles than workers, so that none is left without."""
-    worth = min(_WORTH_A_TRIP, sum(job.frame_scenes for job in jobs) // (4 * n_jobs))
+    worth = min(_WORTH_A_TRIP, sum(jobs[number].frame_scenes for number in numbers) // (4 * n_jobs))
     batch, size = [], 0
-    for job in jobs:
-        batch.append(job)
-        size += job.frame_scenes
-        if size >= worth:
+    for number in numbers:
+        batch.append((number, jobs[number]))
+        size += jobs[number].frame_scenes
+        if size >= worth or number == numbers[-1]:
+            flying.update(number for number, _ in batch)
             yield batch
             batch, size = [], 0
-    if batch:
-        yield batch
 
 
 def _run_batch(work, batch):
-    return [work(job) for job in batch]
+    return [(number, work(job)) for number, job in batch]
 
 
-def _on_pool(jobs, n_jobs, work):
+def _on_pool(jobs, numbers, n_jobs, work, flying):
+    """Run the numbered jobs; those handed to the pool are entered in `flying`."""
     from joblib import Parallel, delayed
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
 
     pool = Parallel(
-        n_jobs,
+        max(2, n_jobs),  # one would be this process itself
         backend="loky",
         batch_size=1,
         # No more than loky's queue holds: it trips over the rest when it is ended early.
-        pre_dispatch="2 * n_jobs",
+        pre_dispatch=1 if n_jobs == 1 else 2 * n_jobs,
         return_as="generator_unordered",
         initializer=_begin_worker,
         initargs=(os.getpid(),),
@@ -91,14 +134,12 @@ def _on_pool(jobs, n_jobs, work):
             # Of workers that were killed or replaced, and of reports that nobody waited for.
             warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
             with _interrupts_held_back():
-                batches = pool(delayed(_run_batch)(work, batch) for batch in _batches(jobs, n_jobs))
+                batches = pool(
+                    delayed(_run_batch)(work, batch) for batch in _batches(jobs, numbers, n_jobs, flying)
+                )
             for reports in batches:
                 yield from reports
         finished = True
-    except TerminatedWorkerError as error:
-        raise CadrenderError(
-            "a worker process was killed, perhaps for want of memory: run again with a lower -j"
-        ) from error
     finally:
         _end_workers(kill=not finished)
 

@@ -264,7 +264,7 @@ def _render_anew(jobs, digests, n_jobs, deep, seed, verdict, report, begin, adva
     chosen = set(random.Random(seed).sample(there, math.ceil(len(there) * min(deep, 100.0) / 100.0)))
     jobs = [job for job in (_part(job, chosen) for job in jobs) if job.targets]
     begin("rendering", sum(job.frame_scenes for job in jobs))
-    for comparison in run_jobs(jobs, n_jobs, compare_job):
+    for comparison in run_jobs(jobs, n_jobs, compare_job, Comparison):
         if comparison.error:
             report(Problem("failed", comparison.job.source, comparison.error))
         for file, different, largest in comparison.results:
