@@ -1,6 +1,8 @@
 """What all metadata files have in common: JSON that is read strictly, and names that are safe on a disk."""
 
+import contextlib
 import difflib
+import functools
 import json
 import math
 from collections.abc import Iterable
@@ -15,11 +17,28 @@ class _RefusedError(ValueError):
     """JSON that Python would read, and the contract does not allow."""
 
 
-def read_json(file: Path) -> object:
+@contextlib.contextmanager
+def collecting(problems: list[str] | None):
+    """Check one item of a file: put what is wrong with it on a list and go on, or, without one, raise it."""
+    try:
+        yield
+    except MetadataError as error:
+        if problems is None:
+            raise
+        problems.append(str(error))
+
+
+def read_json(file: Path, problems: list[str] | None = None) -> object:
     """Read a UTF-8 JSON file, without what JSON itself forbids or leaves open.
 
     NaN, infinities and an object that holds a key twice are refused. Numbers stay as they are written: ``30``
     is an int, ``30.0`` a float.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+    problems : list of str, optional
+        Where given, a key that stands twice is told here, and its last value taken.
 
     Raises
     ------
@@ -36,7 +55,10 @@ def read_json(file: Path) -> object:
         raise MetadataError(f"{shown(str(file))}: not a file name: {error}") from error
     try:
         return json.loads(
-            text, object_pairs_hook=_unique, parse_float=_finite, parse_constant=_refuse_constant
+            text,
+            object_pairs_hook=functools.partial(_unique, file, problems),
+            parse_float=_finite,
+            parse_constant=_refuse_constant,
         )
     except json.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
@@ -49,12 +71,14 @@ def read_json(file: Path) -> object:
         raise MetadataError(f"{file}: nested too deeply") from error
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict:
+def _unique(file: Path, problems: list[str] | None, pairs: list[tuple[str, object]]) -> dict:
     entries = dict(pairs)
     if len(entries) < len(pairs):
         seen = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))
-        raise _RefusedError(f"{shown(twice)} stands twice in one object")
+        for twice in [key for key, _ in pairs if key in seen or seen.add(key)]:
+            if problems is None:
+                raise _RefusedError(f"{shown(twice)} stands twice in one object")
+            problems.append(f"{file}: {shown(twice)} stands twice in one object")
     return entries
 
 
@@ -69,14 +93,19 @@ def _refuse_constant(text: str) -> float:
     raise _RefusedError(f"{text} is not a number that JSON knows")
 
 
-def read_entries(file: Path, what: str) -> dict[str, object]:
-    """Read a JSON file that is one object, its keys being safe names of a `what` each."""
-    entries = read_json(file)
+def read_entries(file: Path, what: str, problems: list[str] | None = None) -> dict[str, object]:
+    """Read a JSON file that is one object, its keys being safe names of a `what` each.
+
+    With a list of `problems`, entries of other names are told there and left out.
+    """
+    entries = read_json(file, problems)
     if not isinstance(entries, dict):
         raise MetadataError(f"{file}: holds {kind_of(entries)}, not an object with one entry per {what}")
-    for name in entries:
-        check_name(name, file, f"{what} id")
-    return entries
+    safe = {}
+    for name, entry in entries.items():
+        with collecting(problems):
+            safe[check_name(name, file, f"{what} id")] = entry
+    return safe
 
 
 def check_object(value: object, file: Path, what: str) -> dict:

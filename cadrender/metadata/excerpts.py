@@ -12,6 +12,7 @@ from cadrender.metadata.contract import (
     check_object,
     check_path,
     check_text,
+    collecting,
     field,
     kind_of,
     near,
@@ -262,7 +263,7 @@ def excerpts_json(excerpts: Iterable[Excerpt]) -> str:
     return json.dumps(entries, indent=4)
 
 
-def read_excerpts(file: Path) -> list[Excerpt]:
+def read_excerpts(file: Path, problems: list[str] | None = None) -> list[Excerpt]:
     """Read a list of excerpts.
 
     Raises
@@ -272,13 +273,13 @@ def read_excerpts(file: Path) -> list[Excerpt]:
         made of its song and position, or that stands there twice.
     """
     excerpts = {}
-    for number, item in enumerate(check_list(read_json(file), file, "the list of excerpts"), 1):
-        excerpt = _excerpt(item, file, f"item {number}")
-        if excerpt.name in excerpts:
-            raise MetadataError(
-                f"{file}: item {number}: the excerpt {shown(excerpt.name)} stands twice in the list"
-            )
-        excerpts[excerpt.name] = excerpt
+    for number, item in enumerate(check_list(read_json(file, problems), file, "the list of excerpts"), 1):
+        with collecting(problems):
+            excerpt = _excerpt(item, file, f"item {number}")
+            if excerpt.name in excerpts:
+                twice = f"item {number}: the excerpt {shown(excerpt.name)} stands twice in the list"
+                raise MetadataError(f"{file}: {twice}")
+            excerpts[excerpt.name] = excerpt
     return list(excerpts.values())
 
 

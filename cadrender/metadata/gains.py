@@ -11,6 +11,7 @@ from cadrender.metadata.contract import (
     check_name,
     check_number,
     check_object,
+    collecting,
     is_safe_name,
     read_entries,
     shown,
@@ -21,10 +22,17 @@ STEPS = (-10, -6, -3, 3, 6, 10)
 _MOST_GAINS = 100_000
 
 
-def read_gains(file: Path) -> dict[str, dict[str, float]]:
+def read_gains(file: Path, problems: list[str] | None = None) -> dict[str, dict[str, float]]:
     """Read the gains in dB, by id and then by stem, in file order.
 
     The numbers are int or float, as the file has them.
+
+    Parameters
+    ----------
+    file : pathlib.Path
+    problems : list of str, optional
+        Where given, what is wrong with single entries is told here instead of raised, and they are left out.
+        So it is with all readers of this package.
 
     Raises
     ------
@@ -32,12 +40,13 @@ def read_gains(file: Path) -> dict[str, dict[str, float]]:
         If the file breaks its contract.
     """
     gains = {}
-    for name, item in read_entries(file, "gain").items():
+    for name, item in read_entries(file, "gain", problems).items():
         what = f"gain {shown(name)}"
-        gains[name] = {
-            check_name(stem, file, f"{what}: stem"): check_number(value, file, f"{what}: {shown(stem)}")
-            for stem, value in check_object(item, file, what).items()
-        }
+        with collecting(problems):
+            gains[name] = {
+                check_name(stem, file, f"{what}: stem"): check_number(value, file, f"{what}: {shown(stem)}")
+                for stem, value in check_object(item, file, what).items()
+            }
     return gains
 
 

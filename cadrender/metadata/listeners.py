@@ -12,6 +12,7 @@ from cadrender.metadata.contract import (
     check_number,
     check_object,
     check_text,
+    collecting,
     field,
     read_entries,
     shown,
@@ -93,7 +94,7 @@ class Listener:
         return min(sum(levels[place] for place in places) / len(places) for levels in ears)
 
 
-def read_listeners(file: Path) -> dict[str, Listener]:
+def read_listeners(file: Path, problems: list[str] | None = None) -> dict[str, Listener]:
     """Read the listeners by their ids, in file order.
 
     Raises
@@ -103,21 +104,26 @@ def read_listeners(file: Path) -> dict[str, Listener]:
         levels than of frequencies.
     """
     listeners = {}
-    for name, item in read_entries(file, "listener").items():
-        what = f"listener {shown(name)}"
-        item = check_object(item, file, what)
-        if (own_name := check_text(item.get("name", name), file, f"{what}: name")) != name:
-            raise MetadataError(f"{file}: {what}: its name is {shown(own_name)}, not its id")
-        listener = Listener(name, *(_numbers(item, key, file, what) for key in ("audiogram_cfs", *_LEVELS)))
-        rises = all(low < high for low, high in zip((0, *listener.cfs), listener.cfs, strict=False))
-        if not listener.cfs or not rises:
-            raise MetadataError(f"{file}: {what}: audiogram_cfs must be rising frequencies above 0 Hz")
-        for key, levels in zip(_LEVELS, (listener.levels_left, listener.levels_right), strict=True):
-            if len(levels) != len(listener.cfs):
-                numbers = f"{len(levels)} numbers for {len(listener.cfs)} frequencies"
-                raise MetadataError(f"{file}: {what}: {key} has {numbers}")
-        listeners[name] = listener
+    for name, item in read_entries(file, "listener", problems).items():
+        with collecting(problems):
+            listeners[name] = _listener(name, item, file)
     return listeners
+
+
+def _listener(name: str, item: object, file: Path) -> Listener:
+    what = f"listener {shown(name)}"
+    item = check_object(item, file, what)
+    if (own_name := check_text(item.get("name", name), file, f"{what}: name")) != name:
+        raise MetadataError(f"{file}: {what}: its name is {shown(own_name)}, not its id")
+    listener = Listener(name, *(_numbers(item, key, file, what) for key in ("audiogram_cfs", *_LEVELS)))
+    rises = all(low < high for low, high in zip((0, *listener.cfs), listener.cfs, strict=False))
+    if not listener.cfs or not rises:
+        raise MetadataError(f"{file}: {what}: audiogram_cfs must be rising frequencies above 0 Hz")
+    for key, levels in zip(_LEVELS, (listener.levels_left, listener.levels_right), strict=True):
+        if len(levels) != len(listener.cfs):
+            numbers = f"{len(levels)} numbers for {len(listener.cfs)} frequencies"
+            raise MetadataError(f"{file}: {what}: {key} has {numbers}")
+    return listener
 
 
 _LEVELS = ("audiogram_levels_l", "audiogram_levels_r")

@@ -12,6 +12,7 @@ from cadrender.metadata.contract import (
     check_object,
     check_path,
     check_text,
+    collecting,
     field,
     read_json,
     shown,
@@ -40,7 +41,7 @@ class Track:
     path: str
 
 
-def read_tracks(file: Path) -> list[Track]:
+def read_tracks(file: Path, problems: list[str] | None = None) -> list[Track]:
     """Read a music list.
 
     Raises
@@ -51,14 +52,15 @@ def read_tracks(file: Path) -> list[Track]:
     """
     tracks = []
     seen = set()
-    for number, item in enumerate(check_list(read_json(file), file, "the music list"), 1):
-        track = _track(item, file, f"item {number}")
-        if track.name in seen:
-            raise MetadataError(
-                f"{file}: item {number}: the track {shown(track.name)} stands twice in the list"
-            )
-        seen.add(track.name)
-        tracks.append(track)
+    for number, item in enumerate(check_list(read_json(file, problems), file, "the music list"), 1):
+        with collecting(problems):
+            track = _track(item, file, f"item {number}")
+            if track.name in seen:
+                raise MetadataError(
+                    f"{file}: item {number}: the track {shown(track.name)} stands twice in the list"
+                )
+            seen.add(track.name)
+            tracks.append(track)
     return tracks
 
 

@@ -12,6 +12,7 @@ from cadrender.metadata.contract import (
     check_name,
     check_number,
     check_object,
+    collecting,
     field,
     is_safe_name,
     read_entries,
@@ -53,7 +54,7 @@ class HeadPosition:
         return f"{self.mic}-{self.subject}-p{abs(self.right_angle)}.wav"
 
 
-def read_positions(file: Path) -> dict[str, HeadPosition]:
+def read_positions(file: Path, problems: list[str] | None = None) -> dict[str, HeadPosition]:
     """Read the positions by their ids, in file order.
 
     Raises
@@ -62,20 +63,25 @@ def read_positions(file: Path) -> dict[str, HeadPosition]:
         If the file breaks its contract.
     """
     positions = {}
-    for name, item in read_entries(file, "position").items():
-        what = f"position {shown(name)}"
-        item = check_object(item, file, what)
-        position = HeadPosition(
-            id=name,
-            subject=check_name(field(item, "subject", file, what), file, f"{what}: subject"),
-            left_angle=check_number(field(item, "left_angle", file, what), file, f"{what}: left_angle"),
-            right_angle=check_number(field(item, "right_angle", file, what), file, f"{what}: right_angle"),
-            mic=check_name(field(item, "mic", file, what), file, f"{what}: mic"),
-        )
-        check_name(position.left_hrir, file, f"{what}: HRIR file")
-        check_name(position.right_hrir, file, f"{what}: HRIR file")
-        positions[name] = position
+    for name, item in read_entries(file, "position", problems).items():
+        with collecting(problems):
+            positions[name] = _position(name, item, file)
     return positions
+
+
+def _position(name: str, item: object, file: Path) -> HeadPosition:
+    what = f"position {shown(name)}"
+    item = check_object(item, file, what)
+    position = HeadPosition(
+        id=name,
+        subject=check_name(field(item, "subject", file, what), file, f"{what}: subject"),
+        left_angle=check_number(field(item, "left_angle", file, what), file, f"{what}: left_angle"),
+        right_angle=check_number(field(item, "right_angle", file, what), file, f"{what}: right_angle"),
+        mic=check_name(field(item, "mic", file, what), file, f"{what}: mic"),
+    )
+    check_name(position.left_hrir, file, f"{what}: HRIR file")
+    check_name(position.right_hrir, file, f"{what}: HRIR file")
+    return position
 
 
 def parse_hrir_name(name: str) -> tuple[str, str, str, int | float] | None:

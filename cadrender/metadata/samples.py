@@ -11,6 +11,7 @@ from cadrender.metadata.contract import (
     check_object,
     check_path,
     check_text,
+    collecting,
     field,
     near,
     read_entries,
@@ -123,7 +124,7 @@ def at_mic_json(samples: Iterable[Sample]) -> str:
     return json.dumps(entries, indent=4)
 
 
-def read_at_mic(file: Path) -> dict[str, AtMicTrack]:
+def read_at_mic(file: Path, problems: list[str] | None = None) -> dict[str, AtMicTrack]:
     """Read a list of at-mic samples by name, in file order.
 
     Raises
@@ -132,20 +133,25 @@ def read_at_mic(file: Path) -> dict[str, AtMicTrack]:
         If the file breaks its contract.
     """
     entries = {}
-    for name, item in read_entries(file, "sample").items():
-        what = f"sample {shown(name)}"
-        item = check_object(item, file, what)
-        if (own_name := check_text(item.get("Track Name", name), file, f"{what}: Track Name")) != name:
-            raise MetadataError(f"{file}: {what}: its Track Name is {shown(own_name)}, not the sample's")
-        split = check_name(field(item, "Split", file, what), file, f"{what}: Split")
-        entries[name] = AtMicTrack(
-            name=name,
-            split=split,
-            path=check_path(item.get("Path", f"{split}/{name}"), file, f"{what}: Path"),
-            original_track=_name_or_nothing(item, "Original Track Name", file, what),
-            position=_name_or_nothing(item, "Head Position", file, what),
-        )
+    for name, item in read_entries(file, "sample", problems).items():
+        with collecting(problems):
+            entries[name] = _at_mic_track(name, item, file)
     return entries
+
+
+def _at_mic_track(name: str, item: object, file: Path) -> AtMicTrack:
+    what = f"sample {shown(name)}"
+    item = check_object(item, file, what)
+    if (own_name := check_text(item.get("Track Name", name), file, f"{what}: Track Name")) != name:
+        raise MetadataError(f"{file}: {what}: its Track Name is {shown(own_name)}, not the sample's")
+    split = check_name(field(item, "Split", file, what), file, f"{what}: Split")
+    return AtMicTrack(
+        name=name,
+        split=split,
+        path=check_path(item.get("Path", f"{split}/{name}"), file, f"{what}: Path"),
+        original_track=_name_or_nothing(item, "Original Track Name", file, what),
+        position=_name_or_nothing(item, "Head Position", file, what),
+    )
 
 
 def _name_or_nothing(item: dict, key: str, file: Path, what: str) -> str:

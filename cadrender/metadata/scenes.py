@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cadrender.errors import MetadataError, UsageError
-from cadrender.metadata.contract import check_list, check_name, check_object, field, read_entries, shown
+from cadrender.metadata.contract import (
+    check_list,
+    check_name,
+    check_object,
+    collecting,
+    field,
+    read_entries,
+    shown,
+)
 from cadrender.metadata.music import Track
 
 FIRST_ID = 10001
@@ -33,7 +41,7 @@ class SceneRecord:
     position: str
 
 
-def read_scenes(file: Path) -> list[SceneRecord]:
+def read_scenes(file: Path, problems: list[str] | None = None) -> list[SceneRecord]:
     """Read the scenes in file order.
 
     Raises
@@ -42,25 +50,26 @@ def read_scenes(file: Path) -> list[SceneRecord]:
         If the file breaks its contract.
     """
     scenes = []
-    for name, item in read_entries(file, "scene").items():
+    for name, item in read_entries(file, "scene", problems).items():
         what = f"scene {shown(name)}"
-        item = check_object(item, file, what)
-        scenes.append(
-            SceneRecord(
-                id=name,
-                **{
-                    attribute: check_name(field(item, key, file, what), file, f"{what}: {key}")
-                    for attribute, key in _KEYS.items()
-                },
+        with collecting(problems):
+            item = check_object(item, file, what)
+            scenes.append(
+                SceneRecord(
+                    id=name,
+                    **{
+                        attribute: check_name(field(item, key, file, what), file, f"{what}: {key}")
+                        for attribute, key in _KEYS.items()
+                    },
+                )
             )
-        )
     return scenes
 
 
 _KEYS = {"music": "music", "gain": "gain", "position": "head_loudspeaker_positions"}
 
 
-def read_scene_listeners(file: Path) -> dict[str, list[str]]:
+def read_scene_listeners(file: Path, problems: list[str] | None = None) -> dict[str, list[str]]:
     """Read the listeners' ids of every scene, in file order.
 
     Raises
@@ -69,14 +78,15 @@ def read_scene_listeners(file: Path) -> dict[str, list[str]]:
         If the file breaks its contract, or a scene names a listener twice.
     """
     scene_listeners = {}
-    for name, item in read_entries(file, "scene").items():
+    for name, item in read_entries(file, "scene", problems).items():
         what = f"scene {shown(name)}"
-        listeners = [
-            check_name(listener, file, f"{what}: listener") for listener in check_list(item, file, what)
-        ]
-        if len(set(listeners)) < len(listeners):
-            raise MetadataError(f"{file}: {what} names a listener twice")
-        scene_listeners[name] = listeners
+        with collecting(problems):
+            listeners = [
+                check_name(listener, file, f"{what}: listener") for listener in check_list(item, file, what)
+            ]
+            if len(set(listeners)) < len(listeners):
+                raise MetadataError(f"{file}: {what} names a listener twice")
+            scene_listeners[name] = listeners
     return scene_listeners
 
 
