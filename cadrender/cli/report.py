@@ -1,0 +1,63 @@
+"""``cadrender report``: a root on one page, to be looked at and listened to."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from cadrender.cli.settings import settings_from, settings_options
+
+
+@click.command()
+@settings_options(split=True, music=True)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Where the page goes; cadrender-report.SPLIT.html in the root if not said.",
+)
+@click.option(
+    "--scenes",
+    multiple=True,
+    metavar="PATTERN",
+    help="Take examples from these scenes, songs or samples, e.g. 'scene_1000*'; repeatable.",
+)
+@click.option("--examples", type=click.IntRange(0), default=4, show_default=True, help="How many scenes to hear.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.5, 60), default=5, show_default=True, help="How much of each to hear."
+)
+@click.option("--force", is_flag=True, help="Replace a file that is no report.")
+@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
+def command(output, scenes, examples, seconds, force, quiet, **options):
+    """Write a report: one HTML page with pictures and sound that needs no network.
+
+    It shows the heads, the scenes, the listeners, loudness and clipping, plays a few seconds of songs against
+    what the microphones pick up, and lists what is missing. A root need not be rendered, or complete.
+    """
+    settings = settings_from(**options)
+    from cadrender.report import write_report
+    from cadrender.report.sections import counted, size
+
+    def tell(what):
+        if not quiet:
+            click.echo(f"{what} ...", err=True)
+
+    made = write_report(
+        settings,
+        output,
+        scenes=scenes,
+        examples=examples,
+        seconds=seconds,
+        force=force,
+        command=shlex.join(["cadrender", *sys.argv[1:]]),
+        advance=tell,
+    )
+    if quiet:
+        return
+    for problem in made.problems:
+        click.echo(f"{problem.what}{f' ({problem.remedy})' if problem.remedy else ''}", err=True)
+    click.echo(
+        f"{made.file}: {size(made.bytes)}, {counted(made.scenes, 'scene')} to listen to, "
+        f"{made.complete} of {counted(made.samples, 'sample')} rendered"
+    )

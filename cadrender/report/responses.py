@@ -1,0 +1,121 @@
+"""HRIRs as numbers to draw: magnitude by frequency, delay and level between the ears."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cadrender.metadata import parse_hrir_name
+
+LOWEST, HIGHEST = 100.0, 20_000.0
+_PER_OCTAVE = 12
+_TRANSFORM = 32768
+
+# Low-passed at 3 kHz the delay is the one that listeners use: Andreopoulou & Katz, "Identification of
+# perceptually relevant methods of inter-aural time difference estimation", JASA 142 (2017).
+_DELAY_BAND = 3000.0
+_OVERSAMPLING = 16
+
+
+@dataclass(frozen=True)
+class Response:
+    """One HRIR file.
+
+    Attributes
+    ----------
+    head : str
+        Whose, such as ``VP_E1``; with the microphone where a root has several.
+    azimuth : float
+        Of the loudspeaker, in degrees; left negative.
+    left, right : ndarray
+        (bands,): magnitude at each ear in dB, over `frequencies`.
+    delay : float
+        By how much the sound reaches the ear away from the loudspeaker later, in microseconds.
+    level : float
+        By how much it is louder at the ear on the loudspeaker's side, in dB, over all frequencies.
+    """
+
+    head: str
+    azimuth: float
+    left: np.ndarray
+    right: np.ndarray
+    delay: float
+    level: float
+
+    @property
+    def near(self) -> np.ndarray:
+        """Magnitude at the ear on the loudspeaker's side."""
+        return self.left if self.azimuth < 0 else self.right
+
+    @property
+    def far(self) -> np.ndarray:
+        """Magnitude at the other ear."""
+        return self.right if self.azimuth < 0 else self.left
+
+
+def frequencies(samplerate: int) -> np.ndarray:
+    """Centres of the bands, twelve an octave from 100 Hz to 20 kHz or what the rate allows, in Hz."""
+    highest = min(HIGHEST, 0.47 * samplerate)
+    count = int(np.log2(highest / LOWEST) * _PER_OCTAVE) + 1
+    return LOWEST * 2.0 ** (np.arange(count) / _PER_OCTAVE)
+
+
+def responses(hrirs: Mapping[str, np.ndarray], samplerate: int) -> list[Response]:
+    """Analyse HRIRs, in order of head and azimuth.
+
+    Parameters
+    ----------
+    hrirs : mapping
+        File name to (taps, 2) float64: left ear, right ear. Names that no position can have are left out.
+    samplerate : int
+        In hertz.
+    """
+    parsed = {name: parts for name in hrirs if (parts := parse_hrir_name(name))}
+    several = len({mic for mic, *_ in parsed.values()}) > 1
+    found = []
+    for name, (mic, subject, side, angle) in parsed.items():
+        hrir = hrirs[name]
+        azimuth = -float(angle) if side == "n" else float(angle)
+        spectra = np.fft.rfft(hrir, max(_TRANSFORM, 2 * len(hrir)), axis=0)
+        left, right = _decibels(spectra, samplerate).T
+        near, far = (0, 1) if azimuth < 0 else (1, 0)
+        energy = np.maximum((hrir**2).sum(axis=0), 1e-30)
+        found.append(
+            Response(
+                f"{subject} {mic}" if several else subject,
+                azimuth,
+                left,
+                right,
+                _delay(hrir[:, near], hrir[:, far], samplerate),
+                float(10 * np.log10(energy[near] / energy[far])),
+            )
+        )
+    return sorted(found, key=lambda response: (_natural(response.head), response.azimuth))
+
+
+def _decibels(spectra, samplerate):
+    """Power in bands of a twelfth of an octave."""
+    bins = frequencies(samplerate) * 2 * (len(spectra) - 1) / samplerate
+    half = 2.0 ** (0.5 / _PER_OCTAVE)
+    total = np.concatenate([np.zeros((1, 2)), np.cumsum(np.abs(spectra) ** 2, axis=0)])
+    first = np.floor(bins / half).astype(int)
+    last = np.minimum(np.ceil(bins * half).astype(int) + 1, len(spectra))
+    power = (total[last] - total[first]) / (last - first)[:, None]
+    return 10 * np.log10(np.maximum(power, 1e-12))
+
+
+def _delay(near, far, samplerate):
+    """Where the correlation of the ears is largest, within a millisecond."""
+    length = 1 << (2 * len(near) - 1).bit_length()
+    cross = np.conj(np.fft.rfft(near, length)) * np.fft.rfft(far, length)
+    cross[int(_DELAY_BAND / samplerate * length) :] = 0
+    correlation = np.fft.irfft(cross, length * _OVERSAMPLING)
+    reach = min(int(1e-3 * samplerate), length // 2 - 1) * _OVERSAMPLING
+    lags = np.arange(-reach, reach + 1)
+    return float(1e6 * lags[np.argmax(correlation[lags])] / (samplerate * _OVERSAMPLING))
+
+
+def _natural(text):
+    """Sort key: ``VP_E2`` before ``VP_E11``."""
+    return [int(part) if part.isdigit() else part for part in re.split("([0-9]+)", text)]

@@ -1,0 +1,147 @@
+"""Making a report and putting it in its place."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from cadrender.config import Settings
+from cadrender.errors import CadrenderError, UsageError
+from cadrender.report.charts import check_matplotlib
+from cadrender.report.examples import choose_scenes, make_example
+from cadrender.report.levels import known_levels
+from cadrender.report.page import MARK, make_page
+from cadrender.report.survey import Problem, take_survey
+from cadrender.store import AtomicFile, ClaimedError
+
+EXAMPLES = 4
+SECONDS = 5.0
+_MOST_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Made:
+    """A report that was written.
+
+    Attributes
+    ----------
+    file : pathlib.Path
+    bytes : int
+    scenes : int
+        How many can be listened to in it.
+    samples, complete : int
+        Samples that the scenes name, and those that are rendered.
+    problems : tuple of Problem
+        What the root lacks.
+    """
+
+    file: Path
+    bytes: int
+    scenes: int
+    samples: int
+    complete: int
+    problems: tuple[Problem, ...]
+
+
+def default_file(settings: Settings) -> Path:
+    """Where a report goes if nothing else is said: ``cadrender-report.train.html`` in the root."""
+    return settings.root / f"cadrender-report.{settings.split}.html"
+
+
+def write_report(
+    settings: Settings,
+    file: Path | None = None,
+    *,
+    scenes: Sequence[str] = (),
+    examples: int = EXAMPLES,
+    seconds: float = SECONDS,
+    force: bool = False,
+    command: str = "cadrender.report.write_report",
+    advance: Callable[[str], None] = lambda what: None,
+) -> Made:
+    """Write a root's report: one HTML file that can be opened anywhere, with pictures and sound.
+
+    A root that is not rendered yet, or lacks files, gets a report that says so; its examples are rendered for the
+    page. Nothing else is written.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the root.
+    file : pathlib.Path, optional
+        Where it goes; `default_file` otherwise. Its folder is made if need be.
+    scenes : sequence of str
+        Shell patterns of scene ids, songs or samples from which the examples are taken; all by default.
+    examples : int
+        How many scenes can be listened to.
+    seconds : float
+        How long each of them is.
+    force : bool
+        Replace a file that is no report.
+    command : str
+        How the report came about, for its last lines.
+    advance : callable
+        Told what is done next.
+
+    Raises
+    ------
+    UsageError
+        If Matplotlib is missing, the folder is no root, the file is there and no report, a pattern matches
+        nothing or a number is out of range.
+    CadrenderError
+        If the file cannot be written.
+    """
+    if examples < 0:
+        raise UsageError(f"{examples} examples: 0 or more can be shown")
+    if not 0.5 <= seconds <= _MOST_SECONDS:
+        raise UsageError(f"{seconds:g} seconds: examples are 0.5 to {_MOST_SECONDS:g} seconds long")
+    file = Path(file) if file else default_file(settings)
+    check_matplotlib()
+    _check_place(file, force)
+    advance("looking at the root")
+    survey = take_survey(settings)
+    chosen = []
+    for scene in choose_scenes(survey, scenes, examples):
+        advance(f"cutting {scene.id}")
+        chosen.append(make_example(survey, scene, seconds))
+    advance("drawing")
+    page = make_page(
+        survey, chosen, known_levels(survey), command=command, made=datetime.now().astimezone()
+    ).encode(errors="backslashreplace")
+    _write(file, page)
+    return Made(
+        file,
+        len(page),
+        sum(example.original is not None for example in chosen),
+        len(survey.samples),
+        len(survey.complete),
+        survey.problems,
+    )
+
+
+def _check_place(file, force):
+    if file.is_dir():
+        raise UsageError(f"{file}: a folder; give a file, such as {file / 'report.html'}")
+    if force or not os.path.lexists(file):
+        return
+    try:
+        with file.open("rb") as stream:
+            beginning = stream.read(1024)
+    except OSError as error:
+        raise UsageError(f"{file}: cannot be looked at: {error.strerror or error}; --force replaces it") from error
+    if MARK.encode() not in beginning:
+        raise UsageError(f"{file}: exists and is no cadrender report: give another --output, or --force")
+
+
+def _write(file, content):
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with AtomicFile(file) as atomic:
+            atomic.write(content)
+            os.fsync(atomic.descriptor)
+            atomic.commit()
+    except ClaimedError as error:
+        raise CadrenderError(f"{error}; try again when it is done") from error
+    except OSError as error:
+        raise CadrenderError(f"{file}: cannot be written: {error.strerror or error}") from error
