@@ -153,6 +153,10 @@ def convolve(signal: np.ndarray, heads: Heads, gains: np.ndarray, pcm16: bool = 
     flat_pieces = pieces.reshape(count, -1)
     clipped = np.zeros(count, np.int64)
     delays = np.array(heads.delays)
+    parts = [(first, carry[first : first + group]) for first in range(0, count, group)]
+    samples = signal.reshape(-1)
+    whole_batch = np.full(count, 2 * batch)
+    inside = frames - int(delays.max()) - batch  # up to here a batch lies within the signal for all heads
 
     for head, delay in enumerate(heads.delays):
         if delay:
@@ -160,24 +164,25 @@ def convolve(signal: np.ndarray, heads: Heads, gains: np.ndarray, pcm16: bool = 
     before_silent = True
     for piece in range(0, frames, capacity):
         for start in range(piece, min(piece + capacity, frames), batch):
-            silent = kernels.cut_blocks(signal.reshape(-1), start, frames, block, scale, forward.input)
+            silent = kernels.cut_blocks(samples, start, frames, block, scale, forward.input)
             at = 2 * (start - piece)
             if silent and before_silent:
                 flat_pieces[:, at : at + 2 * batch] = 0
                 continue
             before_silent = silent
-            wanted = 2 * np.clip(frames - delays - start, 0, batch)
             forward.execute()
-            for first in range(0, count, group):
-                members = carry[first : first + group]
-                kernels.apply_hrirs(spectra, 1, blocks, filters, first, len(members), products)
+            for first, ends in parts:
+                kernels.apply_hrirs(spectra, 1, blocks, filters, first, len(ends), products)
                 inverse.execute()
                 if pcm16:
+                    wanted = (
+                        whole_batch if start <= inside else 2 * np.clip(frames - delays - start, 0, batch)
+                    )
                     kernels.overlap_add_int16(
-                        rows, blocks, 2 * block, members, first, flat_pieces, at, wanted, clipped
+                        rows, blocks, 2 * block, ends, first, flat_pieces, at, wanted, clipped
                     )
                 else:
-                    kernels.overlap_add_float64(rows, blocks, 2 * block, members, first, flat_pieces, at)
+                    kernels.overlap_add_float64(rows, blocks, 2 * block, ends, first, flat_pieces, at)
         for head in range(count):
             length_of_piece = min(capacity, frames - heads.delays[head] - piece)
             if length_of_piece > 0:

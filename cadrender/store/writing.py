@@ -123,6 +123,9 @@ class AudioWriter:
             self._through_sink(lambda: self._sound.write(piece))
             return
         frames = _frame_bytes(piece, self._subtype)
+        if not self._filled and frames.size >= _BUFFER // 2:  # large enough as it is
+            self._append(frames)
+            return
         while len(frames):
             room = len(self._buffer) - self._filled
             part = frames[:room]
