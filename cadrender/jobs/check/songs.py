@@ -1,0 +1,183 @@
+"""Songs and at-mic files: headers, lengths, and whether a mixture is the sum of its stems."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from cadrender.errors import AudioError
+from cadrender.metadata import AtMicTrack
+from cadrender.stems import MIXTURE, STEMS, VDBO
+from cadrender.store import Header, read_header
+from cadrender.store.audio import check_stem_header
+
+# How far under the mixture the difference to the sum of the stems must be, in dB. Rounding, dither and clipping
+# leave -50 dB and less; a stem that is missing, doubled or of another song leaves more than -20, unless it is faint.
+SUM_TOLERANCE = -20.0
+
+_BLOCK = 1 << 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """A folder of stems.
+
+    Attributes
+    ----------
+    name : str
+        Of the song or excerpt.
+    folder : pathlib.Path
+    frames : int
+        The length that is expected; 0 for any.
+    """
+
+    name: str
+    folder: Path
+    frames: int = 0
+
+
+def read_headers(source: Source, samplerate: int) -> tuple[dict[Path, Header], list[str]]:
+    """Read the headers of a song's files.
+
+    Returns
+    -------
+    headers : dict
+        Of the files that can be used.
+    problems : list of str
+        What is wrong with the others, and lengths that differ.
+    """
+    files = [source.folder / f"{stem}.wav" for stem in STEMS]
+    if files[0].exists() and not any(file.exists() for file in files[1:]):
+        files = files[:1]  # a corpus without stems
+    headers, problems = {}, []
+    for file in files:
+        try:
+            header = read_header(file)
+            check_stem_header(file, header, samplerate)
+            headers[file] = header
+        except AudioError as error:
+            problems.append(str(error))
+    frames = source.frames or next((header.frames for header in headers.values()), 0)
+    standard = "the excerpt" if source.frames else f"the {next(iter(headers), files[0]).stem}"
+    problems += [
+        f"{file}: {header.frames} frames, but {standard} has {frames}"
+        for file, header in headers.items()
+        if header.frames != frames
+    ]
+    return headers, problems
+
+
+def sum_problems(
+    source: Source,
+    headers: dict[Path, Header],
+    tolerance: float = SUM_TOLERANCE,
+    advance: Callable[[int], None] = lambda frames: None,
+) -> list[str]:
+    """Read all frames of a song and compare the mixture with the sum of its stems.
+
+    Parameters
+    ----------
+    source : Source
+    headers : dict
+        Of its files, all of one length.
+    tolerance : float
+        dB of the mixture's energy that the difference may have.
+    advance : callable
+        Told the frames of the mixture that were read since the last call.
+
+    Returns
+    -------
+    list of str
+        What is wrong: a difference that is too large, files that cannot be read to the end, samples that are
+        not finite. A song without stems is read, and no more.
+    """
+    plain = all(header.subtype == "PCM_16" for header in headers.values())
+    frames = min(header.frames for header in headers.values())
+    blocks = {file: _blocks(file, frames, "int16" if plain else "float32") for file in headers}
+    mixture, *stems = blocks
+    energy = difference = 0.0
+    done = 0
+    try:
+        for whole in blocks[mixture]:
+            rest = whole.astype(np.int32 if plain else np.float64)
+            energy += _energy(rest)
+            for stem in stems:
+                rest -= next(blocks[stem])
+            difference += _energy(rest)
+            done += len(whole)
+            advance(len(whole))
+    except AudioError as error:
+        advance(frames - done)
+        return [str(error)]
+    if len(stems) < len(VDBO):
+        return []
+    if not energy:
+        return [f"{mixture}: digital silence, and its stems are not"] if difference else []
+    level = 10 * math.log10(difference / energy) if difference else -math.inf
+    if level <= tolerance:
+        return []
+    return [
+        f"{mixture}: differs from the sum of its stems by {level:.1f} dB of its energy, "
+        f"more than the {tolerance:g} dB allowed"
+    ]
+
+
+def _energy(block):
+    # A dot product would start BLAS's threads, which get in each other's way for pieces as small as these.
+    return float(np.einsum("ij,ij->", block, block, dtype=np.float64))
+
+
+def _blocks(file, frames, dtype):
+    left = frames
+    try:
+        with soundfile.SoundFile(str(file)) as sound:
+            while left:
+                block = sound.read(min(_BLOCK, left), dtype=dtype, always_2d=True)
+                if not len(block):
+                    raise AudioError(f"{file}: damaged: {frames - left} frames can be read of {frames}")
+                if dtype == "float32" and not np.isfinite(block).all():
+                    raise AudioError(f"{file}: holds NaN or infinite samples")
+                left -= len(block)
+                yield block
+    except (soundfile.LibsndfileError, OSError, RuntimeError) as error:
+        raise AudioError(f"{file}: cannot be read: {error}") from error
+
+
+def at_mic_problems(sample: AtMicTrack, folder: Path, samplerate: int, frames: int | None) -> list[str]:
+    """Check the headers of a listed sample's files.
+
+    Parameters
+    ----------
+    sample : AtMicTrack
+    folder : pathlib.Path
+        Of the at-mic music.
+    samplerate : int
+        In hertz.
+    frames : int or None
+        Length of what it was rendered from, if that is known.
+    """
+    place = folder / sample.path
+    there = {stem: next((file for file in _candidates(place, stem) if file.exists()), None) for stem in STEMS}
+    if there[MIXTURE] and not any(there[stem] for stem in VDBO):
+        there = {MIXTURE: there[MIXTURE]}
+    problems = []
+    for stem, file in there.items():
+        if file is None:
+            problems.append(f"{place / stem}.wav: no such file")
+            continue
+        try:
+            header = read_header(file)
+            check_stem_header(file, header, samplerate)
+        except AudioError as error:
+            problems.append(str(error))
+            continue
+        if frames not in (None, header.frames):
+            problems.append(f"{file}: {header.frames} frames, but its source has {frames}")
+    return problems
+
+
+def _candidates(place, stem):
+    return [place / f"{stem}.{container}" for container in ("wav", "flac")]
