@@ -157,6 +157,7 @@ even_twos = _shuffled([0, 1, 8, 9, 4, 5, 12, 13])
 odd_twos = _shuffled([2, 3, 10, 11, 6, 7, 14, 15])
 low_halves = _shuffled([0, 1, 2, 3, 8, 9, 10, 11])
 high_halves = _shuffled([4, 5, 6, 7, 12, 13, 14, 15])
+high_and_low = _shuffled([4, 5, 6, 7, 8, 9, 10, 11])
 
 
 @intrinsic

@@ -1,21 +1,24 @@
-"""The gain mixer: weighted sums of stems, how loud they are, and their samples, block by block.
+"""The gain mixer: weighted sums of four stems, how loud they are, and their samples, block by block.
 
 Two passes over the stems: the first measures the mixture and every weighted sum (:class:`MixMeter`), the second
 scales each sum while it is made and goes straight to int16 (:func:`mix_int16`). A block stays in the L2 cache
-for all that is done with it; nothing as long as a song is ever held.
+for all that is done with it.
 """
 
 import numpy as np
 
-from cadrender.dsp import kernels, mix_kernels
-from cadrender.dsp.loudness import KWeighting, full_scale, gated_loudness, gating
+from cadrender.dsp import mix_kernels
+from cadrender.dsp.loudness import full_scale, gated_loudness, gating, k_weighting
 
-BLOCK = 8192
-"""Frames of a block: five int16 files and two float64 channels of it stay in the L2 cache."""
+BLOCK = 16384
+"""Frames of a block, a multiple of 4: five int16 files stay in the L2 cache."""
+
+# A filter's memory under this counts as zero: without it, a long silence ends in denormal numbers, which are slow.
+_NOTHING = 1e-100
 
 
 class MixMeter:
-    """Integrated loudness of a mixture and of weighted sums of its stems.
+    """Integrated loudness of a mixture and of weighted sums of its four stems.
 
     Feed it all blocks in order, then ask for the :meth:`loudness`.
 
@@ -26,7 +29,7 @@ class MixMeter:
     samplerate : int
         In hertz.
     weights : ndarray
-        (sums, stems): the linear factors of each sum.
+        (sums, 4): the linear factors of each sum.
 
     Raises
     ------
@@ -37,45 +40,62 @@ class MixMeter:
     def __init__(self, frames: int, samplerate: int, weights: np.ndarray):
         self._gating = gating(frames, samplerate)
         self._weights = np.ascontiguousarray(weights, dtype=np.float64)
-        signals = 1 + len(weights)
-        self._filters = [KWeighting(samplerate) for _ in range(signals)]
-        self._energies = np.zeros((signals, len(self._gating.edges) - 1))
-        self._plain = np.empty((2, BLOCK))
-        self._weighted = np.empty((2, BLOCK))
-        self._start = self._segment = 0
+        self._coefficients = _coefficients(samplerate)
+        pairs = (2 + len(weights)) // 2  # the mixture and a sum, then two sums each
+        self._states = np.zeros((pairs, 48))
+        self._energies = np.zeros((2 * pairs, len(self._gating.edges) - 1))
+        self._at = -4
 
-    def feed(self, block: np.ndarray, frames: int) -> None:
+    def feed(self, stems: np.ndarray, mixture: np.ndarray, frames: int) -> None:
         """Measure the next frames.
 
         Parameters
         ----------
-        block : ndarray
-            (stems + 1, at least 2 * frames), interleaved stereo, any of int16, int32, float32 and float64: the
-            stems, then the mixture.
+        stems : ndarray
+            (4, at least 2 * frames), interleaved stereo, any of int16, int32, float32 and float64.
+        mixture : ndarray
+            (1, at least 2 * frames), likewise.
         frames : int
-            At most :data:`BLOCK`.
+            A multiple of 4 in all calls but the last. In the last one up to three frames more are set to zero.
         """
-        start, segment = self._start, self._segment
-        self._start += frames
-        frames = min(frames, int(self._gating.edges[-1]) - start)
-        if frames <= 0:
-            return
-        scale = 1.0 / full_scale(block.dtype)
-        self._measure(0, block[-1:], np.array([scale]), start, frames, segment)
-        for number, weights in enumerate(self._weights * scale, 1):
-            self._measure(number, block[:-1], weights, start, frames, segment)
-
-    def _measure(self, number, stems, weights, start, frames, segment):
-        mix_kernels.mix_planar(stems, frames, weights, self._plain)
-        self._filters[number](self._plain, 0, frames, self._weighted, 0)
-        self._segment = kernels.segment_energies(
-            self._weighted, start, frames, self._gating.edges, segment, self._energies[number]
-        )
+        padded = -(-frames // 4) * 4
+        for array in (stems, mixture):
+            array[:, 2 * frames : 2 * padded] = 0
+        own = np.zeros(4)
+        own[0] = 1.0 / full_scale(mixture.dtype)
+        sums = self._weights / full_scale(stems.dtype)
+        nothing = np.zeros(4)
+        for pair, state in enumerate(self._states):
+            if np.abs(state).max() < _NOTHING:
+                state[:] = 0.0
+            first, second = 2 * pair - 1, 2 * pair
+            mix_kernels.measure_pair(
+                mixture if pair == 0 else stems,
+                own if pair == 0 else sums[first],
+                stems,
+                sums[second] if second < len(sums) else nothing,
+                padded,
+                self._coefficients,
+                state,
+                self._at,
+                self._gating.edges,
+                2 * pair,
+                self._energies,
+            )
+        self._at += padded
 
     def loudness(self) -> tuple[float, list[float]]:
-        """LUFS of the mixture and of each sum; minus infinity for silence."""
-        mixture, *sums = (gated_loudness(self._gating, energies) for energies in self._energies)
+        """LUFS of the mixture and of each sum, after the last frame; minus infinity for silence."""
+        self.feed(np.zeros((4, 8)), np.zeros((1, 8)), 4)
+        rows = self._energies[: 1 + len(self._weights)]
+        mixture, *sums = (gated_loudness(self._gating, energies) for energies in rows)
         return mixture, sums
+
+
+def _coefficients(samplerate):
+    """The K-weighting for :func:`cadrender.dsp.mix_kernels.measure_pair`."""
+    shelf, high_pass = k_weighting(samplerate) * [1, 1, 1, -1, -1]
+    return np.repeat(np.stack([shelf, high_pass], axis=1), 4)
 
 
 def mix_int16(stems: np.ndarray, frames: int, weights: np.ndarray, out: np.ndarray) -> int:
@@ -84,11 +104,11 @@ def mix_int16(stems: np.ndarray, frames: int, weights: np.ndarray, out: np.ndarr
     Parameters
     ----------
     stems : ndarray
-        (stems, at least 2 * frames), interleaved stereo, any of int16, int32, float32 and float64.
+        (4, at least 2 * frames), interleaved stereo, any of int16, int32, float32 and float64.
     frames : int
         How many to make.
     weights : ndarray
-        (stems,): linear factors.
+        (4,): linear factors.
     out : ndarray
         (at least frames, 2) int16.
 

@@ -1,17 +1,19 @@
 """The gain mixer's compiled loops; see :mod:`cadrender.dsp.mix` for the functions around them.
 
-Stems come as one array (stems, at least 2 * frames) of interleaved stereo, all of one type.
+Four stems come as one array (4, at least 2 * frames), interleaved stereo, all of one type.
 """
 
 from cadrender.dsp.compiled import compiled, inlined
 from cadrender.dsp.kernels import SNAP
 from cadrender.dsp.lanes import (
-    evens,
+    even_twos,
     fma,
+    high_and_low,
     larger,
     load,
+    low_halves,
     magnitude,
-    odds,
+    odd_twos,
     smaller,
     splat,
     store,
@@ -22,56 +24,162 @@ from cadrender.dsp.lanes import (
 
 
 @inlined
-def _sum8(flat, width, stems, i, weights):
+def _registers(weights):
+    return splat(weights[0]), splat(weights[1]), splat(weights[2]), splat(weights[3])
+
+
+@inlined
+def _sum8(flat, width, i, w):
     """Eight numbers of the weighted sum, from element ``i`` of each row on."""
-    s = load(flat, i) * splat(weights[0])
-    for stem in range(1, stems):
-        s = fma(load(flat, stem * width + i), splat(weights[stem]), s)
-    return s
+    s = load(flat, i) * w[0]
+    s = fma(load(flat, i + width), w[1], s)
+    s = fma(load(flat, i + 2 * width), w[2], s)
+    return fma(load(flat, i + 3 * width), w[3], s)
 
 
 @inlined
 def _sum1(stems, i, weights):
-    s = stems[0, i] * weights[0]
-    for stem in range(1, stems.shape[0]):
-        s += stems[stem, i] * weights[stem]
-    return s
+    s = stems[0, i] * weights[0] + stems[1, i] * weights[1]
+    return s + stems[2, i] * weights[2] + stems[3, i] * weights[3]
 
 
 @inlined
 def _truncate1(v, out, i):
     """Write one sample in units of one LSB as int16; whether it had to be clipped."""
+    clipped = v > 32767.0 + SNAP or v < -32768.0 - SNAP
     v += SNAP if v >= 0.0 else -SNAP
     out[i] = int(max(-32768.0, min(32767.0, v)))
-    return v >= 32767.0 + 2 * SNAP or v <= -32768.0 - 2 * SNAP
+    return clipped
+
+
+@inlined
+def _step(x, x1, x2, y1, y2, c):
+    """One step of eight biquads: the zeros as they stand, then the poles; ``x`` and ``y1`` come last."""
+    zeros = fma(c[0], x, fma(c[1], x1, c[2] * x2))
+    return fma(c[3], y1, fma(c[4], y2, zeros))
+
+
+@inlined
+def _add(accumulated, buffer, energies, row, segment):
+    """Add what lanes 4 and 5, 6 and 7 have accumulated to the segments of the two signals."""
+    store(buffer, 0, accumulated)
+    energies[row, segment] += buffer[4] + buffer[5]
+    energies[row + 1, segment] += buffer[6] + buffer[7]
 
 
 @compiled
-def mix_planar(stems, frames, weights, out):
-    """The weighted sum's left and right channel, to the two rows of ``out`` (2, any)."""
-    flat = stems.reshape(-1)
-    count, width = stems.shape
-    left = out[0]
-    right = out[1]
-    whole = frames - frames % 8
-    for n in range(0, whole, 8):
-        low = _sum8(flat, width, count, 2 * n, weights)
-        high = _sum8(flat, width, count, 2 * n + 8, weights)
-        store(left, n, evens(low, high))
-        store(right, n, odds(low, high))
-    for n in range(whole, frames):
-        left[n] = _sum1(stems, 2 * n, weights)
-        right[n] = _sum1(stems, 2 * n + 1, weights)
+def measure_pair(
+    first, first_weights, second, second_weights, frames, coefficients, state, at, edges, row, energies
+):
+    """K-weight two weighted sums and add their energies to the segments they belong to.
+
+    Both biquads of all four channels travel in one register: lanes 0 to 3 are the first biquad of the left and
+    right channel of the first and of the second sum, lanes 4 to 7 the second biquad of the same. The second gets
+    what the first gave four frames earlier, so that no frame waits for both.
+
+    Parameters
+    ----------
+    first, second : ndarray
+        (4, any): the stems of each sum; (1, any) as `first` is a sum of one.
+    first_weights, second_weights : ndarray
+        (4,): their linear factors, full scale included.
+    frames : int
+        A multiple of 4.
+    coefficients : ndarray
+        (40,): b0, b1, b2, -a1, -a2, each for eight lanes.
+    state : ndarray
+        (48,), carried from call to call: the last two inputs and the last four outputs.
+    at : int
+        Which frame's energy comes out first: four less than the first frame that goes in.
+    edges : ndarray
+        (segments + 1,): segment ``i`` is the frames ``edges[i] .. edges[i + 1]``; others are not counted.
+    row : int
+        Which rows of `energies` the sums are: this one and the next.
+    energies : ndarray
+        (any, segments)
+    """
+    a = first.reshape(-1)
+    b = second.reshape(-1)
+    a_width = first.shape[1]
+    single = first.shape[0] == 1
+    b_width = second.shape[1]
+    wa = _registers(first_weights)
+    wb = _registers(second_weights)
+    c = (
+        load(coefficients, 0),
+        load(coefficients, 8),
+        load(coefficients, 16),
+        load(coefficients, 24),
+        load(coefficients, 32),
+    )
+    x2 = load(state, 0)
+    x3 = load(state, 8)
+    y0 = load(state, 16)
+    y1 = load(state, 24)
+    y2 = load(state, 32)
+    y3 = load(state, 40)
+    zero = splat(0.0)
+    accumulated = zero
+    segments = len(edges) - 1
+    segment = -1
+    while segment < segments and edges[segment + 1] <= at:
+        segment += 1
+    # The frame at which the next segment begins, or the last one ends.
+    edge = at + frames + 8
+    if segment < segments:
+        edge = edges[segment + 1]
+    else:
+        segment = -1
+    for n in range(0, frames, 4):
+        va = load(a, 2 * n) * wa[0] if single else _sum8(a, a_width, 2 * n, wa)
+        vb = _sum8(b, b_width, 2 * n, wb)
+        even = even_twos(va, vb)
+        odd = odd_twos(va, vb)
+        x0 = low_halves(even, y0)
+        x1 = low_halves(odd, y1)
+        y0 = _step(x0, x3, x2, y3, y2, c)
+        y1 = _step(x1, x0, x3, y0, y3, c)
+        x2 = high_and_low(even, y2)
+        x3 = high_and_low(odd, y3)
+        y2 = _step(x2, x1, x0, y1, y0, c)
+        y3 = _step(x3, x2, x1, y2, y1, c)
+        if at + n + 4 <= edge:
+            if segment >= 0:
+                accumulated = accumulated + fma(y0, y0, y1 * y1) + fma(y2, y2, y3 * y3)
+            continue
+        for k in range(4):
+            if at + n + k == edge:
+                if segment >= 0:
+                    _add(accumulated, state, energies, row, segment)
+                accumulated = zero
+                segment += 1
+                if segment == segments:
+                    segment = -1
+                    edge = at + frames + 8
+                else:
+                    edge = edges[segment + 1]
+            if segment >= 0:
+                y = y0 if k == 0 else y1 if k == 1 else y2 if k == 2 else y3
+                accumulated = fma(y, y, accumulated)
+    if segment >= 0:
+        _add(accumulated, state, energies, row, segment)
+    store(state, 0, x2)
+    store(state, 8, x3)
+    store(state, 16, y0)
+    store(state, 24, y1)
+    store(state, 32, y2)
+    store(state, 40, y3)
 
 
 @compiled
 def mix_float64(stems, frames, weights, out):
     """The weighted sum, interleaved, to ``out`` (2 * frames,)."""
     flat = stems.reshape(-1)
-    count, width = stems.shape
+    width = stems.shape[1]
+    w = _registers(weights)
     whole = 2 * frames - 2 * frames % 8
     for i in range(0, whole, 8):
-        store(out, i, _sum8(flat, width, count, i, weights))
+        store(out, i, _sum8(flat, width, i, w))
     for i in range(whole, 2 * frames):
         out[i] = _sum1(stems, i, weights)
 
@@ -86,14 +194,15 @@ def mix_int16(stems, frames, weights, out):
         Samples outside -32768 .. 32767.
     """
     flat = stems.reshape(-1)
-    count, width = stems.shape
+    width = stems.shape[1]
+    w = _registers(weights)
     snap = splat(SNAP)
     lowest = splat(-32768.0)
     highest = splat(32767.0)
     whole = 2 * frames - 2 * frames % 8
     peak = splat(0.0)
     for i in range(0, whole, 8):
-        v = _sum8(flat, width, count, i, weights)
+        v = _sum8(flat, width, i, w)
         peak = larger(peak, magnitude(v))
         v = v + with_sign_of(snap, v)
         store_int16(out, i, larger(lowest, smaller(highest, v)))
@@ -110,7 +219,13 @@ def mix_int16(stems, frames, weights, out):
 
 @compiled
 def truncate(signal, unit, out):
-    """``signal`` (any,) float64 times ``unit``, clipped and truncated toward zero, to ``out`` int16; returns how many were clipped."""
+    """``signal`` (any,) float64 times ``unit``, clipped and truncated toward zero, to ``out`` int16.
+
+    Returns
+    -------
+    int
+        Samples that had to be clipped.
+    """
     clipped = 0
     for i in range(signal.shape[0]):
         clipped += _truncate1(signal[i] * unit, out, i)

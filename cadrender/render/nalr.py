@@ -140,10 +140,7 @@ class Amplifier:
         filters = list(filters)
         silent = np.zeros_like(filters[0][0])
         self._heads = Heads(
-            [
-                (np.stack([left, silent], axis=1), np.stack([silent, right], axis=1))
-                for left, right in filters
-            ]
+            [(np.stack([left, silent], axis=1), np.stack([silent, right], axis=1)) for left, right in filters]
         )
         self._ones = np.ones(len(filters))
         self.tail = len(filters[0][0]) - 1

@@ -69,8 +69,11 @@ def linear(gains_db: Sequence[float]) -> np.ndarray:
     return np.array([10.0 ** (gain / 20.0) for gain in gains_db])
 
 
-def blocks(sources: Sequence[Source], frames: int, dtype) -> Iterator[tuple[np.ndarray, int]]:
-    """Read some signals side by side.
+class StemBlocks:
+    """Some signals side by side, block by block: to be iterated over once or more often.
+
+    Each iteration gives ``block``, (sources, 2 * BLOCK) interleaved, and how many frames of it are filled. What
+    has been read is kept for the next iteration where there is memory for it, and read again otherwise.
 
     Parameters
     ----------
@@ -79,35 +82,48 @@ def blocks(sources: Sequence[Source], frames: int, dtype) -> Iterator[tuple[np.n
         Their length.
     dtype : dtype
         What they give.
-
-    Yields
-    ------
-    block : ndarray
-        (sources, 2 * BLOCK), interleaved; the same array each time.
-    count : int
-        Frames of it that are filled.
+    memory : ndarray, optional
+        Bytes to keep them in; :meth:`bytes_needed` says how many it takes.
     """
-    block = np.zeros((len(sources), 2 * BLOCK), dtype)
-    for start in range(0, frames, BLOCK):
-        count = min(BLOCK, frames - start)
-        for source, row in zip(sources, block, strict=True):
-            source.read(start, row[: 2 * count])
-        yield block, count
+
+    def __init__(self, sources: Sequence[Source], frames: int, dtype, memory: np.ndarray | None = None):
+        self._sources, self._frames = sources, frames
+        shape = (1 if memory is None else -(-frames // BLOCK), len(sources), 2 * BLOCK)
+        if memory is None:
+            self._blocks = np.empty(shape, dtype)
+        else:
+            needed = self.bytes_needed(len(sources), frames, dtype)
+            self._blocks = memory[:needed].view(dtype).reshape(shape)
+        self._kept = 0
+
+    @staticmethod
+    def bytes_needed(sources: int, frames: int, dtype) -> int:
+        """Bytes in which that many signals can be kept."""
+        return sources * -(-frames // BLOCK) * 2 * BLOCK * np.dtype(dtype).itemsize
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
+        for number, start in enumerate(range(0, self._frames, BLOCK)):
+            count = min(BLOCK, self._frames - start)
+            block = self._blocks[number % len(self._blocks)]
+            if number >= self._kept:
+                for source, row in zip(self._sources, block, strict=True):
+                    source.read(start, row[: 2 * count])
+                if len(self._blocks) > 1:
+                    self._kept = number + 1
+            yield block, count
 
 
 def mix_levels(
-    sources: Sequence[Source], frames: int, dtype, samplerate: int, weights: np.ndarray
+    stems: StemBlocks, mixture: StemBlocks, frames: int, samplerate: int, weights: np.ndarray
 ) -> list[MixLevel]:
     """Measure weighted sums of stems, and the mixture that they are brought to.
 
     Parameters
     ----------
-    sources : sequence of Source
-        The stems, then the mixture.
+    stems, mixture : StemBlocks
+        The stems; the mixture alone.
     frames : int
         Their length.
-    dtype : dtype
-        What they give.
     samplerate : int
         In hertz.
     weights : ndarray
@@ -119,10 +135,10 @@ def mix_levels(
         If the signals are shorter than 400 ms.
     """
     meter = MixMeter(frames, samplerate, weights)
-    for block, count in blocks(sources, frames, dtype):
-        meter.feed(block, count)
-    mixture, sums = meter.loudness()
-    return [MixLevel(before, mixture) for before in sums]
+    for (block, count), (target, _) in zip(stems, mixture, strict=True):
+        meter.feed(block, target, count)
+    loudness, sums = meter.loudness()
+    return [MixLevel(before, loudness) for before in sums]
 
 
 def rebalance(
@@ -181,14 +197,15 @@ def rebalance(
         if signal.ndim != 2 or signal.shape[1] != 2 or len(signal) != len(mixture):
             raise ValueError(f"{name} has the shape {signal.shape}; {(len(mixture), 2)} is needed")
     common = common_dtype([signal.dtype for signal in signals.values()])
-    sources = [ArraySource(_as(signal, common)) for signal in signals.values()]
+    *sources, target = (ArraySource(_as(signal, common)) for signal in signals.values())
     weights = linear([gains_db[stem] for stem in VDBO])
     frames = len(mixture)
-    (level,) = mix_levels(sources, frames, common, samplerate, weights[None])
+    blocks = StemBlocks(sources, frames, common)
+    (level,) = mix_levels(blocks, StemBlocks([target], frames, common), frames, samplerate, weights[None])
     out = np.empty((frames, 2), dtype)
     make = mix_int16 if dtype == "int16" else mix_float64
     at = 0
-    for block, count in blocks(sources[:-1], frames, common):
+    for block, count in blocks:
         make(block, count, weights * level.gain, out[at : at + count])
         at += count
     return out
