@@ -1,0 +1,112 @@
+"""Disks that are full or cannot be written: real ones, mounted for the test."""
+
+import os
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+
+from tests.roots import SONGS, leftovers, make_root, run, tree
+
+
+def mount(*arguments):
+    done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
+
+
+@contextmanager
+def small_disk(folder, size):
+    if os.geteuid():
+        pytest.skip("mounting needs root")
+    folder.mkdir(parents=True)
+    mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    root = make_root(tmp_path_factory.mktemp("whole") / "root")
+    assert run("generate", "--root", root, "-j", 1).returncode == 0
+    return root
+
+
+def one_line(done, *words):
+    """The run failed and said so in one line, as far as it was not telling what it does."""
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("cadrender: ")]
+    for word in words:
+        assert word in line
+    return line
+
+
+def whole_files(folder, rendered):
+    """Every file that is in its place is the right one."""
+    expected = tree(rendered / "audio/at_mic_music")
+    found = {name: data for name, data in tree(folder).items() if not name.endswith(".part")}
+    assert found == {name: expected[name] for name in found}
+    return len(found), len(expected)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("options", [(), ("--subtype", "PCM_24"), ("--format", "flac")])
+def test_a_disk_that_fills_up_stops_the_run_and_leaves_only_whole_files(tmp_path, jobs, options, rendered):
+    if options and jobs == 2:
+        pytest.skip("the same with one process")
+    root = make_root(tmp_path / "root")
+    with small_disk(tmp_path / "small", "1500k") as disk:
+        arguments = ("generate", "--root", root, "-j", jobs, "--output-music-dir", disk / "music", *options)
+        done = run(*arguments)
+        assert "will be written" in one_line(done, str(disk), "free (--force")
+        assert not any(disk.rglob("*"))
+        one_line(run(*arguments, "--force"), str(disk), "No space left", "run the same command again to go on")
+        assert not leftovers(disk) or jobs == 2  # of workers that were ended, which the next run removes
+        if not options:
+            some, all_of_them = whole_files(disk / "music", rendered)
+            assert 0 < some < all_of_them
+        mount("-o", "remount,size=40m", disk)
+        done = run(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert not leftovers(disk)
+        if not options:
+            assert tree(disk / "music") == tree(rendered / "audio/at_mic_music")
+        proof = run("verify", "--root", root, "--output-music-dir", disk / "music", *options)
+        assert proof.returncode == 0, proof.stdout
+
+
+def test_a_full_disk_under_the_metadata_stops_the_run_too(tmp_path):
+    root = make_root(tmp_path / "root", songs=SONGS[:1], seconds=(1.0,))
+    with small_disk(tmp_path / "small", "64k") as disk:
+        (disk / "filler").write_bytes(bytes(64 * 1024))
+        arguments = ("generate", "--root", root, "-j", 1, "--output-music-file", disk / "list.json")
+        one_line(run(*arguments), str(disk / "list.manifest.jsonl"), "No space left")
+        assert not list((root / "audio/at_mic_music").rglob("*.wav"))
+        (disk / "filler").unlink()
+        assert run(*arguments).returncode == 0
+
+
+@pytest.mark.parametrize("half_done", [False, True])
+def test_a_read_only_disk_is_named(tmp_path, half_done):
+    root = make_root(tmp_path / "root", songs=SONGS[:1], seconds=(1.0,))
+    with small_disk(tmp_path / "small", "20m") as disk:
+        arguments = ("generate", "--root", root, "-j", 1, "--output-music-dir", disk)
+        if half_done:
+            assert run(*arguments).returncode == 0
+            next(disk.rglob("bass.wav")).unlink()
+        mount("-o", "remount,ro", disk)
+        one_line(run(*arguments), str(disk))
+        mount("-o", "remount,rw", disk)
+        assert run(*arguments).returncode == 0
+
+
+def test_metadata_that_cannot_be_written_are_named_before_anything_is_rendered(tmp_path):
+    root = make_root(tmp_path / "root", songs=SONGS[:1], seconds=(1.0,))
+    with small_disk(tmp_path / "small", "1m") as disk:
+        mount("-o", "remount,ro", disk)
+        done = run("generate", "--root", root, "-j", 1, "--output-music-file", disk / "list.json")
+        one_line(done, str(disk / "list.manifest.jsonl"), "Read-only")
+        assert not list((root / "audio/at_mic_music").rglob("*.wav"))
