@@ -136,8 +136,9 @@ class AudioWriter:
                 self._flush()
 
     def _flush(self):
-        self._append(self._buffer[: self._filled])
-        self._filled = 0
+        if self._filled:
+            self._append(self._buffer[: self._filled])
+            self._filled = 0
 
     def _append(self, data):
         """Write to the file, and digest what is still in the cache."""
