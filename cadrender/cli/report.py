@@ -23,9 +23,15 @@ from cadrender.cli.settings import settings_from, settings_options
     metavar="PATTERN",
     help="Take examples from these scenes, songs or samples, e.g. 'scene_1000*'; repeatable.",
 )
-@click.option("--examples", type=click.IntRange(0), default=4, show_default=True, help="How many scenes to hear.")
 @click.option(
-    "--seconds", type=click.FloatRange(0.5, 60), default=5, show_default=True, help="How much of each to hear."
+    "--examples", type=click.IntRange(0), default=4, show_default=True, help="How many scenes to hear."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0.5, 60),
+    default=5,
+    show_default=True,
+    help="How much of each to hear.",
 )
 @click.option("--force", is_flag=True, help="Replace a file that is no report.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")

@@ -94,7 +94,9 @@ def drawing(width: int, height: int, margins: tuple[float, float, float, float])
     from matplotlib.figure import Figure
 
     left, right, bottom, top = margins
-    with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        matplotlib.rcdefaults()  # whatever the user's own style is
+        matplotlib.rcParams.update(_STYLE)
         # A letter that Matplotlib's own font lacks is drawn by the browser all the same.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)

@@ -101,9 +101,10 @@ def choose_scenes(survey: Survey, patterns: Sequence[str], count: int) -> list[S
     rank = {}
     for scene in scenes:
         rank[scene.id] = turns[scene.music] = turns.get(scene.music, -1) + 1
-    # The first scene of each song before the second of any; songs that can be heard before all others.
-    scenes.sort(key=lambda scene: (scene.music not in survey.songs, rank[scene.id]))
-    first = [scene for scene in scenes if (rank[scene.id], scene.music in survey.songs) == (0, True)]
+    # The first scene of each song before the second of any; what can be heard before all else.
+    mute = {scene.id: survey.sample_of(scene).source not in survey.sources for scene in scenes}
+    scenes.sort(key=lambda scene: (mute[scene.id], rank[scene.id]))
+    first = [scene for scene in scenes if rank[scene.id] == 0 and not mute[scene.id]]
     if len(first) > count:
         return [first[k * len(first) // count] for k in range(count)]
     return scenes[:count]
@@ -120,9 +121,8 @@ def make_example(survey: Survey, scene: SceneRecord, seconds: float) -> Example:
     Stems that the manifest knows nothing of are measured. No file is written.
     """
     sample = survey.sample_of(scene)
-    name = sample.track.name
-    if name in survey.song_problems:
-        return Example(scene, sample, problem=survey.song_problems[name])
+    if sample.source in survey.source_problems:
+        return Example(scene, sample, problem=survey.source_problems[sample.source])
     hrirs = [survey.hrirs.get(file) for file in (sample.position.left_hrir, sample.position.right_hrir)]
     try:
         source = _read_source(survey, sample, MIXTURE)
@@ -144,9 +144,7 @@ def make_example(survey: Survey, scene: SceneRecord, seconds: float) -> Example:
 
 
 def _read_source(survey, sample, stem):
-    file = survey.songs[sample.track.name].files[stem]
-    frames = sample.frames or None
-    return read_stem(file, survey.settings.sample_rate, sample.start, frames)
+    return read_stem(survey.sources[sample.source].files[stem], survey.settings.sample_rate)
 
 
 def _at_mic(survey, sample, source, hrirs, start, frames):
@@ -157,10 +155,12 @@ def _at_mic(survey, sample, source, hrirs, start, frames):
     if at_mic is None or not survey.entry_of(sample, MIXTURE):
         if any(hrir is None for hrir in hrirs):
             if at_mic is None:
-                raise AudioError(f"{sample.position.id}: its HRIRs cannot be used, so nothing can be rendered")
+                raise AudioError(
+                    f"{sample.position.id}: its HRIRs cannot be used, so nothing can be rendered"
+                )
             return at_mic, False, ()
         levels = []
-        for stem in survey.songs[sample.track.name].files:
+        for stem in survey.sources[sample.source].files:
             signal = source if stem == MIXTURE else _read_source(survey, sample, stem)
             pcm, level = render(signal, rate, hrirs)
             levels.append(FileLevel(sample.name, stem, len(signal), *level))

@@ -29,6 +29,11 @@ def thinned(items: Sequence, most: int) -> list:
     return items if len(items) <= most else [items[k * len(items) // most] for k in range(most)]
 
 
+def _short(text: str) -> str:
+    """A name that fits beside a picture."""
+    return text if len(text) <= 12 else f"{text[:11]}…"
+
+
 def signed(azimuth: float) -> str:
     """An azimuth to be read: ``−37.5°``."""
     return f"{azimuth:+g}°".replace("-", "−") if azimuth else "0°"
@@ -112,7 +117,7 @@ def individuality(
             [f"{f / 1000:g}k" if f >= 1000 else f"{f:g}" for f in marks],
         )
         axes.set_xlabel("Frequency (Hz)")
-        axes.set_yticks(range(len(shown)), shown, fontsize=9 if row == 13 else 7)
+        axes.set_yticks(range(len(shown)), [_short(head) for head in shown], fontsize=9 if row == 13 else 7)
         axes.grid(False)
         axes.spines["bottom"].set_visible(False)
         largest = np.unravel_index(np.argmax(np.abs(mean)), mean.shape)
@@ -185,6 +190,7 @@ def count_table(
     alt : str
     """
     cell = 16 if len(rows) > 8 else 30
+    rows = [_short(row) for row in rows]
     left = 14 + 6 * max(map(len, rows))
     top = 10
     bottom = 38 + (12 if any("\n" in name for name in columns) else 0)
@@ -284,7 +290,9 @@ def grade_of(listener: Listener) -> str:
 def audiogram_panel(listeners: Sequence[Listener], ear: str) -> Html:
     """All audiograms of one ear, coloured by the listener's grade, and their median."""
     with drawing(NARROW, 290, (42, 10, 40, 10)) as (figure, axes):
-        for listener in thinned(sorted(listeners, key=lambda one: GRADES.index(grade_of(one) or "normal")), 200):
+        for listener in thinned(
+            sorted(listeners, key=lambda one: GRADES.index(grade_of(one) or "normal")), 200
+        ):
             grade = grade_of(listener)
             hue = f"grade{GRADES.index(grade)}" if grade else "muted"
             levels = getattr(listener, f"levels_{ear}")
@@ -362,9 +370,7 @@ def gain_strips(levels: Sequence[FileLevel]) -> Html:
     with drawing(WIDE, 54 + 46 * len(stems), (54, 10, 38, 8)) as (figure, axes):
         axes.axvline(0, color=colour("muted"), lw=1)
         for row, stem in enumerate(stems):
-            values = np.array(
-                [level.gain_db for level in levels if level.stem == stem and not level.silent]
-            )
+            values = np.array([level.gain_db for level in levels if level.stem == stem and not level.silent])
             if not len(values):
                 axes.text(0.5, row, "silent", transform=axes.get_yaxis_transform(), va="center", ha="center")
                 continue
@@ -379,15 +385,14 @@ def gain_strips(levels: Sequence[FileLevel]) -> Html:
 
 def _strip(axes, values, row, hue, spread=0.11):
     """Dots along a line, shifted across it in turns so that equal ones show; a bar at the median."""
+    middle = np.median(values)
+    reach = spread + 0.05
+    axes.plot([middle, middle], [row - reach, row + reach], color=colour(hue), lw=2.4)
     shown = np.array(thinned(np.sort(values), _MOST_DOTS))
     # The golden ratio spreads neighbours evenly.
     shift = ((np.arange(len(shown)) * 0.618034) % 1 - 0.5) * 2 * spread
-    alpha = 0.55 if len(shown) < 100 else 0.25
+    alpha = 0.6 if len(shown) < 100 else 0.3
     axes.plot(shown, row + shift, "o", color=colour(hue), ms=4.2, mew=0, alpha=alpha)
-    middle = np.median(values)
-    reach = spread + 0.05
-    axes.plot([middle, middle], [row - reach, row + reach], color=colour("paper"), lw=5)
-    axes.plot([middle, middle], [row - reach, row + reach], color=colour(hue), lw=2.4)
 
 
 def _rows(axes, stems):

@@ -1,11 +1,14 @@
 """Loudness before and after the HRIRs, and clipping: read from the manifest, or measured."""
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from cadrender.report.survey import Survey
+
+_LOUDEST = 1000.0  # dB
 
 
 class Measured(NamedTuple):
@@ -58,7 +61,8 @@ def known_levels(survey: Survey) -> list[FileLevel]:
     found = []
     for sample in survey.samples.values():
         for stem in survey.at_mic.get(sample.name, ()):
-            if entry := survey.entry_of(sample, stem):
+            entry = survey.entry_of(sample, stem)
+            if entry and _plausible(entry):
                 found.append(
                     FileLevel(
                         sample.name,
@@ -71,6 +75,14 @@ def known_levels(survey: Survey) -> list[FileLevel]:
                     )
                 )
     return found
+
+
+def _plausible(entry):
+    """Whether a line of the manifest holds levels; anybody may have written it."""
+    loudness = all(
+        -_LOUDEST < level < _LOUDEST or level == -math.inf for level in (entry.before, entry.after)
+    )
+    return loudness and 0.0 <= entry.gain < 1e10 and 0 <= entry.clipped <= 2 * entry.frames
 
 
 def render(signal: np.ndarray, samplerate: int, hrirs) -> tuple[np.ndarray, Measured]:

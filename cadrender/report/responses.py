@@ -57,7 +57,7 @@ class Response:
 def frequencies(samplerate: int) -> np.ndarray:
     """Centres of the bands, twelve an octave from 100 Hz to 20 kHz or what the rate allows, in Hz."""
     highest = min(HIGHEST, 0.47 * samplerate)
-    count = int(np.log2(highest / LOWEST) * _PER_OCTAVE) + 1
+    count = max(int(np.log2(highest / LOWEST) * _PER_OCTAVE) + 1, 1)
     return LOWEST * 2.0 ** (np.arange(count) / _PER_OCTAVE)
 
 
@@ -99,8 +99,8 @@ def _decibels(spectra, samplerate):
     bins = frequencies(samplerate) * 2 * (len(spectra) - 1) / samplerate
     half = 2.0 ** (0.5 / _PER_OCTAVE)
     total = np.concatenate([np.zeros((1, 2)), np.cumsum(np.abs(spectra) ** 2, axis=0)])
-    first = np.floor(bins / half).astype(int)
-    last = np.minimum(np.ceil(bins * half).astype(int) + 1, len(spectra))
+    first = np.minimum(np.floor(bins / half).astype(int), len(spectra) - 1)
+    last = np.clip(np.ceil(bins * half).astype(int) + 1, first + 1, len(spectra))
     power = (total[last] - total[first]) / (last - first)[:, None]
     return 10 * np.log10(np.maximum(power, 1e-12))
 

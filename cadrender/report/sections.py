@@ -19,6 +19,7 @@ _MOST_CLIPPED = 40
 _MOST_MISSING = 300
 _MOST_CHIPS = 48
 _MOST_ANGLES = 3
+_MOST_GAIN = 100.0  # dB
 
 
 def counted(count: int, what: str, plural: str = "") -> str:
@@ -38,8 +39,9 @@ def decibels(value: float, unit: str = "") -> str:
     """A level with its sign in typography: ``−16.2 LUFS``."""
     if math.isinf(value):
         return "−∞" + (f" {unit}" if unit else "")
-    sign = "+" if unit == "dB" and value >= 0.05 else ""
-    return f"{sign}{value:.1f}".replace("-", "−") + (f" {unit}" if unit else "")
+    text = f"{value:+.1f}" if unit == "dB" else f"{value:.1f}"
+    text = text.lstrip("+-") if float(text) == 0 else text.replace("-", "−")
+    return text + (f" {unit}" if unit else "")
 
 
 def section(key: str, title: str, lede, *content) -> Html:
@@ -139,7 +141,9 @@ def scene_card(survey: Survey, example: Example, known) -> Html:
 def _numbers(survey, example, level):
     rows = []
     if level:
-        change = f"{decibels(level.before)} → {decibels(level.after)} LUFS, then {decibels(level.gain_db, 'dB')}"
+        change = (
+            f"{decibels(level.before)} → {decibels(level.after)} LUFS, then {decibels(level.gain_db, 'dB')}"
+        )
         rows.append(("Loudness", change))
     if example.original:
         where = "rendered for this page" if example.rendered else "from the at-mic file"
@@ -153,7 +157,9 @@ def _numbers(survey, example, level):
         if len(heard) > 6:
             people.append(f" and {len(heard) - 6} more")
         rows.append(("Heard by", join(*people)))
-    return el("dl", [[el("dt", term), el("dd", what)] for term, what in rows], cls="numbers") if rows else None
+    return (
+        el("dl", [[el("dt", term), el("dd", what)] for term, what in rows], cls="numbers") if rows else None
+    )
 
 
 def _player(example):
@@ -161,7 +167,13 @@ def _player(example):
     peak = max(float(clip.envelope.max(initial=0.0)) for clip, _, _ in clips)
     icons = [
         el("svg", el("path", d="M7 4.5v15l13-7.5z"), viewBox="0 0 24 24", aria_hidden="true", cls="go"),
-        el("svg", el("path", d="M6 5h4v14H6zM14 5h4v14h-4z"), viewBox="0 0 24 24", aria_hidden="true", cls="pause"),
+        el(
+            "svg",
+            el("path", d="M6 5h4v14H6zM14 5h4v14h-4z"),
+            viewBox="0 0 24 24",
+            aria_hidden="true",
+            cls="pause",
+        ),
     ]
     parts = [el("button", icons, type="button", cls="play ui", aria_label="Play")]
     parts += [
@@ -265,12 +277,17 @@ def scenes_section(survey: Survey) -> Html:
     """Which gains and which positions the scenes use."""
     scenes = survey.scenes
     if not scenes:
-        return section("scenes", "Scenes", "Which gains and which positions are drawn.", lacking("No scenes yet."))
+        return section(
+            "scenes", "Scenes", "Which gains and which positions are drawn.", lacking("No scenes yet.")
+        )
     gains = [survey.gains[scene.gain] for scene in scenes if scene.gain in survey.gains]
+    gains = [gain for gain in gains if all(abs(value) <= _MOST_GAIN for value in gain.values())]
     used = [survey.positions[scene.position] for scene in scenes if scene.position in survey.positions]
     songs = len({scene.music for scene in scenes})
-    lede = f"{counted(len(scenes), 'scene')} of {counted(songs, 'song')}: a head, two loudspeakers, a gain for each stem. "
-    lede += "The gains are for the mix that is made of the at-mic files; they are not in them."
+    lede = (
+        f"{counted(len(scenes), 'scene')} of {counted(songs, 'song')}: a head, two loudspeakers, and a gain for "
+        "each stem. The gains are for the mix that is made of the at-mic files; they are not in them."
+    )
     parts = []
     if gains:
         changed = Counter(sum(bool(gain.get(stem)) for stem in VDBO) for gain in gains)
@@ -292,14 +309,16 @@ def scenes_section(survey: Survey) -> Html:
 
 def listeners_section(survey: Survey) -> Html:
     """Audiograms and how severe the hearing losses are."""
-    listeners = list(survey.listeners.values())
+    listeners = [listener for listener in survey.listeners.values() if _can_be_drawn(listener)]
     lede = "Whose hearing the mixes are made for."
     if not listeners:
         return section("listeners", "Listeners", lede, lacking("No listeners can be read."))
     lede = (
-        f"{counted(len(listeners), 'listener')}: the softest tone that each ear hears, by frequency. Lower in the "
+        f"{counted(len(survey.listeners), 'listener')}: the softest tone that each ear hears, by frequency. Lower in the "
         "picture is more hearing loss; colour is the World Health Organization’s grade for the better ear."
     )
+    if strange := len(survey.listeners) - len(listeners):
+        lede += f" {counted(strange, 'audiogram')} with levels that no ear has are left out."
     panels = [
         figure(figures.audiogram_panel(listeners, "left"), title="Left ear"),
         figure(figures.audiogram_panel(listeners, "right"), title="Right ear"),
@@ -311,6 +330,11 @@ def listeners_section(survey: Survey) -> Html:
         ),
     ]
     return section("listeners", "Listeners", lede, el("div", panels, cls="grid three"))
+
+
+def _can_be_drawn(listener):
+    levels = (*listener.levels_left, *listener.levels_right)
+    return all(-40 <= level <= 160 for level in levels) and all(20 <= f <= 20_000 for f in listener.cfs)
 
 
 def levels_section(survey: Survey, levels: Sequence[FileLevel], measured: int) -> Html:
@@ -375,7 +399,9 @@ def _clipping(levels):
     ]
     more = f", the worst {len(rows)} of them below" if len(rows) < len(clipped) else ""
     return join(
-        lacking(f"{counted(total, 'sample')} clipped in {len(clipped)} of {counted(len(levels), 'file')}{more}."),
+        lacking(
+            f"{counted(total, 'sample')} clipped in {len(clipped)} of {counted(len(levels), 'file')}{more}."
+        ),
         table("Clipped files", ("Sample", "Stem", "Clipped samples", "Share"), rows, numbers=2),
     )
 
@@ -415,10 +441,12 @@ def completeness_section(survey: Survey) -> Html:
             continue
         files = survey.at_mic.get(sample.name)
         if files is None:
-            rows.append((name(sample.name), "cannot be rendered", survey.song_problems[sample.track.name]))
+            rows.append((name(sample.name), "cannot be rendered", survey.source_problems[sample.source]))
             continue
         missing = [stem for stem, file in files.items() if file.missing]
-        wrong = [f"{stem}: {file.problem}" for stem, file in files.items() if file.problem and not file.missing]
+        wrong = [
+            f"{stem}: {file.problem}" for stem, file in files.items() if file.problem and not file.missing
+        ]
         broken += len(missing) < len(files)
         state = "missing" if len(missing) == len(files) else "incomplete"
         lacks = ["all files" if state == "missing" else f"no {', '.join(missing)}"] if missing else []
@@ -437,7 +465,7 @@ def completeness_section(survey: Survey) -> Html:
         parts.append(el("p", code(command), " renders what is missing, and nothing else.", cls="lede"))
     elif samples:
         parts.append(el("p", f"All {counted(len(samples), 'sample')} are complete.", cls="status"))
-    songs = [el("li", problem) for problem in survey.song_problems.values()]
+    songs = [el("li", problem) for problem in survey.source_problems.values()]
     problems = [
         el(
             "li",
@@ -468,9 +496,11 @@ def facts(survey: Survey) -> Html:
     """The page's first numbers."""
     heads = {name.rsplit("-", 1)[0] for name in survey.hrirs}
     rendered = [f"{len(survey.complete)} ", el("small", f"of {len(survey.samples)}")]
-    songs = len(survey.songs)
+    excerpts = any(sample.frames for sample in survey.samples.values())
+    sources = len(survey.sources)
+    what = "excerpt" if excerpts else "song"
     items = [
-        (songs, f"song{'s' * (songs != 1)}, {duration(survey.seconds)}"),
+        (sources, f"{what}{'s' * (sources != 1)}, {duration(survey.seconds)}"),
         (len(heads), f"head{'s' * (len(heads) != 1)}, {counted(len(survey.hrirs), 'HRIR')}"),
         (len(survey.scenes), f"scene{'s' * (len(survey.scenes) != 1)}"),
         (rendered, f"samples rendered, {size(survey.bytes)}"),
@@ -482,7 +512,7 @@ def facts(survey: Survey) -> Html:
 def status(survey: Survey) -> Html:
     """One line: whether all is there."""
     missing = len(survey.samples) - len(survey.complete)
-    wrong = len(survey.problems) + len(survey.song_problems)
+    wrong = len(survey.problems) + len(survey.source_problems)
     if not missing and not wrong and survey.samples:
         return el("p", "Everything that the scenes name is rendered.", cls="status")
     words = []
@@ -498,4 +528,3 @@ def status(survey: Survey) -> Html:
         el("span", text[0].upper() + text[1:], ": ", el("a", "see below", href="#completeness"), "."),
         cls="status lacking",
     )
-

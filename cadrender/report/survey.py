@@ -9,7 +9,7 @@ import numpy as np
 
 from cadrender.config import Settings
 from cadrender.errors import AudioError, MetadataError, UsageError
-from cadrender.jobs.plan import Song, look_at_song
+from cadrender.jobs.plan import Song, look_at_song, source_folder
 from cadrender.metadata import (
     HeadPosition,
     Listener,
@@ -32,6 +32,7 @@ from cadrender.store import AudioFormat, is_complete, read_header, read_hrir
 from cadrender.store.manifest import Entry, manifest_file, read_manifest
 
 _CONTAINERS = ("wav", "flac")
+_LOUDEST_HRIR = 1e6
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ class Survey:
         Scene id to listeners' ids.
     hrirs : dict
         File name to (taps, 2) float64, for those that can be used.
-    songs : dict of Song
-        By track name, for those whose files are in order.
-    song_problems : dict of str
+    sources : dict of Song
+        Songs, or excerpts, by name (see `Sample.source`), for those whose files are in order.
+    source_problems : dict of str
         What is wrong with the others.
     at_mic : dict
-        Sample name to the files of its stems, for samples whose song is in order.
+        Sample name to the files of its stems, for samples whose source is in order.
     manifest : dict of Entry
     problems : tuple of Problem
     """
@@ -108,8 +109,8 @@ class Survey:
     listeners: Mapping[str, Listener] = field(default_factory=dict)
     scene_listeners: Mapping[str, list[str]] = field(default_factory=dict)
     hrirs: Mapping[str, np.ndarray] = field(default_factory=dict)
-    songs: Mapping[str, Song] = field(default_factory=dict)
-    song_problems: Mapping[str, str] = field(default_factory=dict)
+    sources: Mapping[str, Song] = field(default_factory=dict)
+    source_problems: Mapping[str, str] = field(default_factory=dict)
     at_mic: Mapping[str, Mapping[str, AtMicFile]] = field(default_factory=dict)
     manifest: Mapping[str, Entry] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
@@ -123,8 +124,8 @@ class Survey:
 
     @property
     def seconds(self) -> float:
-        """Length of the songs together."""
-        return sum(song.frames for song in self.songs.values()) / self.settings.sample_rate
+        """Length of the songs or excerpts together."""
+        return sum(song.frames for song in self.sources.values()) / self.settings.sample_rate
 
     @property
     def bytes(self) -> int:
@@ -145,11 +146,6 @@ class Survey:
         file = self.file_of(sample, stem)
         return self.manifest.get(f"{sample.path}/{file.name}") if file else None
 
-    def frames_of(self, sample: Sample) -> int:
-        """How many frames a sample's files have; 0 where the song cannot be used."""
-        song = self.songs.get(sample.track.name)
-        return sample.frames or (song.frames if song else 0)
-
 
 def take_survey(settings: Settings) -> Survey:
     """Look at everything in a root; what cannot be used becomes a problem of the survey.
@@ -161,27 +157,28 @@ def take_survey(settings: Settings) -> Survey:
     """
     _check_folder(settings)
     found, problems = _read_metadata(settings)
-    tracks = {track.name: track for track in found["tracks"]}
-    tracks |= {sample.track.name: sample.track for sample in found["samples"].values()}
-    songs, song_problems = {}, {}
-    for name, track in tracks.items():
+    samples = found["samples"].values()
+    folders = {track.name: settings.music_dir / track.path for track in found["tracks"]}
+    folders |= {sample.source: source_folder(settings, sample) for sample in samples}
+    sources, source_problems = {}, {}
+    for name, folder in folders.items():
         try:
-            songs[name] = look_at_song(name, settings.music_dir / track.path, settings.sample_rate)
+            sources[name] = look_at_song(name, folder, settings.sample_rate)
         except AudioError as error:
-            song_problems[name] = str(error)
+            source_problems[name] = str(error)
     hrirs, more = _read_hrirs(settings, found["positions"].values())
     at_mic = {
-        sample.name: _at_mic_files(settings, sample, songs[sample.track.name])
-        for sample in found["samples"].values()
-        if sample.track.name in songs
+        sample.name: _at_mic_files(settings, sample, sources[sample.source])
+        for sample in samples
+        if sample.source in sources
     }
     manifest = read_manifest(manifest_file(settings.output_music_file))
     return Survey(
         settings,
         **found,
         hrirs=hrirs,
-        songs=songs,
-        song_problems=song_problems,
+        sources=sources,
+        source_problems=source_problems,
         at_mic=at_mic,
         manifest=manifest,
         problems=(*problems, *more),
@@ -213,12 +210,11 @@ def _read_metadata(settings):
             problems.append(Problem(str(error)))
             return empty
 
-    excerpts = settings.split != "train"
-    draws = f"excerpts --split {settings.split}" if excerpts else "scenes"
+    draws = "scenes" if settings.split == "train" else f"excerpts --split {settings.split}"
     music = settings.music_files or (settings.music_file,)
-    tracks = []
-    if settings.music_file.exists() or not excerpts:
-        tracks = read(lambda _: read_track_lists(music), settings.music_file, [])
+    # A list of excerpts says itself where they come from.
+    excerpts = settings.excerpts_file.exists()
+    tracks = [] if excerpts else read(lambda _: read_track_lists(music), settings.music_file, [])
     positions = read(read_positions, settings.head_loudspeaker_positions_file, {}, "positions")
     found = {
         "tracks": tuple(tracks),
@@ -253,16 +249,22 @@ def _read_hrirs(settings, positions):
     hrirs, problems = {}, []
     for name in sorted(names):
         try:
-            hrirs[name] = read_hrir(settings.hrtf_dir / name, settings.sample_rate)
+            hrir = read_hrir(settings.hrtf_dir / name, settings.sample_rate)
         except AudioError as error:
             problems.append(Problem(str(error)))
+            continue
+        if (peak := np.abs(hrir).max()) > _LOUDEST_HRIR:
+            problems.append(Problem(f"{settings.hrtf_dir / name}: a peak of {peak:.3g} is not an HRIR's"))
+        else:
+            hrirs[name] = hrir
     return hrirs, problems
 
 
 def _at_mic_files(settings, sample, song):
-    frames = sample.frames or song.frames
     folder = settings.output_music_dir / sample.path
-    return {stem: _look(folder, stem, frames, settings.sample_rate) for stem in STEMS if stem in song.files}
+    return {
+        stem: _look(folder, stem, song.frames, settings.sample_rate) for stem in STEMS if stem in song.files
+    }
 
 
 def _look(folder, stem, frames, samplerate):

@@ -129,7 +129,9 @@ def _check_place(file, force):
         with file.open("rb") as stream:
             beginning = stream.read(1024)
     except OSError as error:
-        raise UsageError(f"{file}: cannot be looked at: {error.strerror or error}; --force replaces it") from error
+        raise UsageError(
+            f"{file}: cannot be looked at: {error.strerror or error}; --force replaces it"
+        ) from error
     if MARK.encode() not in beginning:
         raise UsageError(f"{file}: exists and is no cadrender report: give another --output, or --force")
 
