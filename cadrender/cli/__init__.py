@@ -18,6 +18,7 @@ COMMANDS = {
     "scenes": "Draw scenes, and who listens to them.",
     "excerpts": "Cut validation or evaluation excerpts, and render them.",
     "check": "Check metadata, HRIRs and songs without rendering anything.",
+    "info": "Say what a root holds, what is missing, and how long it would take.",
     "report": "Show a root on one page: pictures, sound, what is missing.",
     "ingest": "Turn MedleyDB, Bach10, FMA-small or any folder of stems into songs of a root.",
 }
