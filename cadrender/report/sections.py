@@ -314,8 +314,8 @@ def listeners_section(survey: Survey) -> Html:
     if not listeners:
         return section("listeners", "Listeners", lede, lacking("No listeners can be read."))
     lede = (
-        f"{counted(len(survey.listeners), 'listener')}: the softest tone that each ear hears, by frequency. Lower in the "
-        "picture is more hearing loss; colour is the World Health Organization’s grade for the better ear."
+        f"{counted(len(survey.listeners), 'listener')}: the softest tone that each ear hears, by frequency. Lower in "
+        "the picture is more hearing loss; colour is the World Health Organization’s grade for the better ear."
     )
     if strange := len(survey.listeners) - len(listeners):
         lede += f" {counted(strange, 'audiogram')} with levels that no ear has are left out."
