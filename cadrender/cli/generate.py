@@ -12,6 +12,7 @@ from cadrender.cli.settings import (
     settings_options,
     stems_option,
 )
+from cadrender.stems import STEMS
 
 
 @click.command()
@@ -24,6 +25,9 @@ from cadrender.cli.settings import (
 @stems_option
 @format_options
 @click.option("--shard", metavar="I/N", help="Only the I-th of N equal parts of the work; for batch queues.")
+@click.option(
+    "--remix", is_flag=True, help="Also mix each sample's targets when it is complete; see `remix`."
+)
 @click.option("--force", is_flag=True, help="Go on although the disk seems too small.")
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
@@ -43,6 +47,7 @@ def command(
     container,
     subtype,
     shard,
+    remix,
     force,
     dry_run,
     quiet,
@@ -53,8 +58,13 @@ def command(
     Only what is missing is rendered: run it again after an interruption. The official script's overrides are
     accepted as they are: cadrender generate path.root=/data/icassp_2024
 
+    With --remix the rebalanced targets are made in the same run: each sample is mixed soon after its five files
+    are complete, while the system still holds them in memory.
+
     Exit status: 0 all is complete, 1 something failed, 2 wrong usage or bad metadata, 130 interrupted.
     """
+    if remix and (shard or len(stems) < len(STEMS)):
+        raise click.UsageError("--remix needs whole samples: it goes neither with --shard nor with --stems.")
     settings = settings_from(
         overrides,
         root,
@@ -77,4 +87,12 @@ def command(
         stems=stems,
         shard=Shard.parse(shard) if shard else None,
     )
-    sys.exit(run_plan(plan, jobs, force=force, dry_run=dry_run, quiet=quiet, verbose=verbose))
+    remix_plan = None
+    if remix:
+        from cadrender.jobs.remix_plan import make_remix_plan
+
+        remix_plan = make_remix_plan(settings, audio_format=plan.audio_format, songs=songs, after=plan)
+    status = run_plan(
+        plan, jobs, force=force, dry_run=dry_run, quiet=quiet, verbose=verbose, remix_plan=remix_plan
+    )
+    sys.exit(status)

@@ -9,6 +9,8 @@ from cadrender.jobs.generate import Summary, generate
 from cadrender.jobs.plan import Plan, check_space, free_space
 from cadrender.jobs.pool import usable_cpus
 from cadrender.jobs.progress import RunProgress, duration
+from cadrender.jobs.remix import Mixing, RemixSummary
+from cadrender.jobs.remix_plan import RemixPlan, check_remix_space
 
 
 class _Terminated(BaseException):
@@ -75,7 +77,16 @@ def resumable():
         raise CadrenderError(f"{error}; run the same command again to go on") from error
 
 
-def run_plan(plan: Plan, jobs: int | None, *, force=False, dry_run=False, quiet=False, verbose=False) -> int:
+def run_plan(
+    plan: Plan,
+    jobs: int | None,
+    *,
+    force=False,
+    dry_run=False,
+    quiet=False,
+    verbose=False,
+    remix_plan: RemixPlan | None = None,
+) -> int:
     """Say what will be done, do it, and say what was done.
 
     Parameters
@@ -89,6 +100,8 @@ def run_plan(plan: Plan, jobs: int | None, *, force=False, dry_run=False, quiet=
         Stop before anything is written.
     quiet, verbose : bool
         How much to say.
+    remix_plan : RemixPlan, optional
+        Targets to mix at the same time.
 
     Returns
     -------
@@ -97,15 +110,19 @@ def run_plan(plan: Plan, jobs: int | None, *, force=False, dry_run=False, quiet=
     """
     n_jobs = usable_cpus() if jobs in (None, -1) else jobs
     if not quiet:
-        print("\n".join(describe(plan, n_jobs)), file=sys.stderr)
+        lines = describe(plan, n_jobs)
+        lines[-1:-1] = describe_remix(remix_plan) if remix_plan else []
+        print("\n".join(lines), file=sys.stderr)
     if not force:
         check_space(plan)
+        if remix_plan:
+            check_remix_space(remix_plan, n_jobs, others=plan.bytes)
     if dry_run:
         for line in plan.failures.values():
             print(f"failed: {line}", file=sys.stderr)
         return 1 if plan.failures else 0
 
-    frame_scenes = sum(job.frame_scenes for job in plan.jobs)
+    frame_scenes = sum(job.frame_scenes for job in plan.jobs) + (remix_plan.frames if remix_plan else 0)
     missing = len({target.sample for job in plan.jobs for target in job.targets})
     progress = RunProgress(
         missing, frame_scenes, plan.settings.sample_rate, plan.audio_format.bytes_per_frame, quiet
@@ -115,11 +132,17 @@ def run_plan(plan: Plan, jobs: int | None, *, force=False, dry_run=False, quiet=
         if verbose or not line.startswith(("clipped:", "silent:")):
             progress.say(line)
 
+    mixing = None
+    if remix_plan:
+        mixing = Mixing(remix_plan, n_jobs, say, lambda frames, targets: progress.advance(frames, 0))
     with resumable(), progress:
-        summary = generate(plan, n_jobs, say=say, advance=progress.advance)
-    if not quiet or summary.failures:
+        summary = generate(plan, n_jobs, say=say, advance=progress.advance, mixing=mixing)
+    failed = bool(summary.failures or (mixing and mixing.summary.failures))
+    if not quiet or failed:
         print(summary_line(summary), file=sys.stderr)
-    return 1 if summary.failures else 0
+        if mixing:
+            print(remix_summary_line(mixing.summary), file=sys.stderr)
+    return 1 if failed else 0
 
 
 def describe(plan: Plan, n_jobs: int) -> list[str]:
@@ -162,6 +185,44 @@ def summary_line(summary: Summary) -> str:
     if summary.frame_scenes:
         parts.append(
             f"{summary.nanoseconds:.1f} ns per frame-scene on {summary.n_jobs} "
+            f"process{'es' if summary.n_jobs > 1 else ''}"
+        )
+    return ", ".join(parts)
+
+
+def describe_remix(plan: RemixPlan) -> list[str]:
+    """A few lines on what a run will do."""
+    settings = plan.settings
+    lines = [f"{len(plan.scenes)} scenes in {settings.scene_file}"]
+    if len(plan.selected) < len(plan.scenes):
+        lines.append(f"{len(plan.selected)} scenes selected")
+    if plan.stemless:
+        shown = ", ".join(plan.stemless[:3]) + (", ..." if len(plan.stemless) > 3 else "")
+        lines.append(f"no stems, so there is nothing to rebalance: {len(plan.stemless)} songs ({shown})")
+    free = free_space(settings.output_remix_dir)
+    lines.append(
+        f"{plan.skipped} targets complete; {plan.files} to make: "
+        f"{duration(plan.frames / plan.output_rate)} of audio, {plan.bytes / 1e9:.2f} GB "
+        f"({free / 1e9:.2f} GB free) in {settings.output_remix_dir}"
+    )
+    if unstored := plan.unstored:
+        lines.append(f"{unstored} at-mic files are missing: rendered on the way, and not kept")
+    return lines
+
+
+def remix_summary_line(summary: RemixSummary) -> str:
+    """The one line at the end of a run."""
+    parts = [f"{summary.mixed} targets made", f"{summary.skipped} skipped"]
+    if summary.without_stems:
+        parts.append(f"{summary.without_stems} songs without stems")
+    if summary.rendered:
+        parts.append(f"{summary.rendered} at-mic files rendered on the way")
+    parts += [f"{summary.clipped} clipped", f"{len(summary.failures)} failures"]
+    if summary.seconds:
+        parts.append(duration(summary.seconds))
+    if summary.seconds and summary.frames:
+        parts.append(
+            f"{1e9 * summary.seconds / summary.frames:.1f} ns per frame on {summary.n_jobs} "
             f"process{'es' if summary.n_jobs > 1 else ''}"
         )
     return ", ".join(parts)

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from cadrender.errors import CadrenderError
+from cadrender.jobs.mix import MixReport
 from cadrender.jobs.plan import Plan, make_folders, make_manifest, remove_changed
 from cadrender.jobs.pool import run_jobs
+from cadrender.jobs.remix import Mixing, in_turn, killed, run_either_job
 from cadrender.jobs.stem import Report
 from cadrender.metadata import Sample, at_mic_json
 from cadrender.store import AtomicFile, ClaimedError, is_claimed
@@ -64,6 +66,7 @@ def generate(
     *,
     say: Callable[[str], None] = _log.info,
     advance: Callable[[int, int], None] = lambda frame_scenes, samples: None,
+    mixing: Mixing | None = None,
 ) -> Summary:
     """Render what a plan lacks and write the list of the samples that are complete.
 
@@ -76,6 +79,8 @@ def generate(
         Told each thing worth a line while it happens.
     advance : callable
         Told frames times heads written, and samples completed, since the last call.
+    mixing : Mixing, optional
+        A run of ``remix`` that goes on at the same time: each sample is mixed when it is complete.
 
     Returns
     -------
@@ -96,33 +101,41 @@ def generate(
     make_manifest(plan)
     if removed := remove_changed(plan):
         say(f"removed {removed} at-mic files that are rendered again")
+    if mixing:
+        mixing.begin()
     try:
-        _render(plan, n_jobs, summary, say, advance)
+        _render(plan, n_jobs, summary, say, advance, mixing)
     except BaseException:
         with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
-            _finish(plan, summary)
+            _finish(plan, summary, mixing)
         raise
-    _finish(plan, summary)
+    _finish(plan, summary, mixing)
     summary.seconds = time.perf_counter() - began
     return summary
 
 
-def _finish(plan, summary):
+def _finish(plan, summary, mixing):
     complete = write_list(plan)
+    if mixing:
+        mixing.finish()
     if plan.shard is None:
         selected = [s for s in plan.samples if s.track.name in plan.selected]
         summary.incomplete = len(selected) - sum(s.track.name in plan.selected for s in complete)
 
 
-def _render(plan, n_jobs, summary, say, advance):
+def _render(plan, n_jobs, summary, say, advance, mixing):
     """Run the jobs; those whose files another process is writing are looked at again until they are done."""
     lacking = Counter(target.sample for job in plan.jobs for target in job.targets)
     ours = set()
-    jobs = plan.jobs
-    waiting = False
+    jobs = in_turn(plan.jobs, mixing.plan.jobs, n_jobs) if mixing else plan.jobs
+    waiting, put_off = False, []
     while jobs:
         again = []
-        for report in run_jobs(jobs, n_jobs, say=say):
+        for report in run_jobs(jobs, n_jobs, run_either_job, killed, say=say):
+            if isinstance(report, MixReport):
+                if left := mixing.take(report):
+                    put_off.append(left)
+                continue
             _count(report, summary, say)
             if report.fatal:
                 raise CadrenderError(report.error)
@@ -142,6 +155,8 @@ def _render(plan, n_jobs, summary, say, advance):
         jobs = again
         while jobs and all(is_claimed(target.file) for job in jobs for target in job.targets):
             time.sleep(_PATIENCE)
+    if mixing:
+        mixing.run(put_off)
 
 
 def _count(report: Report, summary: Summary, say) -> None:

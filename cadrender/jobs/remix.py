@@ -1,24 +1,29 @@
 """The rebalanced targets of a root: everything between a plan and their list."""
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
+import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from cadrender.cache import cache_directory
 from cadrender.errors import CadrenderError
 from cadrender.jobs.mix import MixJob, MixReport, run_mix_job
 from cadrender.jobs.plan import make_folders_under
 from cadrender.jobs.pool import run_jobs
 from cadrender.jobs.remix_plan import RemixPlan, missing_of
-from cadrender.jobs.stem import StemJob, Target, run_stem_job
+from cadrender.jobs.stem import Report, StemJob, Target, run_stem_job
 from cadrender.metadata import sample_name
 from cadrender.stems import VDBO
 from cadrender.store import AtomicFile, AudioFormat, ClaimedError, is_claimed, is_complete
+from cadrender.version import version
 
 _log = logging.getLogger("cadrender")
 
@@ -97,6 +102,8 @@ class Mixing:
         removed = sum(make_folders_under(base, folders) for base, folders in self.plan.folders().items())
         if removed:
             self._say(f"removed {removed} temporary files of an interrupted run")
+        if min(self.summary.n_jobs, len(self.plan.jobs)) > 1:
+            prepare_mixing(self.plan.jobs)
         journal = self.plan.journal.file
         try:
             journal.parent.mkdir(parents=True, exist_ok=True)
@@ -131,11 +138,9 @@ class Mixing:
         Jobs whose at-mic files are not there are given up: nobody is going to render them any more.
         """
         jobs, n_jobs, told = list(jobs), self.summary.n_jobs, False
-        if min(n_jobs, len(jobs)) > 1:
-            prepare_mixing(jobs)
         while jobs:
             again = []
-            for report in run_jobs(jobs, n_jobs, run_mix_job):
+            for report in run_jobs(jobs, n_jobs, run_mix_job, MixReport, say=self._say):
                 left = self.take(report)
                 if report.waiting:
                     self._give_up(report.job)
@@ -213,9 +218,14 @@ def remix(
     return mixing.summary
 
 
-def run_either_job(job: StemJob | MixJob):
-    """Do a job of ``generate --remix``."""
+def run_either_job(job: StemJob | MixJob) -> Report | MixReport:
+    """Do a job of ``generate``, with or without ``--remix``."""
     return run_mix_job(job) if isinstance(job, MixJob) else run_stem_job(job)
+
+
+def killed(job: StemJob | MixJob, error: str) -> Report | MixReport:
+    """The report of a job whose workers were killed."""
+    return (MixReport if isinstance(job, MixJob) else Report)(job, error=error)
 
 
 def in_turn(stem_jobs: list[StemJob], mix_jobs: list[MixJob], n_jobs: int) -> list[StemJob | MixJob]:
@@ -240,24 +250,13 @@ def in_turn(stem_jobs: list[StemJob], mix_jobs: list[MixJob], n_jobs: int) -> li
 
 
 def prepare_mixing(jobs: list[MixJob]) -> None:
-    """Compile and plan once, here, what the workers will need; they find it in the user's cache."""
+    """Compile and plan once, here, what the workers will need; they find it in the user's cache.
+
+    A file in the cache remembers that it was done, as in :func:`cadrender.jobs.prepare.prepare`.
+    """
     from cadrender.jobs.mix import find_stored
     from cadrender.jobs.prepare import prepare
-    from cadrender.render.nalr import Amplifier, nalr_filter
-    from cadrender.render.remix import rebalance
 
-    job = jobs[0]
-    noise = np.random.default_rng(0).integers(-1000, 1000, (job.samplerate, 2), dtype=np.int16)
-    for dtype in ("int16", "float64"):
-        rebalance(dict.fromkeys(VDBO, noise), dict.fromkeys(VDBO, 0.0), noise, job.samplerate, dtype=dtype)
-    counts = {
-        sum(t.listener is not None and t.scene == job.targets[0].scene for t in job.targets) for job in jobs
-    }
-    for count in counts - {0}:
-        flat = nalr_filter((250, 6000), (40, 40), job.samplerate)
-        amplifier = Amplifier([(flat, flat)] * count)
-        for _ in (*amplifier.feed(np.zeros((70_000, 2))), *amplifier.finish()):
-            pass
     rendered = [
         StemJob(
             job.song,
@@ -271,9 +270,37 @@ def prepare_mixing(jobs: list[MixJob]) -> None:
         )
         for job in jobs
         for part in job.parts[:1]
-        if part.source and find_stored(part, job.frames, job.samplerate) is None
+        if job.render and part.source and find_stored(part, job.frames, job.samplerate) is None
     ]
     prepare(rendered)
+    amplified = {_most_listeners(job) for job in jobs} - {0}
+    facts = [version(), platform.node(), platform.machine(), jobs[0].samplerate, sorted(amplified)]
+    digest = hashlib.md5(repr(facts).encode(), usedforsecurity=False).hexdigest()
+    mark = cache_directory() / f"prepared-mix-{digest}"
+    if not mark.exists():
+        _rehearse(jobs[0], amplified)
+        with contextlib.suppress(OSError):
+            mark.touch()
+
+
+def _most_listeners(job):
+    counts = Counter(target.scene for target in job.targets if target.listener is not None)
+    return max(counts.values(), default=0)
+
+
+def _rehearse(job, amplified):
+    """Mix and amplify noise: what is compiled and planned on the way is kept in the cache."""
+    from cadrender.render.nalr import Amplifier, nalr_filter
+    from cadrender.render.remix import rebalance
+
+    noise = np.random.default_rng(0).integers(-1000, 1000, (job.samplerate, 2), dtype=np.int16)
+    for dtype in ("int16", "float64"):
+        rebalance(dict.fromkeys(VDBO, noise), dict.fromkeys(VDBO, 0.0), noise, job.samplerate, dtype=dtype)
+    for count in amplified:
+        flat = nalr_filter((250, 6000), (40, 40), job.samplerate)
+        amplifier = Amplifier([(flat, flat)] * count)
+        for _ in (*amplifier.feed(np.zeros((70_000, 2))), *amplifier.finish()):
+            pass
 
 
 def write_remix_list(plan: RemixPlan) -> None:

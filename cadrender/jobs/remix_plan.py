@@ -124,8 +124,8 @@ class RemixPlan:
 
     @property
     def unstored(self) -> int:
-        """At-mic signals that are not on disk."""
-        samples = {job.sample: job for job in self.jobs}.values()
+        """At-mic signals that are not on disk and will be rendered on the way."""
+        samples = {job.sample: job for job in self.jobs if job.render}.values()
         rate = self.settings.sample_rate
         return sum(find_stored(part, job.frames, rate) is None for job in samples for part in job.parts)
 
@@ -306,7 +306,11 @@ def _look_at_samples(plan, after):
         ):
             unstored.append(sample)
     check_hrirs(plan.settings, unstored)
-    if plan.selected and wanted <= {name for name, heard in plan.heard.items() if not heard.parts}:
+    if (
+        plan.selected
+        and after is None
+        and wanted <= {name for name, heard in plan.heard.items() if not heard.parts}
+    ):
         raise CadrenderError(
             f"{plan.settings.scene_file}: none of the songs has stems: there is nothing to rebalance"
         )
@@ -497,8 +501,8 @@ def missing_of(job: MixJob, targets: Iterable[MixTarget], plan: RemixPlan) -> tu
     return tuple(target for target in targets if not plan.is_done(job.sample, target, records))
 
 
-def check_remix_space(plan: RemixPlan, n_jobs: int) -> None:
-    """Compare what will be written with the free space of the disk.
+def check_remix_space(plan: RemixPlan, n_jobs: int, others: int = 0) -> None:
+    """Compare what will be written, and `others` beside it, with the free space of the disk.
 
     Raises
     ------
@@ -508,7 +512,7 @@ def check_remix_space(plan: RemixPlan, n_jobs: int) -> None:
     folder = plan.settings.output_remix_dir
     # What is rendered on the way lies beside the targets while it is needed.
     longest = sorted((job.frames for job in plan.jobs), reverse=True)[:n_jobs]
-    needed = plan.bytes + (20 * sum(longest) if plan.unstored else 0)
+    needed = others + plan.bytes + (20 * sum(longest) if plan.unstored else 0)
     free = free_space(folder)
     if needed > free:
         raise CadrenderError(
