@@ -17,6 +17,7 @@ from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat, is_complete, read_header, read_hrir, remove_leftovers
 from cadrender.store.audio import check_stem_header
 from cadrender.store.manifest import Entry, Manifest, append_entries, compact, manifest_file, read_manifest
+from cadrender.store.names import check_distinct
 
 # The record that `cadrender ingest` leaves in the folder of a song when it is complete.
 INGESTED = ".ingest.json"
@@ -201,6 +202,7 @@ def make_plan(
             if sample.track.name in selected:
                 failures[name] = str(error)
     plan = Plan(settings, audio_format, samples, found, failures, selected, shard=shard)
+    check_distinct(map(plan.folder, samples))
     jobs = all_jobs(plan, stems)
     if shard:
         jobs = shard.of(jobs)
@@ -365,6 +367,7 @@ def make_folders(plan: Plan) -> int:
     """Make the samples' folders, and remove the temporary files of killed runs; see `make_folders_under`."""
     folders = dict.fromkeys(target.file.parent for job in plan.jobs for target in job.targets)
     removed = make_folders_under(plan.settings.output_music_dir, folders)
+    check_distinct(map(plan.folder, plan.samples))
     complete = {plan.folder(sample) for sample in plan.samples} - folders.keys()
     return removed + sum(map(remove_leftovers, complete))
 

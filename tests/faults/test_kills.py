@@ -11,7 +11,7 @@ import time
 import psutil
 import pytest
 
-from tests.roots import POSITIONS, leftovers, make_root, run, start, tree
+from tests.roots import leftovers, make_root, run, start, tree
 
 KILLS = int(os.environ.get("CADRENDER_KILLS", "50"))
 SONGS = tuple(f"Song {letter}" for letter in "ABCDEF")
