@@ -1,7 +1,5 @@
 """Head-related impulse responses (HRIRs), trimmed and transformed for the two passes over a stem."""
 
-import functools
-
 import numpy as np
 
 from cadrender.dsp import fft
@@ -128,6 +126,7 @@ class Heads:
         self._responses = [response.T.copy() for _, response in both]
         self.taps = max(delay + len(response) for delay, response in both)
         self.trimmed_taps = max(len(response) for _, response in both)
+        self._made = {}
 
     def __len__(self):
         return len(self.delays)
@@ -159,7 +158,6 @@ class Heads:
 
         return min((n for n in fft.LENGTHS if n >= max(2 * self.taps, 256)), key=cost)
 
-    @functools.cache  # noqa: B019 - a few entries, and they are what the object is for
     def spectra(self, length: int) -> np.ndarray:
         """Spectra of the trimmed responses.
 
@@ -168,14 +166,12 @@ class Heads:
         ndarray
             (heads, 8, length // 2 + ROW_PADDING): see :func:`cadrender.dsp.kernels.apply_hrirs`.
         """
-        return np.stack([_planar_spectra(response, length) for response in self._responses])
+        return self._once("spectra", length, _planar_spectra, self._responses)
 
-    @functools.cache  # noqa: B019
     def delayed_spectra(self, length: int) -> np.ndarray:
         """:meth:`spectra` of the responses with their delays."""
-        return np.stack([_planar_spectra(response, length) for response in self._delayed()])
+        return self._once("delayed", length, _planar_spectra, self._delayed())
 
-    @functools.cache  # noqa: B019
     def weights(self, length: int) -> np.ndarray:
         """What the correlations of a segment count in each head's energy.
 
@@ -185,7 +181,13 @@ class Heads:
             (heads, 8, length // 2 + ROW_PADDING): see :func:`cadrender.dsp.kernels.correlate`.
         """
         # A delay common to all responses of a head does not change their correlations.
-        return np.stack([_correlation_weights(response, length) for response in self._responses])
+        return self._once("weights", length, _correlation_weights, self._responses)
+
+    def _once(self, what, length, transform, responses):
+        """Transform the responses of all heads when it is first asked for; the stems of a song share them."""
+        if (what, length) not in self._made:
+            self._made[what, length] = np.stack([transform(response, length) for response in responses])
+        return self._made[what, length]
 
     def _delayed(self):
         for delay, response in zip(self.delays, self._responses, strict=True):
