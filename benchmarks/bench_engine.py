@@ -1,38 +1,22 @@
 """The engine with its files, one core: whole and stage by stage, by HRIR length, scenes a song, song length."""
 
-import time
 from pathlib import Path
-from statistics import median
 
-from benchmarks import rivals, stages
-from benchmarks.roots import make_root
-from cadrender.jobs.generate import generate
+from benchmarks import stages
 
 _TAPS = (64, 256, 384, 820, 2048, 8192)
 _SCENES = (1, 2, 4, 8, 16)
 # Seconds of a song, and how many of them: thirty seconds of work each.
 _SHAPES = {"songs of 30 s": (30.0, 1), "excerpts of 10 s": (10.0, 3), "songs of 3 s": (3.0, 10)}
-_STAGES = (*stages.ORDER, stages.BETWEEN)
+_STAGES = (*stages.ORDER, stages.REST)
 
 
-def _measure(folder, repeats=3, **shape):
-    """Nanoseconds per frame-scene of a run without and of its stages with the stopwatch."""
-    root, output = make_root(folder / "root", **shape), folder / "output"
-    generate(rivals.plan_of(root, output))
-    runs, watches = [], []
-    for _ in range(repeats):
-        plan = rivals.plan_of(root, output)
-        began = time.perf_counter()
-        done = generate(plan)
-        runs.append(1e9 * (time.perf_counter() - began) / done.frame_scenes)
-        plan = rivals.plan_of(root, output)
-        with stages.watched() as watch:
-            done = generate(plan)
-        watches.append({name: 1e9 * seconds / done.frame_scenes for name, seconds in watch.seconds.items()})
-    whole = median(runs)
-    by_stage = {name: median([one.get(name, 0.0) for one in watches]) for name in watches[0]}
-    by_stage[stages.BETWEEN] = max(0.0, whole - sum(by_stage.values()))
-    return {"whole": whole, **by_stage}
+def _measure(folder, **shape):
+    from benchmarks.roots import make_root  # not at the top: ASV starts a process for each number it reports
+
+    root = make_root(folder / "root", **shape)
+    plain, watched, by_stage = stages.measure(root, folder / "output", 3)
+    return {"whole": plain, **by_stage, stages.REST: max(0.0, watched - sum(by_stage.values()))}
 
 
 def setup_cache():

@@ -5,8 +5,8 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 
-from benchmarks import rivals, start
-from benchmarks.roots import make_root
+from benchmarks import start
+from benchmarks.roots import make_places, make_root, plan_of
 from cadrender.jobs.stem import run_stem_job
 
 
@@ -26,8 +26,8 @@ class Memory:
     def setup(self, minutes, scenes):
         root = Path(f"root-{minutes}-{scenes}")
         self.output = Path(f"output-{minutes}-{scenes}")
-        self.job = rivals.plan_of(root, self.output, stems=["mixture"]).jobs[0]
-        rivals.make_places([self.job])
+        self.job = plan_of(root, self.output, stems=["mixture"]).jobs[0]
+        make_places([self.job])
 
     def teardown(self, minutes, scenes):
         shutil.rmtree(self.output)

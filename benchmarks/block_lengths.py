@@ -9,7 +9,7 @@ import sys
 
 import numpy as np
 
-from benchmarks.interleaved import rounds
+from benchmarks.interleaved import rounds, timed
 from cadrender.dsp import fft
 from cadrender.dsp.convolve import convolve
 from cadrender.dsp.hrir import Heads
@@ -19,7 +19,8 @@ TAPS = (64, 256, 384, 820, 2048, 8192)
 
 def _least(contenders, repeats):
     """What each takes undisturbed: the least of its rounds, so that neighbours do not sway the choice."""
-    return {name: min(seconds) for name, seconds in rounds(contenders, repeats).items()}
+    runs = {name: timed(run) for name, run in contenders.items()}
+    return {name: min(seconds) for name, seconds in rounds(runs, repeats).items()}
 
 
 def transform_ns(longest: int, rows: int, repeats: int) -> dict[int, float]:

@@ -2,37 +2,45 @@
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 
 
-def rounds(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
+def timed(function: Callable[[], object]) -> Callable[[], float]:
+    """Make of a function one that runs it and returns the seconds that it took."""
+
+    def run():
+        began = time.perf_counter()
+        function()
+        return time.perf_counter() - began
+
+    return run
+
+
+def rounds(contenders: Mapping[Hashable, Callable[[], float]], repeats: int) -> dict[Hashable, list[float]]:
     """Run every contender once a round, each round in the opposite order of the one before.
 
     Parameters
     ----------
-    contenders : mapping of str to callable
-        Called without arguments. What they should not be charged for (compiling, planning, filling the page
-        cache) must have happened before.
+    contenders : mapping of any to callable
+        Each runs once and returns what it measured; see :func:`timed`. What they should not be charged for
+        (compiling, planning, filling the page cache) must have happened before.
     repeats : int
         Rounds.
 
     Returns
     -------
     dict
-        Name to its seconds, one a round; a contender that returns a float has measured them itself.
+        Name to what was measured, round by round.
     """
-    seconds = {name: [] for name in contenders}
+    measured = {name: [] for name in contenders}
     order = list(contenders)
     for _ in range(repeats):
         for name in order:
-            began = time.perf_counter()
-            result = contenders[name]()
-            elapsed = time.perf_counter() - began
-            seconds[name].append(result if isinstance(result, float) else elapsed)
+            measured[name].append(contenders[name]())
         order.reverse()
-    return seconds
+    return measured
 
 
-def medians(contenders: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Median seconds of every contender, see :func:`rounds`."""
-    return {name: statistics.median(times) for name, times in rounds(contenders, repeats).items()}
+def medians(contenders: Mapping[Hashable, Callable[[], float]], repeats: int) -> dict[Hashable, float]:
+    """The median of what every contender measured, see :func:`rounds`."""
+    return {name: statistics.median(found) for name, found in rounds(contenders, repeats).items()}

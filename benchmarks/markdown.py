@@ -12,9 +12,9 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def replace_block(file: Path, name: str, text: str) -> bool:
-    """Put ``text`` between ``<!-- NAME -->`` and ``<!-- end of NAME -->``; tell whether the file has such a place."""
+    """Put ``text`` between ``<!-- NAME -->`` and ``<!-- /NAME -->``; tell whether the file has such a place."""
     document = file.read_text(encoding="utf-8")
-    place = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- end of {re.escape(name)} -->)", re.DOTALL)
+    place = re.compile(rf"(<!-- {re.escape(name)} -->\n).*?(<!-- /{re.escape(name)} -->)", re.DOTALL)
     changed, count = place.subn(lambda found: f"{found[1]}\n{text}\n\n{found[2]}", document)
     if count:
         file.write_text(changed, encoding="utf-8")

@@ -6,15 +6,14 @@ libraries on one stem of thirty seconds, the reference, whose cost grows with th
 
 import argparse
 import shutil
-import statistics
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import machine, rivals
-from benchmarks.interleaved import rounds
-from benchmarks.roots import make_root
+from benchmarks.interleaved import medians, timed
+from benchmarks.roots import make_places, make_root, plan_of
 from cadrender.jobs.stem import run_stem_job
 
 TAPS = (64, 128, 256, 384, 512, 820, 1024, 2048, 4096, 8192)
@@ -41,16 +40,14 @@ def measure(folder: Path, taps: int, repeats: int) -> dict[str, float]:
             roots[seconds] = make_root(folder / f"{taps}-{len(roots)}", seconds=seconds, taps=taps)
 
         def run(rival=rival, scenes=scenes, root=roots[seconds]):
-            job = rivals.plan_of(root, folder / "output", stems=["mixture"]).jobs[0]
+            job = plan_of(root, folder / "output", stems=["mixture"]).jobs[0]
             job = replace(job, targets=job.targets[:scenes])
-            rivals.make_places([job])
-            began = time.perf_counter()
-            rival(job)
-            return 1e9 * (time.perf_counter() - began) / job.frame_scenes
+            make_places([job])
+            return 1e9 * timed(lambda: rival(job))() / job.frame_scenes
 
         run()
         contenders[name] = run
-    found = {name: statistics.median(times) for name, times in rounds(contenders, repeats).items()}
+    found = medians(contenders, repeats)
     for root in roots.values():
         shutil.rmtree(root)
     return found

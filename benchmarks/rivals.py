@@ -5,45 +5,14 @@ same places, so that all of them read and write the same bytes.
 """
 
 import os
-import shutil
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import numpy as np
 import soundfile
 from scipy.signal import oaconvolve
 
 from benchmarks import reference
-from cadrender.config import load_settings
-from cadrender.jobs.plan import Plan, make_plan
 from cadrender.jobs.stem import StemJob
-
-
-def plan_of(root: Path, output: Path, **options) -> Plan:
-    """The engine's plan for a root, writing to a folder of its own that is removed first.
-
-    Parameters
-    ----------
-    root : pathlib.Path
-    output : pathlib.Path
-        For the at-mic music and its list.
-    **options
-        For :func:`cadrender.jobs.plan.make_plan`.
-    """
-    shutil.rmtree(output, ignore_errors=True)
-    settings = load_settings(
-        root=root,
-        output_music_dir=output / "at_mic_music",
-        output_music_file=output / "at_mic_music.train.json",
-    )
-    return make_plan(settings, **options)
-
-
-def make_places(jobs: Sequence[StemJob]) -> None:
-    """Make the folders that jobs write to."""
-    for job in jobs:
-        for target in job.targets:
-            target.file.parent.mkdir(parents=True, exist_ok=True)
 
 
 def convolve(signal: np.ndarray, left_hrir: np.ndarray, right_hrir: np.ndarray) -> np.ndarray:

@@ -1,17 +1,23 @@
-"""Roots to measure on: the demo's songs at any length, HRIRs of any length, any number of scenes.
+"""Roots to measure on, and the engine's plans for them.
 
-Two things are harder than real data, on purpose. Every stem carries noise of one LSB, so that no digital silence
-can be skipped, and every HRIR sounds from its first tap to its last, so that nothing can be trimmed.
+The songs are the demo's, at any length; HRIRs have any length, songs any number of scenes. Two things are harder
+than in real data, on purpose: every stem carries noise of one LSB, so that no digital silence can be skipped, and
+every HRIR sounds from its first tap to its last, so that nothing can be trimmed.
 """
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from cadrender.config import load_settings
 from cadrender.demo.arrange import play
 from cadrender.demo.head import ANGLES, MIC, SUBJECTS
 from cadrender.demo.songs import SONGS
+from cadrender.jobs.plan import Plan, make_plan
+from cadrender.jobs.stem import StemJob
 from cadrender.metadata import (
     Track,
     build_gains,
@@ -98,3 +104,30 @@ def make_root(
     for name, text in texts.items():
         write_json(metadata / f"{name}.json", text)
     return root
+
+
+def plan_of(root: Path, output: Path, **options) -> Plan:
+    """The engine's plan for a root, writing to a folder of its own that is removed first.
+
+    Parameters
+    ----------
+    root : pathlib.Path
+    output : pathlib.Path
+        For the at-mic music and its list.
+    **options
+        For :func:`cadrender.jobs.plan.make_plan`.
+    """
+    shutil.rmtree(output, ignore_errors=True)
+    settings = load_settings(
+        root=root,
+        output_music_dir=output / "at_mic_music",
+        output_music_file=output / "at_mic_music.train.json",
+    )
+    return make_plan(settings, **options)
+
+
+def make_places(jobs: Sequence[StemJob]) -> None:
+    """Make the folders that jobs write to."""
+    for job in jobs:
+        for target in job.targets:
+            target.file.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,6 @@ with the workers) and none beyond what was measured (optimistic).
 import argparse
 import os
 import resource
-import statistics
 import tempfile
 import time
 from dataclasses import dataclass
@@ -20,8 +19,8 @@ import numpy as np
 from scipy.optimize import nnls
 
 from benchmarks import machine, markdown, rivals, start
-from benchmarks.interleaved import rounds
-from benchmarks.roots import make_root
+from benchmarks.interleaved import medians, timed
+from benchmarks.roots import make_places, make_root, plan_of
 
 # The official training set: 100 songs, five stems, four scenes.
 READ_GB, WRITTEN_GB = 22.0, 88.0
@@ -111,26 +110,24 @@ def measure(roots: list[Path], output: Path, workers: list[int], repeats: int):
     """Seconds by (workers, frame-scenes), rates of a plain copy by workers, and the kernel's part of the time."""
     works, contenders = {}, {}
     for root in roots:
-        works[root] = sum(job.frame_scenes for job in rivals.plan_of(root, output).jobs)
+        works[root] = sum(job.frame_scenes for job in plan_of(root, output).jobs)
         start.run_seconds(start.generate_command(root, output, max(workers)))
 
         def run(n, root=root):
-            rivals.plan_of(root, output)
+            plan_of(root, output)
             return start.run_seconds(start.generate_command(root, output, n))
 
         contenders |= {(n, float(works[root])): (lambda n=n, run=run: run(n)) for n in workers}
 
     def copy(n, root=roots[-1]):
-        jobs = rivals.plan_of(root, output).jobs
-        rivals.make_places(jobs)
-        began = time.perf_counter()
-        rivals.run(rivals.by_copying, jobs, n)
-        return time.perf_counter() - began
+        jobs = plan_of(root, output).jobs
+        make_places(jobs)
+        return timed(lambda: rivals.run(rivals.by_copying, jobs, n))()
 
     rivals.start_pool(max(workers))
     contenders |= {f"copy {n}": (lambda n=n: copy(n)) for n in workers}
     before = _spent()
-    found = {name: statistics.median(times) for name, times in rounds(contenders, repeats).items()}
+    found = medians(contenders, repeats)
     user, system = _spent() - before
     copies = {n: 4e-6 * works[roots[-1]] / found.pop(f"copy {n}") for n in workers}
     return found, copies, system / (user + system)

@@ -15,9 +15,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import machine, markdown, rivals, stages, start
-from benchmarks.interleaved import rounds
-from benchmarks.roots import make_root
-from cadrender.jobs.generate import generate
+from benchmarks.interleaved import medians, rounds, timed
+from benchmarks.roots import make_places, make_root, plan_of
 
 # Frames of the official training set, times the scenes of each: what a nanosecond is multiplied by.
 OFFICIAL_FRAME_SCENES = 22e9
@@ -51,13 +50,13 @@ class Bench:
 
     def jobs(self):
         """The engine's jobs on an empty output folder, its places made."""
-        jobs = rivals.plan_of(self.root, self.output).jobs
-        rivals.make_places(jobs)
+        jobs = plan_of(self.root, self.output).jobs
+        make_places(jobs)
         return jobs
 
     def ours(self, n_jobs: int) -> float:
         """Nanoseconds per frame-scene of the whole command."""
-        plan = rivals.plan_of(self.root, self.output)
+        plan = plan_of(self.root, self.output)
         seconds = start.run_seconds(start.generate_command(self.root, self.output, n_jobs))
         return 1e9 * seconds / sum(job.frame_scenes for job in plan.jobs)
 
@@ -68,31 +67,8 @@ class Bench:
             count, scenes = _SHARES[name]
             jobs = [replace(job, targets=job.targets[:scenes]) for job in jobs[: count * n_jobs]]
         gc.collect()
-        began = time.perf_counter()
-        rivals.run(_RIVALS[name], jobs, n_jobs)
-        return 1e9 * (time.perf_counter() - began) / sum(job.frame_scenes for job in jobs)
-
-    def stage_ns(self, repeats: int) -> tuple[dict[str, float], float]:
-        """Nanoseconds per frame-scene by stage and in all, in one process after start-up; medians."""
-
-        def run(watch):
-            plan = rivals.plan_of(self.root, self.output)
-            began = time.perf_counter()
-            if watch:
-                with stages.watched() as stopwatch:
-                    done = generate(plan)
-                found.append({s: 1e9 * t / done.frame_scenes for s, t in stopwatch.seconds.items()})
-            else:
-                done = generate(plan)
-            return 1e9 * (time.perf_counter() - began) / done.frame_scenes
-
-        found = []
-        run(False)
-        whole = statistics.median(
-            rounds({"plain": lambda: run(False), "watched": lambda: run(True)}, repeats)["plain"]
-        )
-        names = dict.fromkeys(name for one in found for name in one)
-        return {name: statistics.median(one.get(name, 0.0) for one in found) for name in names}, whole
+        seconds = timed(lambda: rivals.run(_RIVALS[name], jobs, n_jobs))()
+        return 1e9 * seconds / sum(job.frame_scenes for job in jobs)
 
 
 def measure(bench: Bench, all_cores: int, repeats: int, skip: set[str]) -> dict[tuple[str, int], list[float]]:
@@ -149,7 +125,7 @@ def speed_table(ns: dict[tuple[str, int], list[float]], all_cores: int) -> str:
     return f"{markdown.table(header, rows)}\n\nDistance from the limit: {', '.join(away)}."
 
 
-def stage_table(ns: dict[str, float], whole: float) -> str:
+def stage_table(ns: dict[str, float], whole: float, plain: float) -> str:
     """Where the time of one core goes, in the order of the data's way."""
     order = [*dict.fromkeys(stages.ORDER), *ns]
     rows = [
@@ -158,10 +134,10 @@ def stage_table(ns: dict[str, float], whole: float) -> str:
         if name in ns and ns[name] >= 0.005
     ]
     accounted = sum(ns.values())
-    rows.append([stages.BETWEEN, f"{whole - accounted:.2f}", f"{100 * (1 - accounted / whole):.1f} %"])
+    rows.append([stages.REST, f"{whole - accounted:.2f}", f"{100 * (1 - accounted / whole):.1f} %"])
     rows.append(["**one core, start-up apart**", f"**{whole:.2f}**", "100 %"])
     table = markdown.table(["stage", "ns per frame-scene", "share"], rows)
-    return f"{table}\n\nAccounted for: {100 * accounted / whole:.1f} %."
+    return f"{table}\n\nAccounted for: {100 * accounted / whole:.1f} %. The same without the stopwatch: {plain:.2f} ns."
 
 
 def start_table(bench: Bench, cache: Path, all_cores: int, repeats: int) -> str:
@@ -172,7 +148,7 @@ def start_table(bench: Bench, cache: Path, all_cores: int, repeats: int) -> str:
         return start.first_block_seconds(bench.root, bench.output, n_jobs, where)
 
     cold = first_block(1, cache)
-    warm = rounds(
+    warm = medians(
         {
             "help": start.help_seconds,
             1: lambda: first_block(1),
@@ -181,12 +157,11 @@ def start_table(bench: Bench, cache: Path, all_cores: int, repeats: int) -> str:
         repeats,
     )
     rows = [
-        ["`cadrender --help`", f"{statistics.median(warm['help']):.2f} s"],
+        ["`cadrender --help`", f"{warm['help']:.2f} s"],
         ["first run on a machine: from the command to the first samples", f"{cold:.1f} s"],
     ]
     rows += [
-        [f"every later run, `-j {n}`: the same", f"{statistics.median(warm[n]):.2f} s"]
-        for n in dict.fromkeys((1, all_cores))
+        [f"every later run, `-j {n}`: the same", f"{warm[n]:.2f} s"] for n in dict.fromkeys((1, all_cores))
     ]
     return markdown.table(["start-up", "time"], rows)
 
@@ -221,11 +196,11 @@ def main() -> None:
             "stem for one scene. Produced by `python -m benchmarks.table`."
         )
         ns = measure(bench, given.cores, given.repeats, set(given.skip))
-        by_stage, whole = bench.stage_ns(given.repeats)
+        plain, watched, by_stage = stages.measure(root, bench.output, given.repeats)
         starts = start_table(bench, folder / "cache", given.cores, given.repeats)
     blocks = {
         "speed table": f"{speed_table(ns, given.cores)}\n\n{conditions}",
-        "stage table": stage_table(by_stage, whole),
+        "stage table": stage_table(by_stage, watched, plain),
         "start table": starts,
     }
     print("\n\n".join(blocks.values()))
