@@ -84,7 +84,7 @@ def command(
         raise click.UsageError(f"--duration {duration:g} is not a number of seconds.")
     from cadrender.cli.running import resumable, run_plan
     from cadrender.jobs.excerpts import Recipe, draw, find_stale, write_excerpts
-    from cadrender.jobs.plan import check_hrirs, make_plan
+    from cadrender.jobs.plan import check_hrirs, make_plan, select_songs
     from cadrender.jobs.pool import usable_cpus
     from cadrender.jobs.progress import RunProgress
     from cadrender.store import AudioFormat
@@ -93,6 +93,8 @@ def command(
     audio_format = AudioFormat(container, subtype)
     per_song = 0 if settings.split == "test" else per_song or 2
     drawn = draw(settings, Recipe(duration, per_song, seed, min_loudness))
+    if drawn.excerpts:
+        select_songs({excerpt.track.name for excerpt in drawn.excerpts}, songs)
     check_hrirs(settings, drawn.samples)
     stale = find_stale(drawn, n_jobs, force=force)
 
@@ -104,15 +106,16 @@ def command(
     for line in drawn.failures:
         say(f"failed: {line}")
     if not quiet:
-        cuts, files, size = drawn.missing(audio_format)
+        cuts, files, size = drawn.missing(audio_format, stale)
+        other = f" ({len(stale)} hold something else now)" if stale else ""
         say(
-            f"{len(drawn.excerpts)} excerpts of {drawn.songs} songs, {duration:g} s each; {cuts} stems to cut, "
-            f"{len(stale)} of another draw to replace, {files} at-mic files to render: {size / 1e9:.2f} GB"
+            f"{len(drawn.excerpts)} excerpts of {drawn.songs} songs, {duration:g} s each; {cuts} stems to cut{other}, "
+            f"{files} at-mic files to render: {size / 1e9:.2f} GB"
         )
     if not drawn.excerpts:
         raise CadrenderError("no song gave an excerpt: nothing is written")
     if not force:
-        drawn.check_space(audio_format)
+        drawn.check_space(audio_format, stale)
     if dry_run:
         sys.exit(1 if drawn.failures else 0)
 

@@ -7,7 +7,7 @@ samples to at-mic files.
 import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,19 +117,19 @@ class Drawn:
     failures: list[str]
     texts: dict[Path, str]
 
-    def missing(self, audio_format: AudioFormat) -> tuple[int, int, int]:
+    def missing(self, audio_format: AudioFormat, stale: Collection[Cut] = ()) -> tuple[int, int, int]:
         """Stems to cut and at-mic files to render, and the bytes of both; only headers are looked at."""
-        cuts = sum(not cut.file.exists() for cut in self.cuts)
-        files = sum(
-            not is_complete(
-                _at_mic_file(self.settings, cut, audio_format), self.frames, cut.samplerate, audio_format
-            )
-            for cut in self.cuts
-        )
+        cuts = files = 0
+        stale = set(stale)
+        for cut in self.cuts:
+            gone = cut in stale
+            at_mic = _at_mic_file(self.settings, cut, audio_format)
+            cuts += gone or not cut.file.exists()
+            files += gone or not is_complete(at_mic, self.frames, cut.samplerate, audio_format)
         size = 44 * (cuts + files) + self.frames * (4 * cuts + audio_format.bytes_per_frame * files)
         return cuts, files, size
 
-    def check_space(self, audio_format: AudioFormat) -> None:
+    def check_space(self, audio_format: AudioFormat, stale: Collection[Cut] = ()) -> None:
         """Compare what will be written with the free space of the disks.
 
         Raises
@@ -137,7 +137,7 @@ class Drawn:
         CadrenderError
             If it does not fit.
         """
-        *_, size = self.missing(audio_format)
+        *_, size = self.missing(audio_format, stale)
         for folder in (self.settings.excerpts_dir, self.settings.output_music_dir):
             if size > (free := free_space(folder)):
                 raise CadrenderError(

@@ -187,7 +187,7 @@ def make_plan(
     )
     check_hrirs(settings, samples)
 
-    selected = _select({sample.track.name for sample in samples}, songs)
+    selected = select_songs({sample.track.name for sample in samples}, songs)
     found, failures = {}, {}
     for name, sample in {sample.source: sample for sample in samples}.items():
         try:
@@ -211,8 +211,14 @@ def make_plan(
     return plan
 
 
-def _select(names, patterns):
-    """Names that match one of the shell patterns, case and all, or as they stand."""
+def select_songs(names: Collection[str], patterns: Sequence[str]) -> set[str]:
+    """Names that match one of the shell patterns, case and all, or as they stand; all without a pattern.
+
+    Raises
+    ------
+    UsageError
+        If a pattern matches none.
+    """
     if not patterns:
         return set(names)
     selected = set()

@@ -166,7 +166,11 @@ def test_stems_of_a_changed_song_are_stale(root):
     write_wav(song_file(root, SECOND, "drums"), pcm16(music(TRAIN[SECOND], 99)))
     at_mic = root / "audio/at_mic_music" / drawn.excerpts[2].path / "drums.wav"
     write_wav(at_mic, pcm16(music(0.5, 1)))
-    again, stale, _ = write(root)
+    again = draw(settings_of(root), SHORT)
+    stale = find_stale(again, 2)
+    assert again.missing(AudioFormat())[:2] == (0, 19)
+    assert again.missing(AudioFormat(), stale)[:2] == (2, 20)
+    write_excerpts(again, stale, 2)
     assert [(cut.sample.track.name, cut.file.name) for cut in stale] == [(SECOND, "drums.wav")] * 2
     assert_stems_are_cut_from_songs(root, again)
     assert not at_mic.exists()
@@ -198,7 +202,7 @@ def test_damaged_stems_are_stale(root):
     content = bytearray(changed.read_bytes())
     content[-1] ^= 1
     changed.write_bytes(content)
-    _, stale, _ = write(root)
+    drawn, stale, _ = write(root)
     assert {cut.file for cut in stale} == {truncated, changed}
     assert tree(own_stems(root)) == whole
 
@@ -284,6 +288,13 @@ def test_min_loudness(root):
     nothing = draw(settings_of(root), replace(SHORT, min_loudness=0.0))
     assert nothing.excerpts == []
     assert [remark.split(": ")[0] for remark in nothing.remarks] == [FIRST, SECOND]
+
+
+def test_too_little_space(root):
+    drawn = draw(settings_of(root), SHORT)
+    drawn.check_space(AudioFormat())
+    with pytest.raises(CadrenderError, match=r"GB will be written, and .* GB are free"):
+        replace(drawn, frames=2**29, cuts=1000 * drawn.cuts).check_space(AudioFormat())
 
 
 def test_no_listeners(root):
