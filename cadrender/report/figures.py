@@ -374,7 +374,7 @@ def gain_strips(levels: Sequence[FileLevel]) -> Html:
             if not len(values):
                 axes.text(0.5, row, "silent", transform=axes.get_yaxis_transform(), va="center", ha="center")
                 continue
-            _strip(axes, values, row, "ink", spread=0.3)
+            _strip(axes, values, row, "muted", spread=0.3)
             parts.append(f"{stem} {np.median(values):+.1f} ({values.min():+.1f} to {values.max():+.1f})")
         _rows(axes, stems)
         low, high = axes.get_xlim()
@@ -385,14 +385,13 @@ def gain_strips(levels: Sequence[FileLevel]) -> Html:
 
 def _strip(axes, values, row, hue, spread=0.11):
     """Dots along a line, shifted across it in turns so that equal ones show; a bar at the median."""
-    middle = np.median(values)
-    reach = spread + 0.05
-    axes.plot([middle, middle], [row - reach, row + reach], color=colour(hue), lw=2.4)
     shown = np.array(thinned(np.sort(values), _MOST_DOTS))
     # The golden ratio spreads neighbours evenly.
     shift = ((np.arange(len(shown)) * 0.618034) % 1 - 0.5) * 2 * spread
     alpha = 0.6 if len(shown) < 100 else 0.3
     axes.plot(shown, row + shift, "o", color=colour(hue), ms=4.2, mew=0, alpha=alpha)
+    reach = spread + 0.06
+    axes.plot([np.median(values)] * 2, [row - reach, row + reach], color=colour("ink"), lw=2)
 
 
 def _rows(axes, stems):

@@ -21,10 +21,18 @@ _MOST_CHIPS = 48
 _MOST_ANGLES = 3
 _MOST_GAIN = 100.0  # dB
 
+# A narrow space between thousands, at which no line ends.
+_GAP = "\u202f"
 
-def counted(count: int, what: str, plural: str = "") -> str:
+
+def thousands(count: int) -> str:
+    """A number to be read: ``12 345``."""
+    return f"{count:,}".replace(",", _GAP)
+
+
+def counted(count: int, what: str) -> str:
     """A number and its noun: ``1 scene``, ``4 scenes``."""
-    return f"{count:,} {what if count == 1 else plural or f'{what}s'}".replace(",", " ")
+    return f"{thousands(count)} {what}{'s' * (count != 1)}"
 
 
 def size(count: int) -> str:
@@ -68,7 +76,7 @@ def figure(picture: Html, caption="", title="") -> Html:
 
 def lacking(*sentences) -> Html:
     """Says why a section has nothing to show."""
-    return el("p", *sentences, cls="status lacking")
+    return el("p", el("span", *sentences), cls="status lacking")
 
 
 def table(caption: str, columns: Sequence[str], rows, numbers: int = 0) -> Html:
@@ -104,9 +112,10 @@ def examples_section(survey: Survey, examples: Sequence[Example], levels: Sequen
     if not examples:
         why = "There are no scenes to listen to yet." if not survey.scenes else "No scenes were chosen."
         return section("listen", "Listen", "The song, and what the microphones pick up of it.", lacking(why))
-    seconds = max(example.seconds for example in examples)
+    lengths = {round(example.seconds, 2) for example in examples if example.original}
+    how_long = f"{lengths.pop():g} seconds" if len(lengths) == 1 else "seconds"
     lede = [
-        f"{counted(len(examples), 'scene')} of {len(survey.scenes)}, the loudest {seconds:.3g} seconds of each: "
+        f"{counted(len(examples), 'scene')} of {len(survey.scenes)}, the loudest {how_long} of each: "
         "the song as it is on disk, and what the microphones at a head’s ears pick up of it between two loudspeakers. "
         "Both are lossless. Use headphones, and switch while it plays.",
     ]
@@ -147,7 +156,8 @@ def _numbers(survey, example, level):
         rows.append(("Loudness", change))
     if example.original:
         where = "rendered for this page" if example.rendered else "from the at-mic file"
-        rows.append(("Excerpt", f"from {duration(example.start)} on, {where}"))
+        begins = f"from {duration(example.start)} on" if example.start else "from the beginning"
+        rows.append(("Excerpt", f"{begins}, {where}"))
     heard = [survey.listeners.get(one) for one in survey.scene_listeners.get(example.scene.id, ())]
     if heard := [listener for listener in heard if listener]:
         people = []
@@ -394,7 +404,7 @@ def _clipping(levels):
         return el("p", f"No sample is clipped in {counted(len(levels), 'file')}.", cls="status")
     total = sum(level.clipped for level in clipped)
     rows = [
-        (name(level.sample), level.stem, f"{level.clipped:,}".replace(",", " "), _share(level))
+        (name(level.sample), level.stem, thousands(level.clipped), _share(level))
         for level in clipped[:_MOST_CLIPPED]
     ]
     more = f", the worst {len(rows)} of them below" if len(rows) < len(clipped) else ""
@@ -441,7 +451,7 @@ def completeness_section(survey: Survey) -> Html:
             continue
         files = survey.at_mic.get(sample.name)
         if files is None:
-            rows.append((name(sample.name), "cannot be rendered", survey.source_problems[sample.source]))
+            rows.append((sample.name, "cannot be rendered", survey.source_problems[sample.source]))
             continue
         missing = [stem for stem, file in files.items() if file.missing]
         wrong = [
@@ -450,8 +460,11 @@ def completeness_section(survey: Survey) -> Html:
         broken += len(missing) < len(files)
         state = "missing" if len(missing) == len(files) else "incomplete"
         lacks = ["all files" if state == "missing" else f"no {', '.join(missing)}"] if missing else []
-        rows.append((name(sample.name), state, "; ".join(lacks + wrong)))
+        rows.append((sample.name, state, "; ".join(lacks + wrong)))
     done = len(samples) - len(rows)
+    # What is merely missing comes last.
+    rows.sort(key=lambda row: ("cannot be rendered", "incomplete", "missing").index(row[1]))
+    rows = [(name(sample), *rest) for sample, *rest in rows]
     parts = []
     if samples:
         parts.append(_meter(done, broken, len(samples)))
@@ -488,8 +501,11 @@ def _meter(done, broken, total):
         for kind, count in (("done", done), ("broken", broken), ("missing", missing))
         if count
     ]
-    alt = f"{done} complete, {broken} incomplete, {missing} missing of {total} samples"
-    return el("div", bars, cls="meter", role="img", aria_label=alt)
+    words = f"{done} complete, {broken} incomplete, {missing} missing or not to be rendered"
+    return join(
+        el("div", bars, cls="meter", role="img", aria_label=f"Of {total} samples, {words}"),
+        el("p", words, cls="note") if done < total else None,
+    )
 
 
 def facts(survey: Survey) -> Html:

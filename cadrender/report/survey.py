@@ -222,7 +222,12 @@ def _read_metadata(settings):
         "gains": read(read_gains, settings.gains_file, {}, "gains"),
         "scenes": tuple(read(read_scenes, settings.scene_file, [], draws)),
         "listeners": read(read_listeners, settings.listeners_file, {}),
-        "scene_listeners": read(read_scene_listeners, settings.scene_listeners_file, {}, draws),
+        "scene_listeners": read(
+            read_scene_listeners,
+            settings.scene_listeners_file,
+            {},
+            draws if settings.listeners_file.exists() else "",
+        ),
         "samples": {},
     }
     if found["scenes"] and positions:
