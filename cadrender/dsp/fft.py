@@ -1,13 +1,15 @@
 """FFTW plans, made once a process and remembered, and the wisdom that makes the next process's plans instant.
 
 All transforms are batches of contiguous rows of equal length, float64, one thread. A plan owns its aligned
-input and output: callers write into ``plan.input``, call ``plan.execute()`` and read ``plan.output``.
+input and output: callers write into ``plan.input``, call ``plan.execute()`` and read ``plan.output``. Each thread has
+plans of its own, so that callers need no lock.
 """
 
 import contextlib
 import functools
 import os
 import tempfile
+import threading
 from pathlib import Path
 
 import pyfftw
@@ -57,6 +59,22 @@ def _plan(source, target, direction):
         return plan
 
 
+_of_this_thread = threading.local()
+
+
+def _once_a_thread(make):
+    """Remember what ``make`` returns for its arguments, for the thread that called."""
+
+    @functools.wraps(make)
+    def remembered(*key):
+        made = _of_this_thread.__dict__.setdefault(make.__name__, {})
+        if key not in made:
+            made[key] = make(*key)
+        return made[key]
+
+    return remembered
+
+
 class Plan:
     """A batch of equal transforms with the buffers it works on.
 
@@ -75,7 +93,7 @@ class Plan:
         self._fftw = fftw
 
 
-@functools.cache
+@_once_a_thread
 def real_forward(length: int, rows: int, slot: str = "") -> Plan:
     """Transforms of real rows.
 
@@ -102,7 +120,7 @@ def real_forward(length: int, rows: int, slot: str = "") -> Plan:
     return Plan(source, target, plan)
 
 
-@functools.cache
+@_once_a_thread
 def complex_inverse(length: int, rows: int, slot: str = "") -> Plan:
     """Unnormalised inverse transforms of complex rows.
 
