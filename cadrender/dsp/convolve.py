@@ -137,7 +137,6 @@ def convolve(signal: np.ndarray, heads: Heads, gains: np.ndarray, pcm16: bool = 
     blocks = max(1, min(_ROWS // group, -(-frames // block)))
     overlap = -(-(heads.trimmed_taps - 1) // 4) * 8
     forward = fft.real_forward(length, 2 * blocks, "block")
-    forward.input[:] = 0.0  # an earlier call may have had longer blocks
     spectra = forward.output.view(np.float64).reshape(blocks, 2, -1)
     inverse = fft.complex_inverse(length, group * blocks, "block")
     products = inverse.input.view(np.float64)
@@ -164,6 +163,9 @@ def convolve(signal: np.ndarray, heads: Heads, gains: np.ndarray, pcm16: bool = 
     before_silent = True
     for piece in range(0, frames, capacity):
         for start in range(piece, min(piece + capacity, frames), batch):
+            if forward.filled > block:  # by another call with longer blocks, perhaps since the last piece
+                forward.input[:, block:] = 0.0
+            forward.filled = block
             silent = kernels.cut_blocks(samples, start, frames, block, scale, forward.input)
             at = 2 * (start - piece)
             if silent and before_silent:

@@ -84,12 +84,15 @@ class Plan:
         One transform a row, padded at the end of the row.
     execute : callable
         Transform all rows of ``input`` into ``output``.
+    filled : int
+        Columns of ``input`` that may hold something; for callers that leave the rest zero.
     """
 
     def __init__(self, input, output, fftw):
         self.input = input
         self.output = output
         self.execute = fftw.execute
+        self.filled = 0
         self._fftw = fftw
 
 
