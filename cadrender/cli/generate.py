@@ -1,5 +1,6 @@
 """``cadrender generate``: the main job."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -26,6 +27,16 @@ from cadrender.stems import STEMS
 @format_options
 @click.option("--shard", metavar="I/N", help="Only the I-th of N equal parts of the work; for batch queues.")
 @click.option(
+    "--backend",
+    type=click.Choice(["loky", "dask"]),
+    default="loky",
+    show_default=True,
+    help="Who does the work: processes of this machine, or the workers of a Dask cluster.",
+)
+@click.option(
+    "--scheduler", metavar="ADDRESS", help="The Dask cluster's scheduler, such as tcp://node1:8786."
+)
+@click.option(
     "--remix", is_flag=True, help="Also mix each sample's targets when it is complete; see `remix`."
 )
 @click.option("--force", is_flag=True, help="Go on although the disk seems too small.")
@@ -47,6 +58,8 @@ def command(
     container,
     subtype,
     shard,
+    backend,
+    scheduler,
     remix,
     force,
     dry_run,
@@ -65,6 +78,10 @@ def command(
     """
     if remix and (shard or len(stems) < len(STEMS)):
         raise click.UsageError("--remix needs whole samples: it goes neither with --shard nor with --stems.")
+    if (backend == "dask") != (scheduler is not None):
+        raise click.UsageError("--backend dask and --scheduler ADDRESS go together.")
+    if remix and scheduler:
+        raise click.UsageError("--remix does not go with --backend dask: run `cadrender remix` afterwards.")
     settings = settings_from(
         overrides,
         root,
@@ -92,7 +109,23 @@ def command(
         from cadrender.jobs.remix_plan import make_remix_plan
 
         remix_plan = make_remix_plan(settings, audio_format=plan.audio_format, songs=songs, after=plan)
-    status = run_plan(
-        plan, jobs, force=force, dry_run=dry_run, quiet=quiet, verbose=verbose, remix_plan=remix_plan
-    )
+    with _cluster(scheduler, settings.root) as cluster:
+        status = run_plan(
+            plan,
+            jobs,
+            force=force,
+            dry_run=dry_run,
+            quiet=quiet,
+            verbose=verbose,
+            remix_plan=remix_plan,
+            cluster=cluster,
+        )
     sys.exit(status)
+
+
+def _cluster(scheduler, root):
+    if scheduler is None:
+        return contextlib.nullcontext()
+    from cadrender.jobs.dask import Cluster
+
+    return Cluster(scheduler, root, lambda line: print(line, file=sys.stderr))

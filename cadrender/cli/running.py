@@ -5,6 +5,7 @@ import signal
 import sys
 
 from cadrender.errors import CadrenderError
+from cadrender.jobs.dask import Cluster
 from cadrender.jobs.generate import Summary, generate
 from cadrender.jobs.plan import Plan, check_space, free_space
 from cadrender.jobs.pool import usable_cpus
@@ -86,6 +87,7 @@ def run_plan(
     quiet=False,
     verbose=False,
     remix_plan: RemixPlan | None = None,
+    cluster: Cluster | None = None,
 ) -> int:
     """Say what will be done, do it, and say what was done.
 
@@ -102,13 +104,17 @@ def run_plan(
         How much to say.
     remix_plan : RemixPlan, optional
         Targets to mix at the same time.
+    cluster : Cluster, optional
+        Where to do it; processes of this machine by default.
 
     Returns
     -------
     int
         Exit status.
     """
-    n_jobs = usable_cpus() if jobs in (None, -1) else jobs
+    if jobs in (None, -1):
+        jobs = usable_cpus()
+    n_jobs = cluster.workers if cluster else jobs
     if not quiet:
         lines = describe(plan, n_jobs)
         lines[-1:-1] = describe_remix(remix_plan) if remix_plan else []
@@ -136,7 +142,7 @@ def run_plan(
     if remix_plan:
         mixing = Mixing(remix_plan, n_jobs, say, lambda frames, targets: progress.advance(frames, 0))
     with resumable(), progress:
-        summary = generate(plan, n_jobs, say=say, advance=progress.advance, mixing=mixing)
+        summary = generate(plan, n_jobs, say=say, advance=progress.advance, mixing=mixing, cluster=cluster)
     failed = bool(summary.failures or (mixing and mixing.summary.failures))
     if not quiet or failed:
         print(summary_line(summary), file=sys.stderr)

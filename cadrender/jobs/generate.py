@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from cadrender.errors import CadrenderError
+from cadrender.jobs.dask import Cluster
 from cadrender.jobs.mix import MixReport
 from cadrender.jobs.plan import Plan, make_folders, make_manifest, remove_changed
 from cadrender.jobs.pool import run_jobs
@@ -67,6 +68,7 @@ def generate(
     say: Callable[[str], None] = _log.info,
     advance: Callable[[int, int], None] = lambda frame_scenes, samples: None,
     mixing: Mixing | None = None,
+    cluster: Cluster | None = None,
 ) -> Summary:
     """Render what a plan lacks and write the list of the samples that are complete.
 
@@ -81,6 +83,8 @@ def generate(
         Told frames times heads written, and samples completed, since the last call.
     mixing : Mixing, optional
         A run of ``remix`` that goes on at the same time: each sample is mixed when it is complete.
+    cluster : Cluster, optional
+        Where the jobs run; processes of this machine by default.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def generate(
     if mixing:
         mixing.begin()
     try:
-        _render(plan, n_jobs, summary, say, advance, mixing)
+        _render(plan, n_jobs, summary, say, advance, mixing, cluster)
     except BaseException:
         with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
             _finish(plan, summary, mixing)
@@ -123,7 +127,7 @@ def _finish(plan, summary, mixing):
         summary.incomplete = len(selected) - sum(s.track.name in plan.selected for s in complete)
 
 
-def _render(plan, n_jobs, summary, say, advance, mixing):
+def _render(plan, n_jobs, summary, say, advance, mixing, cluster):
     """Run the jobs; those whose files another process is writing are looked at again until they are done."""
     lacking = Counter(target.sample for job in plan.jobs for target in job.targets)
     ours = set()
@@ -131,7 +135,7 @@ def _render(plan, n_jobs, summary, say, advance, mixing):
     waiting, put_off = False, []
     while jobs:
         again = []
-        for report in run_jobs(jobs, n_jobs, run_either_job, killed, say=say):
+        for report in run_jobs(jobs, n_jobs, run_either_job, killed, say, cluster):
             if isinstance(report, MixReport):
                 if left := mixing.take(report):
                     put_off.append(left)

@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
+from cadrender.jobs.dask import Cluster
 from cadrender.jobs.stem import Report, StemJob, run_stem_job
 
 _log = logging.getLogger("cadrender")
@@ -37,6 +38,7 @@ def run_jobs(
     work: Callable = run_stem_job,
     failed: Callable = Report,
     say: Callable[[str], None] = _log.warning,
+    cluster: Cluster | None = None,
 ) -> Iterator[Report]:
     """Run jobs and yield their reports as they come.
 
@@ -57,25 +59,34 @@ def run_jobs(
         Makes the report of a job whose workers were killed: ``failed(job, error=line)``.
     say : callable
         Told of killed workers.
+    cluster : Cluster, optional
+        Where the jobs run; processes of this machine by default.
     """
     jobs = list(jobs)
     n_jobs = min(n_jobs, len(jobs))
-    if n_jobs <= 1:
+    if not jobs:
+        return
+    if cluster:
+        run, killed = cluster.run, cluster.killed
+        cluster.prepare(jobs)
+    elif n_jobs == 1:
         yield from map(work, jobs)
         return
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
+    else:
+        from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-    _prepare(jobs)
+        run, killed = _on_pool, TerminatedWorkerError
+        _prepare(jobs)
     left = dict(enumerate(jobs))
     deaths = Counter()
     while left:
         alone = [number for number in left if deaths[number] > 1][:1]
         flying = set()
         try:
-            for number, report in _on_pool(left, alone or list(left), 1 if alone else n_jobs, work, flying):
+            for number, report in run(left, alone or list(left), 1 if alone else n_jobs, work, flying):
                 del left[number]
                 yield report
-        except TerminatedWorkerError:
+        except killed:
             if alone:
                 job = left.pop(alone[0])
                 yield failed(
