@@ -22,7 +22,14 @@ from cadrender.jobs.remix_plan import RemixPlan, missing_of
 from cadrender.jobs.stem import Report, StemJob, Target, run_stem_job
 from cadrender.metadata import sample_name
 from cadrender.stems import VDBO
-from cadrender.store import AtomicFile, AudioFormat, ClaimedError, is_claimed, is_complete
+from cadrender.store import (
+    AtomicFile,
+    AudioFormat,
+    ClaimedError,
+    is_claimed,
+    is_complete,
+    remove_leftovers,
+)
 from cadrender.version import version
 
 _log = logging.getLogger("cadrender")
@@ -99,7 +106,10 @@ class Mixing:
         """
         for line in self.summary.failures:
             self._say(f"failed: {line}")
-        removed = sum(make_folders_under(base, folders) for base, folders in self.plan.folders().items())
+        folders = self.plan.folders()
+        removed = sum(make_folders_under(base, [folder]) for base, folder in folders.items())
+        others = {base / self.plan.settings.split for base in self.plan.journal.folders}
+        removed += sum(map(remove_leftovers, others - set(folders.values())))
         if removed:
             self._say(f"removed {removed} temporary files of an interrupted run")
         if min(self.summary.n_jobs, len(self.plan.jobs)) > 1:

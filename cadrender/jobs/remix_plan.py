@@ -133,11 +133,11 @@ class RemixPlan:
         """Frames of a target of a sample of that many."""
         return output_frames(frames, self.settings.sample_rate, self.output_rate, target.listener is not None)
 
-    def folders(self) -> dict[Path, list[Path]]:
-        """The folders that the jobs write to, under each output folder."""
+    def folders(self) -> dict[Path, Path]:
+        """The folder that the jobs write to under each output folder."""
         amplified = {target.listener is not None for job in self.jobs for target in job.targets}
         bases = [self.journal.folders[kind] for kind in sorted(amplified)]
-        return {base: [base / self.settings.split] for base in bases}
+        return {base: base / self.settings.split for base in bases}
 
     def is_done(self, sample: str, target: MixTarget, records: dict) -> bool:
         """Whether a target is there, made from what the scene says now."""
