@@ -22,7 +22,8 @@ _IN_PYTHON = {
     "convolution": "convolution: Python and allocation",
     "job": "jobs: Python",
 }
-# Module, name, stage; what an older engine does not have is passed over. Kernels and transforms that are not listed count under their own names.
+# Module, name, stage; what an older engine does not have is passed over. Kernels and transforms that are not
+# listed count under their own names.
 _CALLS = (
     ("cadrender.jobs.stem", "read_stem", "read"),
     ("cadrender.jobs.stem", "look_at_input", "digest of sources and HRIRs"),
