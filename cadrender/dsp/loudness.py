@@ -229,7 +229,7 @@ def integrated_loudness(signal: np.ndarray, samplerate: int) -> float:
     >>> import numpy as np
     >>> tone = np.sin(2 * np.pi * 997 * np.arange(48000) / 48000)
     >>> round(integrated_loudness(np.stack([tone, 0 * tone], axis=1), 48000), 2)
-    -3.01
+    -3.05
     """
     if signal.ndim != 2 or signal.shape[1] != 2:
         raise ValueError(f"a stereo signal (frames, 2) is needed, not one of shape {signal.shape}")
