@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import reference
-from cadrender.dsp.mix import BLOCK, MixMeter, to_int16
+from cadrender.dsp.mix import BLOCK, MixMeter, mix_int16, to_int16
 from cadrender.render import remix
 from cadrender.render.remix import ArraySource, MixLevel, StemBlocks, common_dtype, linear, rebalance
 from cadrender.stems import VDBO
@@ -100,6 +100,22 @@ def test_clipping():
     assert target.max() == 32767 and target.min() == -32768
 
 
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 30, 31, 1001])
+@pytest.mark.parametrize("dtype", ["int16", "int32", "float64"])
+def test_clipped_samples_are_counted(frames, dtype):
+    random = np.random.default_rng(frames)
+    block = np.zeros((4, 2 * frames + 8), np.int16)
+    block[:, : 2 * frames] = random.integers(-32768, 32768, (4, 2 * frames))
+    block[:, 2 * frames :] = 32767  # no part of the signal
+    block[:, 2 * frames - 1] = 32767
+    weights = linear([-3, -14, 0.3, -6])
+    expected, clipped = reference.to_pcm16(np.tensordot(weights, block[:, : 2 * frames] / 32768, 1))
+    scaled = {"int16": block, "int32": block.astype(np.int32) << 16, "float64": block / 32768}[dtype]
+    out = np.empty((frames, 2), np.int16)
+    assert mix_int16(scaled, frames, weights, out) == clipped > 0
+    np.testing.assert_array_equal(out.reshape(-1), expected)
+
+
 def test_equal_loudness_and_no_gains_give_the_sum_itself():
     stems = stems_of(level=0.1)
     total = sum(stems.values())
@@ -107,13 +123,14 @@ def test_equal_loudness_and_no_gains_give_the_sum_itself():
     np.testing.assert_array_equal(target, total)
 
 
-def test_a_lone_stem_comes_back_whatever_its_gain():
+@pytest.mark.parametrize("gain", [-10, -6, -3, 0, 3, 6, 10, 0.1, 7.7])
+def test_a_lone_stem_comes_back_whatever_its_gain(gain):
     # The level undoes the gain. Exact arithmetic gives the stem; floating point may truncate 123.99999999 to 123.
     stems = {stem: np.zeros((RATE, 2), np.int16) for stem in VDBO}
     stems["other"] = pcm16(music(1.0, 4))
-    target = rebalance(stems, gains(0, 0, 0, 6), stems["other"], RATE)
+    target = rebalance(stems, gains(0, 0, 0, gain), stems["other"], RATE)
     np.testing.assert_array_equal(target, stems["other"])
-    slow = reference.remix(stems, gains(0, 0, 0, 6), stems["other"], RATE)
+    slow = reference.remix(stems, gains(0, 0, 0, gain), stems["other"], RATE)
     assert np.abs(target.astype(int) - slow).max() <= 1
 
 
