@@ -45,20 +45,25 @@ def command(output, scenes, examples, seconds, force, quiet, **options):
     from cadrender.report import write_report
     from cadrender.report.sections import counted, size
 
-    def tell(what):
-        if not quiet:
-            click.echo(f"{what} ...", err=True)
+    terminal = not quiet and sys.stderr.isatty()
 
-    made = write_report(
-        settings,
-        output,
-        scenes=scenes,
-        examples=examples,
-        seconds=seconds,
-        force=force,
-        command=shlex.join(["cadrender", *sys.argv[1:]]),
-        advance=tell,
-    )
+    def tell(what):
+        if terminal:  # each in the place of the last
+            click.echo(f"\r\033[K{what}", err=True, nl=False)
+
+    try:
+        made = write_report(
+            settings,
+            output,
+            scenes=scenes,
+            examples=examples,
+            seconds=seconds,
+            force=force,
+            command=shlex.join(["cadrender", *sys.argv[1:]]),
+            advance=lambda what: tell(f"{what} ..."),
+        )
+    finally:
+        tell("")
     if quiet:
         return
     for problem in made.problems:
