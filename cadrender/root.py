@@ -117,7 +117,7 @@ class Root:
             ) from error
 
     def source(self, sample: Sample | str, stem: str) -> np.ndarray:
-        """Read the stem of a song, or the excerpt of it, that a sample is made from.
+        """Read the stem that a sample is made from: a song's, or an excerpt's own.
 
         Returns
         -------
@@ -131,9 +131,7 @@ class Root:
         """
         from cadrender.store import read_stem
 
-        sample = self._sample(sample)
-        file = self._stem_file(sample, stem)
-        return read_stem(file, self.settings.sample_rate, sample.start, sample.frames or None)
+        return read_stem(self._stem_file(self._sample(sample), stem), self.settings.sample_rate)
 
     def render(self, sample: Sample | str, stem: str, dtype: str = "int16") -> np.ndarray:
         """Render one at-mic stem into an array; nothing is written.

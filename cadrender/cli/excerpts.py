@@ -119,8 +119,10 @@ def command(
     if dry_run:
         sys.exit(1 if drawn.failures else 0)
 
-    missing = len({cut.sample.name for cut in drawn.cuts if cut in stale or not cut.file.exists()})
-    progress = RunProgress(missing, drawn.frames * len(drawn.cuts), settings.sample_rate, 4, quiet)
+    replaced = set(stale)
+    cuts = [cut for cut in drawn.cuts if cut in replaced or not cut.file.exists()]
+    begun = len({cut.sample.name for cut in cuts})
+    progress = RunProgress(begun, drawn.frames * len(cuts), settings.sample_rate, 4, quiet, "excerpts")
     with resumable(), progress:
         backups, failures = write_excerpts(drawn, stale, n_jobs, force=force, advance=progress.advance)
     for file, backup in backups.items() if not quiet else ():
@@ -139,7 +141,9 @@ def _settings(options):
     settings = settings_from(**options)
     if settings.split == "train":
         raise click.UsageError("say --split valid or --split test.")
-    if settings.split == "valid" and settings.music_file == settings.metadata_dir / "musdb18.valid.json":
+    named = options["music_file"] or any(text.startswith("path.music_file=") for text in options["overrides"])
+    usual = settings.music_file == settings.metadata_dir / "musdb18.valid.json"
+    if settings.split == "valid" and usual and not named:
         file = settings.metadata_dir / "musdb18.train.json"
         settings = replace(settings, music_file=file, music_files=(file,))
     return settings

@@ -135,9 +135,9 @@ BREAKS = {
         "'bass' is null, not a number",
     ),
     "gain out of range": (
-        edit("gains.json", first_item(lambda g: g.update(bass=-61))),
+        edit("gains.json", first_item(lambda g: g.update(vocals=-61))),
         "gains",
-        "'bass' is -61 dB, not from -60 to 60",
+        "'vocals' is -61 dB, not from -60 to 60",
     ),
     # music
     "track twice": (

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import cadrender
 from cadrender.metadata import read_positions, read_scene_listeners, read_scenes
 from cadrender.stems import STEMS
 from tests import reference
@@ -130,6 +131,31 @@ def test_scenes_of_the_validation_excerpts(valid):
     assert list(heard) == [scene.id for scene in scenes]
     ids = set(json.loads((metadata / "listeners.valid.json").read_text()))
     assert all(len(names) == 2 and set(names) <= ids for names in heard.values())
+
+
+def test_excerpts_from_python(valid):
+    root = cadrender.open_root(valid[0], split="valid")
+    entry = entries(valid[0], "valid")[2]
+    sample = root.samples[2]
+    assert (sample.name, sample.start, sample.frames) == (entry["Track Name"], entry["Start"], FRAMES)
+    assert [listener.id for listener in root.scenes[2].listeners]
+    for folder, samples in (
+        ("audio/music/excerpts", root.source(sample, "bass")),
+        ("audio/at_mic_music", root.render(sample, "bass")),
+    ):
+        file = valid[0] / folder / entry["Path"] / "bass.wav"
+        np.testing.assert_array_equal(samples, soundfile.read(file, dtype="int16")[0])
+
+
+def test_other_music_lists(root):
+    """The usual name, said aloud, is meant."""
+    tracks = json.loads((root / "metadata/musdb18.train.json").read_text())
+    named = root / "metadata/musdb18.valid.json"
+    named.write_text(json.dumps(tracks[1:]))
+    options = ("--root", root, "--split", "valid", *SHORT, "--dry-run")
+    assert "4 excerpts of 2 songs" in run("excerpts", *options).stderr
+    assert "2 excerpts of 1 songs" in run("excerpts", *options, "--music-file", named).stderr
+    assert "2 excerpts of 1 songs" in run("excerpts", *options, f"path.music_file={named}").stderr
 
 
 def test_evaluation_excerpts(root):

@@ -32,6 +32,8 @@ LEAST_LEVEL, MOST_LEVEL = -20, 130  # dB HL
 LEAST_FREQUENCY, MOST_FREQUENCY = 50, 20_000  # Hz
 MOST_GAIN = 60  # dB, up or down
 
+_HINTS = 10
+
 
 @dataclass
 class SplitLists:
@@ -272,4 +274,6 @@ def _check_at_mic(lists, settings, positions):
 
 def _check_known(area: Area, what: str, kind: str, name: str, known: Mapping | Iterable | None) -> None:
     if known is not None and name not in known:
-        area.problems.append(f"{what}: unknown {kind} {shown(name)}{near(name, known)}")
+        # Looking for near ones takes a while; where nothing is known, they are no help either.
+        hint = near(name, known) if len(area.problems) < _HINTS else ""
+        area.problems.append(f"{what}: unknown {kind} {shown(name)}{hint}")
