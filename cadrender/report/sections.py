@@ -219,7 +219,7 @@ def heads_section(survey: Survey) -> Html:
     for azimuth in shown:
         group = [response for response in found if response.azimuth == azimuth]
         ear = "left" if azimuth < 0 else "right"
-        heading = f"{ear.capitalize()} loudspeaker, {abs(azimuth):g}°"
+        heading = join(f"{ear.capitalize()} loudspeaker, {abs(azimuth):g}° ", el("small", f"near: {ear} ear"))
         panels.append(figure(figures.response_panel(group, heads, bands, limits), title=heading))
     lede = (
         f"{counted(len(found), 'HRIR')} of {counted(len(heads), 'head')}: how much of each loudspeaker’s sound reaches "
