@@ -83,7 +83,11 @@ def later_by(taps):
 # What is done to a root: the area in which it must be found, and what must be said.
 BREAKS = {
     # any JSON file
-    "file missing": (lambda root: (root / "metadata/gains.json").unlink(), "gains", "cannot read the file"),
+    "file missing": (
+        lambda root: (root / "metadata/gains.json").unlink(),
+        "gains",
+        "gains.json: no such file; cadrender gains makes one",
+    ),
     "not JSON": (
         lambda root: (root / "metadata/gains.json").write_text("{"),
         "gains",

@@ -74,7 +74,7 @@ def split_files(settings: Settings) -> list[Path]:
 def check_positions(file: Path) -> tuple[Area, dict[str, HeadPosition] | None]:
     """Check the head positions."""
     area = Area("positions", "positions")
-    positions = _read(area, read_positions, file)
+    positions = _read(area, read_positions, file, "cadrender positions")
     seen = {}
     for position in (positions or {}).values():
         what = f"{file}: position {shown(position.id)}"
@@ -91,7 +91,7 @@ def check_positions(file: Path) -> tuple[Area, dict[str, HeadPosition] | None]:
 def check_gains(file: Path) -> tuple[Area, dict[str, dict[str, float]] | None]:
     """Check the gains: one for each of the stems and no other, within reason."""
     area = Area("gains", "gains")
-    gains = _read(area, read_gains, file)
+    gains = _read(area, read_gains, file, "cadrender gains")
     for name, gain in (gains or {}).items():
         what = f"{file}: gain {shown(name)}"
         area.problems += [f"{what} has no {stem}" for stem in VDBO if stem not in gain]
@@ -127,8 +127,11 @@ def check_split(
     return lists
 
 
-def _read(area, reader, file):
+def _read(area, reader, file, maker=""):
     """Read a file as far as it can be; None if it cannot be at all."""
+    if maker and not file.exists():
+        area.problems.append(f"{file}: no such file; {maker} makes one")
+        return None
     try:
         content = reader(file, area.problems)
     except MetadataError as error:
