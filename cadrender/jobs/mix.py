@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cadrender.dsp.nalr import ORDER
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.jobs.stem import heads_of, render_into
 from cadrender.metadata import Listener
@@ -174,8 +175,6 @@ class MixReport:
 
 def output_frames(frames: int, samplerate: int, output_rate: int, amplified: bool) -> int:
     """Length of a target: a filter's tail is kept, another rate scales it."""
-    from cadrender.render.nalr import ORDER
-
     frames += ORDER if amplified else 0
     return int(frames * output_rate / samplerate + 0.5) if output_rate != samplerate else frames
 
@@ -450,7 +449,8 @@ class _Scene:
 
 
 def _amplifier(sinks, samplerate):
-    from cadrender.render.nalr import Amplifier, nalr_filter
+    from cadrender.dsp.nalr import nalr_filter
+    from cadrender.render.nalr import Amplifier
 
     filters = []
     for sink in sinks:

@@ -300,7 +300,8 @@ def _most_listeners(job):
 
 def _rehearse(job, amplified):
     """Mix and amplify noise: what is compiled and planned on the way is kept in the cache."""
-    from cadrender.render.nalr import Amplifier, nalr_filter
+    from cadrender.dsp.nalr import nalr_filter
+    from cadrender.render.nalr import Amplifier
     from cadrender.render.remix import rebalance
 
     noise = np.random.default_rng(0).integers(-1000, 1000, (job.samplerate, 2), dtype=np.int16)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from cadrender.render import nalr
-from cadrender.render.nalr import FREQUENCIES, ORDER, Amplifier, amplify, insertion_gains, nalr_filter
+from cadrender.dsp import nalr
+from cadrender.dsp.nalr import FREQUENCIES, ORDER, insertion_gains, nalr_filter
+from cadrender.render.nalr import Amplifier, amplify
 
 RATE = 44100
 CFS = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)
