@@ -7,9 +7,11 @@ compiles its kernels and plans its transforms for itself.
 
 import contextlib
 import functools
+import logging
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 from cadrender.errors import CadrenderError, UsageError
@@ -78,6 +80,7 @@ class Cluster:
             raise UsageError(
                 "--backend dask needs Dask on this machine: pip install 'cadrender[dask]'"
             ) from error
+        _silence()
         self.killed = KilledWorker
         self._address = address
         try:
@@ -161,8 +164,13 @@ class Cluster:
                 pre_dispatch=1 if n_jobs == 1 else "3 * n_jobs",
                 return_as="generator_unordered",
             )
-            for reports in pool(calls()):
-                yield from reports
+            try:
+                for reports in pool(calls()):
+                    yield from reports
+            except (CancelledError, OSError) as error:
+                raise CadrenderError(
+                    f"{self._address}: the connection to the Dask scheduler was lost"
+                ) from error
 
     def __enter__(self):
         return self
@@ -172,11 +180,25 @@ class Cluster:
             self._client.close(timeout=1)
 
 
+def _silence():
+    """Keep Dask's own remarks, tracebacks of lost connections among them, off the screen."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
 def _backend(client):
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
-        """joblib's, which would wait for ever for a job whose workers all died."""
+        """joblib's, with two habits mended.
+
+        It runs the jobs in this process when there is a single worker, and waits for ever for a job whose workers
+        all died.
+        """
+
+        def effective_n_jobs(self, n_jobs):
+            return max(2, super().effective_n_jobs(n_jobs))
 
         def submit(self, func, callback=None):
             future = super().submit(func, callback)
