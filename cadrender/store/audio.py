@@ -15,6 +15,10 @@ from cadrender.errors import AudioError
 _EXACT = {"PCM_16": "int16", "PCM_S8": "int16", "PCM_U8": "int16", "PCM_24": "int32", "PCM_32": "int32"}
 _EXACT |= {"DOUBLE": "float64"}
 
+# A damaged header may promise anything, and memory is reserved for what it promises.
+_LONGEST_STEM = (2**32 - 44) // 4
+_LONGEST_HRIR = 2**20
+
 
 @dataclass(frozen=True)
 class Header:
@@ -127,6 +131,8 @@ def check_stem_header(file: Path, header: Header, samplerate: int) -> None:
         raise AudioError(f"{file}: {header.channels} channel(s); stereo is needed")
     if header.samplerate != samplerate:
         raise AudioError(f"{file}: {header.samplerate} Hz; {samplerate} Hz is needed")
+    if header.frames > _LONGEST_STEM:
+        raise AudioError(f"{file}: {header.frames} frames; an at-mic file holds {_LONGEST_STEM} at most")
     if header.frames < 0.4 * samplerate:
         milliseconds = 1000 * header.frames / samplerate
         raise AudioError(f"{file}: {milliseconds:.0f} ms long; a loudness needs at least 400 ms")
@@ -191,4 +197,6 @@ def read_hrir(file: Path, samplerate: int) -> np.ndarray:
         raise AudioError(f"{file}: {header.samplerate} Hz; {samplerate} Hz is needed")
     if header.frames < 1:
         raise AudioError(f"{file}: empty")
+    if header.frames > _LONGEST_HRIR:
+        raise AudioError(f"{file}: {header.frames} taps; an HRIR has {_LONGEST_HRIR} at most")
     return _read(file, header.frames, "float64")
