@@ -184,7 +184,7 @@ class Stopwatch:
             plan = plan_maker(*arguments, **options)
             if id(plan) not in proxies:
                 proxies[id(plan)] = SimpleNamespace(
-                    input=plan.input, output=plan.output, execute=self.timed_leaf(stage, plan.execute)
+                    **(vars(plan) | {"execute": self.timed_leaf(stage, plan.execute)})
                 )
             return proxies[id(plan)]
 
