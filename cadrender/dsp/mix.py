@@ -10,7 +10,7 @@ import numpy as np
 from cadrender.dsp import mix_kernels
 from cadrender.dsp.loudness import full_scale, gated_loudness, gating, k_weighting
 
-BLOCK = 16384
+BLOCK = 32768
 """Frames of a block, a multiple of 4: five int16 files stay in the L2 cache."""
 
 # A filter's memory under this counts as zero: without it, a long silence ends in denormal numbers, which are slow.
@@ -40,7 +40,7 @@ class MixMeter:
     def __init__(self, frames: int, samplerate: int, weights: np.ndarray):
         self._gating = gating(frames, samplerate)
         self._weights = np.ascontiguousarray(weights, dtype=np.float64)
-        self._coefficients = _coefficients(samplerate)
+        self._gain, self._coefficients = _coefficients(samplerate)
         pairs = (2 + len(weights)) // 2  # the mixture and a sum, then two sums each
         self._states = np.zeros((pairs, 48))
         self._energies = np.zeros((2 * pairs, len(self._gating.edges) - 1))
@@ -62,8 +62,8 @@ class MixMeter:
         for array in (stems, mixture):
             array[:, 2 * frames : 2 * padded] = 0
         own = np.zeros(4)
-        own[0] = 1.0 / full_scale(mixture.dtype)
-        sums = self._weights / full_scale(stems.dtype)
+        own[0] = self._gain / full_scale(mixture.dtype)
+        sums = self._weights * (self._gain / full_scale(stems.dtype))
         nothing = np.zeros(4)
         for pair, state in enumerate(self._states):
             if np.abs(state).max() < _NOTHING:
@@ -93,9 +93,9 @@ class MixMeter:
 
 
 def _coefficients(samplerate):
-    """The K-weighting for :func:`cadrender.dsp.mix_kernels.measure_pair`."""
-    shelf, high_pass = k_weighting(samplerate) * [1, 1, 1, -1, -1]
-    return np.repeat(np.stack([shelf, high_pass], axis=1), 4)
+    """The K-weighting as :func:`cadrender.dsp.mix_kernels.measure_pair` has it: its gain, and the rest."""
+    b0, b1, b2, a1, a2 = k_weighting(samplerate).T
+    return b0.prod(), np.repeat(np.stack([b1 / b0, b2 / b0, -a2, -a1]), 4)
 
 
 def mix_int16(stems: np.ndarray, frames: int, weights: np.ndarray, out: np.ndarray) -> int:

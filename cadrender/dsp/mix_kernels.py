@@ -54,9 +54,9 @@ def _truncate1(v, out, i):
 
 @inlined
 def _step(x, x1, x2, y1, y2, c):
-    """One step of eight biquads: the zeros as they stand, then the poles; ``x`` and ``y1`` come last."""
-    zeros = fma(c[0], x, fma(c[1], x1, c[2] * x2))
-    return fma(c[3], y1, fma(c[4], y2, zeros))
+    """One step of eight biquads with b0 = 1: the zeros as they stand, then the poles; ``y1`` comes last."""
+    zeros = fma(c[1], x2, fma(c[0], x1, x))
+    return fma(c[3], y1, fma(c[2], y2, zeros))
 
 
 @inlined
@@ -82,11 +82,11 @@ def measure_pair(
     first, second : ndarray
         (4, any): the stems of each sum; (1, any) as `first` is a sum of one.
     first_weights, second_weights : ndarray
-        (4,): their linear factors, full scale included.
+        (4,): their linear factors; full scale and the b0 of both biquads included.
     frames : int
         A multiple of 4.
     coefficients : ndarray
-        (40,): b0, b1, b2, -a1, -a2, each for eight lanes.
+        (32,): b1 / b0, b2 / b0, -a2, -a1, each for eight lanes.
     state : ndarray
         (48,), carried from call to call: the last two inputs and the last four outputs.
     at : int
@@ -110,7 +110,6 @@ def measure_pair(
         load(coefficients, 8),
         load(coefficients, 16),
         load(coefficients, 24),
-        load(coefficients, 32),
     )
     x2 = load(state, 0)
     x3 = load(state, 8)
@@ -119,7 +118,8 @@ def measure_pair(
     y2 = load(state, 32)
     y3 = load(state, 40)
     zero = splat(0.0)
-    accumulated = zero
+    evens = zero
+    odds = zero
     segments = len(edges) - 1
     segment = -1
     while segment < segments and edges[segment + 1] <= at:
@@ -145,13 +145,15 @@ def measure_pair(
         y3 = _step(x3, x2, x1, y2, y1, c)
         if at + n + 4 <= edge:
             if segment >= 0:
-                accumulated = accumulated + fma(y0, y0, y1 * y1) + fma(y2, y2, y3 * y3)
+                evens = fma(y2, y2, fma(y0, y0, evens))
+                odds = fma(y3, y3, fma(y1, y1, odds))
             continue
         for k in range(4):
             if at + n + k == edge:
                 if segment >= 0:
-                    _add(accumulated, state, energies, row, segment)
-                accumulated = zero
+                    _add(evens + odds, state, energies, row, segment)
+                evens = zero
+                odds = zero
                 segment += 1
                 if segment == segments:
                     segment = -1
@@ -160,9 +162,9 @@ def measure_pair(
                     edge = edges[segment + 1]
             if segment >= 0:
                 y = y0 if k == 0 else y1 if k == 1 else y2 if k == 2 else y3
-                accumulated = fma(y, y, accumulated)
+                evens = fma(y, y, evens)
     if segment >= 0:
-        _add(accumulated, state, energies, row, segment)
+        _add(evens + odds, state, energies, row, segment)
     store(state, 0, x2)
     store(state, 8, x3)
     store(state, 16, y0)
