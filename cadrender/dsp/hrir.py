@@ -36,9 +36,9 @@ _TRANSFORM_NS = {
 
 
 def transform_cost(length: int) -> float:
-    """Nanoseconds of one stereo transform: measured, or in proportion to the longest that was."""
+    """Nanoseconds of one stereo transform: measured, or growing on as towards the longest that was."""
     longest = max(_TRANSFORM_NS)
-    return _TRANSFORM_NS.get(length, _TRANSFORM_NS[longest] * length / longest)
+    return _TRANSFORM_NS.get(length, _TRANSFORM_NS[longest] * (length / longest) ** 1.25)
 
 
 def trim(hrir: np.ndarray) -> tuple[int, np.ndarray]:
