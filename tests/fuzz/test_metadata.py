@@ -83,20 +83,20 @@ def hostile(content, rng):
         path = rng.choice(list(places(content)))
         if not path:
             if rng.random() < 0.1:
-                content = rng.choice(HOSTILE)
+                content = copy.deepcopy(rng.choice(HOSTILE))
             continue
         parent = content
         for step in path[:-1]:
             parent = parent[step]
         way = rng.randrange(5)
         if way < 3:
-            parent[path[-1]] = rng.choice(HOSTILE)
+            parent[path[-1]] = copy.deepcopy(rng.choice(HOSTILE))
         elif way == 3:
             del parent[path[-1]]
         elif isinstance(parent, dict):
             parent[str(rng.choice(HOSTILE))] = parent.pop(path[-1])
         else:
-            parent.append(parent[path[-1]])
+            parent.append(copy.deepcopy(parent[path[-1]]))
     return content
 
 
