@@ -3,6 +3,7 @@
 import click
 
 from cadrender.cli.settings import settings_from, settings_options
+from cadrender.errors import MetadataError
 
 
 @click.command()
@@ -19,8 +20,11 @@ from cadrender.cli.settings import settings_from, settings_options
 @click.option(
     "--seed-listeners", default="icassp2024", show_default=True, help="The text that seeds who listens."
 )
+@click.option(
+    "--without-listeners", is_flag=True, help="Draw scenes only, for a root that has no listeners file."
+)
 @click.option("--force", is_flag=True, help="Keep no numbered backup of files that change.")
-def command(seed_listeners, force, **options):
+def command(seed_listeners, without_listeners, force, **options):
     """Draw scenes and write the scenes and scene-listeners files.
 
     The draws are the challenge's own: the same names and numbers give its files to the byte, and more scenes
@@ -37,16 +41,20 @@ def command(seed_listeners, force, **options):
         list(metadata.read_positions(settings.head_loudspeaker_positions_file)),
         settings.number_scenes_per_song,
     )
-    scene_listeners = metadata.generate_scene_listeners(
-        [scene.id for scene in scenes],
-        list(metadata.read_listeners(settings.listeners_file)),
-        settings.number_listeners_per_scene,
-        seed_listeners,
-    )
-    texts = {
-        settings.scene_file: metadata.scenes_json(scenes),
-        settings.scene_listeners_file: metadata.scene_listeners_json(scene_listeners),
-    }
+    texts = {settings.scene_file: metadata.scenes_json(scenes)}
+    if not without_listeners:
+        if not settings.listeners_file.exists():
+            raise MetadataError(
+                f"{settings.listeners_file}: cannot read the file: no such file; it says who may listen "
+                "(--without-listeners to draw scenes only)"
+            )
+        scene_listeners = metadata.generate_scene_listeners(
+            [scene.id for scene in scenes],
+            list(metadata.read_listeners(settings.listeners_file)),
+            settings.number_listeners_per_scene,
+            seed_listeners,
+        )
+        texts[settings.scene_listeners_file] = metadata.scene_listeners_json(scene_listeners)
     changed = {file: text for file, text in texts.items() if not metadata.holds(file, text)}
     backups = metadata.write_all(changed, keep=not force)
 

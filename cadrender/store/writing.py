@@ -213,7 +213,7 @@ def _frame_bytes(piece, subtype):
 
 def is_complete(file: Path, frames: int, samplerate: int, audio_format: AudioFormat) -> bool:
     """Whether a file is there with the right length, rate, channels and subtype."""
-    if audio_format.container == "wav":
+    if audio_format.container == "wav" and frames * audio_format.bytes_per_frame <= _WAV_LIMIT:
         expected = wav_header(frames, samplerate, audio_format.subtype)
         size = len(expected) + frames * audio_format.bytes_per_frame
         try:
