@@ -5,9 +5,9 @@ libraries on one stem of thirty seconds, the reference, whose cost grows with th
 """
 
 import argparse
-import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,39 +18,37 @@ from cadrender.jobs.stem import run_stem_job
 
 TAPS = (64, 128, 256, 384, 512, 820, 1024, 2048, 4096, 8192)
 
-# Name, how it renders, scenes it is given, most seconds for 384 taps.
+_SECONDS = 30.0
 _CONTENDERS = {
-    "reference (lfilter, pyloudnorm)": (rivals.by_reference, 1, 10.0),
-    "oaconvolve, pyloudnorm": (rivals.by_oaconvolve_pyloudnorm, 4, 30.0),
-    "oaconvolve, libloudness": (rivals.by_oaconvolve_libloudness, 4, 30.0),
-    "cadrender": (run_stem_job, 4, 30.0),
-    "plain copy of the same bytes": (rivals.by_copying, 4, 30.0),
+    "reference (lfilter, pyloudnorm)": rivals.by_reference,
+    "oaconvolve, pyloudnorm": rivals.by_oaconvolve_pyloudnorm,
+    "oaconvolve, libloudness": rivals.by_oaconvolve_libloudness,
+    "cadrender": run_stem_job,
+    "plain copy of the same bytes": rivals.by_copying,
 }
 _COLOURS = ("#7f7f7f", "#e08214", "#b35806", "#2166ac", "#bbbbbb")
 
 
-def measure(folder: Path, taps: int, repeats: int) -> dict[str, float]:
-    """Nanoseconds per frame-scene of every contender; medians."""
+def measure(folder: Path, lengths: Sequence[int], repeats: int) -> dict[int, dict[str, float]]:
+    """Nanoseconds per frame-scene by HRIR length and contender; medians."""
     contenders = {}
-    roots = {}
-    for name, (rival, scenes, seconds) in _CONTENDERS.items():
-        if rival is rivals.by_reference:
-            seconds = max(1.0, min(seconds, seconds * 384 / taps))
-        if seconds not in roots:
-            roots[seconds] = make_root(folder / f"{taps}-{len(roots)}", seconds=seconds, taps=taps)
+    for taps in lengths:
+        root = make_root(folder / f"{taps}", seconds=_SECONDS, taps=taps)
+        short = max(1.0, min(_SECONDS, _SECONDS * 128 / taps))
+        short_root = make_root(folder / f"{taps}-short", seconds=short, taps=taps)
+        for name, rival in _CONTENDERS.items():
+            slow = rival is rivals.by_reference
 
-        def run(rival=rival, scenes=scenes, root=roots[seconds]):
-            job = plan_of(root, folder / "output", stems=["mixture"]).jobs[0]
-            job = replace(job, targets=job.targets[:scenes])
-            make_places([job])
-            return 1e9 * timed(lambda: rival(job))() / job.frame_scenes
+            def run(rival=rival, root=short_root if slow else root, scenes=1 if slow else 4):
+                job = plan_of(root, folder / "output", stems=["mixture"]).jobs[0]
+                job = replace(job, targets=job.targets[:scenes])
+                make_places([job])
+                return 1e9 * timed(lambda: rival(job))() / job.frame_scenes
 
-        run()
-        contenders[name] = run
+            run()
+            contenders[taps, name] = run
     found = medians(contenders, repeats)
-    for root in roots.values():
-        shutil.rmtree(root)
-    return found
+    return {taps: {name: found[taps, name] for name in _CONTENDERS} for taps in lengths}
 
 
 def draw(found: dict[int, dict[str, float]], caption: str, file: Path) -> None:
@@ -103,17 +101,16 @@ def main() -> None:
     """Measure, print the numbers, and draw."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     options.add_argument("--taps", type=int, nargs="+", default=TAPS)
-    options.add_argument("--repeats", type=int, default=3)
+    options.add_argument("--repeats", type=int, default=5)
     options.add_argument("--folder", type=Path, help="where the temporary roots go")
     options.add_argument("--output", type=Path, default=Path(__file__).parent / "figures" / "hrir_length.png")
     given = options.parse_args()
-    found = {}
     with tempfile.TemporaryDirectory(prefix="cadrender-plot-", dir=given.folder) as temporary:
-        for taps in given.taps:
-            found[taps] = measure(Path(temporary), taps, given.repeats)
-            print(taps, {name: round(ns, 1) for name, ns in found[taps].items()}, flush=True)
+        found = measure(Path(temporary), given.taps, given.repeats)
         about = machine.describe(Path(temporary))
-        caption = f"{time.strftime('%Y-%m-%d')}; {about}; four scenes a song; start-up not counted"
+    for taps, by_name in found.items():
+        print(f"{taps} taps:", ", ".join(f"{name} {ns:.1f}" for name, ns in by_name.items()))
+    caption = f"{time.strftime('%Y-%m-%d')}; {about}; four scenes a song; start-up not counted"
     draw(found, caption, given.output)
     print(given.output)
 
