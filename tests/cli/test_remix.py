@@ -281,8 +281,10 @@ def test_some_at_mic_files_are_missing_or_damaged(root, fresh, capsys):
     assert tree(root / AT_MIC) == before
 
 
-def test_at_mic_files_in_other_formats(bare, fresh):
+@pytest.mark.parametrize("memory", [1000, 300_000_000])
+def test_at_mic_files_in_other_formats(bare, fresh, monkeypatch, memory):
     """FLAC holds the same samples; floats are mixed as they are."""
+    monkeypatch.setattr("cadrender.jobs.mix._MOST_MEMORY", memory)
     status = call("--root", bare, "-j", 1, "--format", "flac", command="generate")
     assert status == 0
     shutil.rmtree(bare / "audio/music")
