@@ -224,6 +224,17 @@ def test_batches_and_pieces_of_every_length():
         check(signal, hrirs[:1])
 
 
+def test_silence_that_begins_with_a_block():
+    """What a response leaves behind in the silence after a block's last frame."""
+    hrirs = noise_hrirs(1, 384)
+    _, block = Heads(hrirs).block()
+    for blocks in (8, 9, 16):
+        signal = np.zeros((40 * block, 2), np.int16)
+        signal[: blocks * block] = 9000
+        signal[24 * block - 1] = -20_000
+        check(signal, hrirs)
+
+
 # Heads
 
 

@@ -122,6 +122,33 @@ def test_nothing_above_the_gate(rate, level):
     assert integrated_loudness(signal, rate) == -math.inf
 
 
+@rates
+@pytest.mark.parametrize("gate", ["absolute", "relative"])
+def test_gates_open_at_the_same_level(rate, gate):
+    """A quiet part is raised until pyloudnorm's gate opens: ours is closed just below and open just above."""
+    noise = np.random.default_rng(rate).standard_normal((2 * rate, 2))
+
+    def signal_at(level):
+        quiet = 10 ** (level / 20) * noise
+        return quiet if gate == "absolute" else np.concatenate([0.1 * noise, quiet])
+
+    def opens(level):
+        expected = reference.loudness(signal_at(level), rate)
+        return math.isfinite(expected) if gate == "absolute" else expected < threshold
+
+    # A quiet part that counts pulls the loudness of the loud one down.
+    low, high = (-85.0, -60.0) if gate == "absolute" else (-45.0, -26.0)
+    threshold = reference.loudness(signal_at(low), rate) - 0.5 if gate == "relative" else None
+    assert (opens(low), opens(high)) == (False, True)
+    while high - low > 1e-8:
+        middle = (low + high) / 2
+        low, high = (low, middle) if opens(middle) else (middle, high)
+    for level in (low - 1e-3, low, high, high + 1e-3):
+        expected = reference.loudness(signal_at(level), rate)
+        ours = integrated_loudness(signal_at(level), rate)
+        assert ours == expected or ours == pytest.approx(expected, rel=0, abs=CLOSE)
+
+
 @pytest.mark.parametrize("dtype", ["int16", "int32", "float32", "float64"])
 def test_types(dtype):
     signal = 0.3 * np.random.default_rng(4).uniform(-1, 1, (44100, 2))
