@@ -5,6 +5,7 @@ of the engine with every block length that makes sense, beside the length that t
 """
 
 import argparse
+import logging
 import sys
 
 import numpy as np
@@ -82,6 +83,7 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=10.0, help="length of the signal")
     options.add_argument("--repeats", type=int, default=7)
     given = options.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
 
     costs = transform_ns(given.longest, given.rows, given.repeats)
     print("_TRANSFORM_NS = {")

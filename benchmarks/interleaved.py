@@ -1,8 +1,11 @@
 """Times that can be compared on a machine that drifts: measured in turns, the median taken."""
 
+import logging
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping
+
+_log = logging.getLogger(__name__)
 
 
 def timed(function: Callable[[], object]) -> Callable[[], float]:
@@ -34,10 +37,12 @@ def rounds(contenders: Mapping[Hashable, Callable[[], float]], repeats: int) -> 
     """
     measured = {name: [] for name in contenders}
     order = list(contenders)
-    for _ in range(repeats):
+    began = time.monotonic()
+    for number in range(1, repeats + 1):
         for name in order:
             measured[name].append(contenders[name]())
         order.reverse()
+        _log.info("round %d of %d, %.0f s", number, repeats, time.monotonic() - began)
     return measured
 
 

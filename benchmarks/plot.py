@@ -5,6 +5,7 @@ libraries on one stem of thirty seconds, the reference, whose cost grows with th
 """
 
 import argparse
+import logging
 import tempfile
 import time
 from collections.abc import Sequence
@@ -105,6 +106,7 @@ def main() -> None:
     options.add_argument("--folder", type=Path, help="where the temporary roots go")
     options.add_argument("--output", type=Path, default=Path(__file__).parent / "figures" / "hrir_length.png")
     given = options.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     with tempfile.TemporaryDirectory(prefix="cadrender-plot-", dir=given.folder) as temporary:
         found = measure(Path(temporary), given.taps, given.repeats)
         about = machine.describe(Path(temporary))

@@ -8,6 +8,7 @@ with the workers) and none beyond what was measured (optimistic).
 """
 
 import argparse
+import logging
 import os
 import resource
 import tempfile
@@ -196,6 +197,7 @@ def main() -> None:
     )
     options.add_argument("--write", type=Path, nargs="+", default=[], help="documents to put the tables into")
     given = options.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     if given.folder:
         given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cadrender-scaling-", dir=given.folder) as temporary:

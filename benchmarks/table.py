@@ -7,6 +7,7 @@ worker processes running. Ratios are formed within each round.
 
 import argparse
 import gc
+import logging
 import shutil
 import statistics
 import tempfile
@@ -181,6 +182,7 @@ def main() -> None:
     options.add_argument("--skip", nargs="+", default=[], choices=list(_RIVALS), help="rivals to leave out")
     options.add_argument("--write", type=Path, nargs="+", default=[], help="documents to put the tables into")
     given = options.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
     if given.folder:
         given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cadrender-table-", dir=given.folder) as temporary:
