@@ -161,10 +161,13 @@ def test_clipped_and_incomplete_files_are_listed(rendered, tmp_path):
     file.write_text(file.read_text().replace('"clipped": 0', '"clipped": 1234', 1))
     (root / f"audio/at_mic_music/train/{SONGS[0]}-hlp_0002/bass.wav").unlink()
     shutil.rmtree(root / f"audio/at_mic_music/train/{SONGS[0]}-hlp_0003")
+    drums = root / f"audio/at_mic_music/train/{SONGS[0]}-hlp_0001/drums.wav"
+    drums.write_bytes(drums.read_bytes()[:-8])
     text = "".join(Page(write_report(settings(root), examples=0).file.read_text()).text)
-    assert "1\u202f234 samples clipped in 1 of 24 files." in text
-    assert "2 samples of 6 not complete" in text and "no bass" in text and "all files" in text
-    assert "4 complete, 1 incomplete, 1 missing" in text
+    assert "1\u202f234 samples clipped in 1 of 23 files." in text
+    assert "3 samples of 6 not complete" in text and "no bass" in text and "all files" in text
+    assert "drums: truncated: 8 bytes fewer" in text
+    assert "3 complete, 2 incomplete, 1 missing" in text
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"L1": {"name": "</script><script>alert(1)</script>"}}'])
