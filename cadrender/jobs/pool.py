@@ -83,9 +83,11 @@ def run_jobs(
         alone = [number for number in left if deaths[number] > 1][:1]
         flying = set()
         try:
-            for number, report in run(left, alone or list(left), 1 if alone else n_jobs, work, flying):
-                del left[number]
-                yield report
+            numbers, at_a_time = (alone, 1) if alone else (list(left), n_jobs)
+            with contextlib.closing(run(left, numbers, at_a_time, work, flying)) as reports:
+                for number, report in reports:
+                    del left[number]
+                    yield report
         except killed:
             if alone:
                 job = left.pop(alone[0])
@@ -148,8 +150,9 @@ def _on_pool(jobs, numbers, n_jobs, work, flying):
                 batches = pool(
                     delayed(_run_batch)(work, batch) for batch in _batches(jobs, numbers, n_jobs, flying)
                 )
-            for reports in batches:
-                yield from reports
+            with contextlib.closing(batches):
+                for reports in batches:
+                    yield from reports
         finished = True
     finally:
         _end_workers(kill=not finished)

@@ -88,7 +88,7 @@ class RunProgress:
     def say(self, line):
         """Print one line above the bar, or to the log."""
         if self._bar is not None:
-            self._bar.console.print(line, markup=False)
+            self._bar.console.print(line, markup=False, emoji=False)
         else:
             print(line, file=sys.stderr, flush=True)
 
