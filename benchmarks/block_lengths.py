@@ -83,7 +83,8 @@ def main() -> None:
     options.add_argument("--seconds", type=float, default=10.0, help="length of the signal")
     options.add_argument("--repeats", type=int, default=7)
     given = options.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("benchmarks").setLevel(logging.INFO)
 
     costs = transform_ns(given.longest, given.rows, given.repeats)
     print("_TRANSFORM_NS = {")

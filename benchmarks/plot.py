@@ -106,7 +106,8 @@ def main() -> None:
     options.add_argument("--folder", type=Path, help="where the temporary roots go")
     options.add_argument("--output", type=Path, default=Path(__file__).parent / "figures" / "hrir_length.png")
     given = options.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("benchmarks").setLevel(logging.INFO)
     with tempfile.TemporaryDirectory(prefix="cadrender-plot-", dir=given.folder) as temporary:
         found = measure(Path(temporary), given.taps, given.repeats)
         about = machine.describe(Path(temporary))

@@ -197,7 +197,8 @@ def main() -> None:
     )
     options.add_argument("--write", type=Path, nargs="+", default=[], help="documents to put the tables into")
     given = options.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("benchmarks").setLevel(logging.INFO)
     if given.folder:
         given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cadrender-scaling-", dir=given.folder) as temporary:
