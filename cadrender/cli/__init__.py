@@ -40,8 +40,23 @@ class _LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _show_version(context, parameter, wanted):
+    if wanted:
+        from cadrender.version import version
+
+        click.echo(f"cadrender {version()}")
+        context.exit()
+
+
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="cadrender")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Say which cadrender this is.",
+)
 def group():
     """Render music as a hearing aid's microphones pick it up (the Cadenza ICASSP 2024 data pipeline)."""
 
