@@ -94,7 +94,9 @@ def _ratio(numerators, denominators):
 
 def _hours(nanoseconds):
     seconds = nanoseconds * 1e-9 * OFFICIAL_FRAME_SCENES
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min" if seconds > 570 else f"{seconds / 60:.1f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def speed_table(ns: dict[tuple[str, int], list[float]], all_cores: int, started: float) -> str:
@@ -201,7 +203,7 @@ def main() -> None:
         )
         bench = Bench(root, folder / "output")
         conditions = (
-            f"{time.strftime('%Y-%m-%d')}: {machine.describe(folder)}. songs: {given.songs} of "
+            f"{time.strftime('%Y-%m-%d')}: {machine.describe(folder)}. Songs: {given.songs} of "
             f"{given.seconds:.0f} s, five stems, {given.scenes} scenes a song, HRIRs of {given.taps} taps; files "
             f"read and written; medians of {given.repeats} interleaved rounds; ns of wall time per frame of one "
             "stem for one scene. Produced by `python -m benchmarks.table`."
