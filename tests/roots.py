@@ -29,12 +29,11 @@ def music(seconds, seed, level=0.2):
     that differ."""
     random = np.random.default_rng(seed)
     frames = round(seconds * SAMPLERATE)
-    t = np.arange(frames) / SAMPLERATE
     out = 1e-3 * random.standard_normal((frames, 2))
-    for onset in np.arange(0, seconds, 0.15):
-        after = np.maximum(t - onset, 0.0)
-        tone = np.exp(-6 * after) * np.sin(2 * np.pi * 55 * 2 ** random.uniform(0, 6) * after)
-        out += (tone * (t >= onset))[:, None] * random.uniform(0, 1, 2)
+    t = np.arange(SAMPLERATE) / SAMPLERATE
+    for onset in range(0, frames, SAMPLERATE // 7):
+        tone = np.exp(-6 * t) * np.sin(2 * np.pi * 55 * 2 ** random.uniform(0, 6) * t)
+        out[onset : onset + len(t)] += tone[: frames - onset, None] * random.uniform(0, 1, 2)
     return level * out / np.abs(out).max()
 
 

@@ -879,11 +879,10 @@ def test_leftovers_of_complete_samples_are_removed(fresh, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_two_at_once(long, jobs):
+def test_two_at_once(long):
     root, complete = long
     clear(root)
-    with running(root, "-j", jobs) as one, running(root, "-j", jobs) as other:
+    with running(root, "-j", 2) as one, running(root, "-j", 2) as other:
         errors = [process.communicate(timeout=60)[1] for process in (one, other)]
         assert (one.returncode, other.returncode) == (0, 0), errors
     assert tree(root / OUT) == complete

@@ -193,7 +193,7 @@ def test_hrir_lengths(taps):
 
 @pytest.mark.slow
 def test_hrirs_of_8192_taps():
-    check(_music()[:40_001], noise_hrirs(1, 8192))
+    check(_music()[:20_001], noise_hrirs(1, 8192))
 
 
 @pytest.mark.parametrize("taps", [1, 384, 2048])
@@ -212,8 +212,9 @@ def test_lengths_around_the_edges_of_blocks(taps):
 
 
 def test_signals_shorter_than_the_hrir():
-    for frames in (SHORTEST, SHORTEST + 1):
-        check(_noise()[:frames], noise_hrirs(1, 17_700))
+    """At a rate where 400 ms are few frames."""
+    for frames in (3200, 3201, 3999, 4000, 4001):
+        check(_noise()[:frames], noise_hrirs(1, 4000), rate=8000)
 
 
 def test_batches_and_pieces_of_every_length():
@@ -254,17 +255,28 @@ def test_heads_of_unequal_length_and_delay():
     check(_music(), hrirs)
 
 
-@pytest.mark.parametrize("delay", [1, 4, 1000, 17_000, 18_500])
+@pytest.mark.parametrize("delay", [1, 4, 1000])
 def test_leading_zeros(delay):
-    """Also so many that little or nothing of the response arrives before the end."""
-    signal = _noise()[:18_000]
     hrirs = [
         tuple(np.concatenate([np.zeros((delay, 2)), response]) for response in pair)
-        for pair in noise_hrirs(1, 50)
+        for pair in noise_hrirs(2, 50)
     ]
-    samples = check(signal, hrirs)
-    assert samples.any() == (delay < len(signal))
+    samples = check(_noise()[:20_000], hrirs)
+    assert samples.any()
     assert not samples[:, :delay].any()
+
+
+@pytest.mark.parametrize("delay", [17_000, 18_000, 25_000])
+def test_delays_about_as_long_as_the_signal(delay):
+    """Little or nothing arrives before the end."""
+    signal, pair = _noise()[:18_000], noise_hrirs(1, 50)[0]
+    late = np.zeros((18_000, 2))
+    late[delay:] = reference.convolve(signal / 32768, *pair)[: max(0, 18_000 - delay)]
+    gain = 10 ** ((reference.loudness(signal / 32768, RATE) - reference.loudness(late, RATE)) / 20)
+    expected = reference.to_pcm16(late * gain)[0] if np.isfinite(gain) else np.zeros_like(signal)
+    assert expected.any() == (delay < len(signal))
+    samples, _ = engine(signal, [tuple(np.concatenate([np.zeros((delay, 2)), x]) for x in pair)])
+    np.testing.assert_array_equal(samples[0], expected)
 
 
 def test_trailing_zeros():
