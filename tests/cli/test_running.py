@@ -1,0 +1,67 @@
+import os
+import signal
+import time
+
+import pytest
+
+from cadrender.cli.running import resumable
+from cadrender.errors import CadrenderError
+
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+class Interrupting:
+    """Receives a signal while it is finalised, where Python drops exceptions."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        os.kill(os.getpid(), self.number)
+        for _ in range(100):
+            pass
+
+
+def busy(seconds):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+@pytest.mark.parametrize("number", STATUS)
+def test_interruption(number, capsys):
+    with pytest.raises(SystemExit) as exit, resumable():
+        os.kill(os.getpid(), number)
+        busy(10)
+    assert exit.value.code == STATUS[number]
+    assert capsys.readouterr().err == (
+        "interrupted: every file in its place is whole; run the same command again to go on\n"
+    )
+
+
+@pytest.mark.parametrize("number", STATUS)
+def test_interruption_in_a_finaliser_is_not_lost(number, capsys):
+    began = time.monotonic()
+    with pytest.raises(SystemExit) as exit, resumable():
+        Interrupting(number)
+        busy(10)
+    assert exit.value.code == STATUS[number]
+    assert time.monotonic() - began < 1
+    assert capsys.readouterr().err.startswith("interrupted: ")
+
+
+def test_everything_is_as_before_afterwards():
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    before = [signal.getsignal(number) for number in numbers]
+    with resumable():
+        assert [signal.getsignal(number) for number in numbers[1:]] != before[1:]
+    assert [signal.getsignal(number) for number in numbers] == before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_errors_say_how_to_go_on():
+    with (
+        pytest.raises(CadrenderError, match=r"^disk full; run the same command again to go on$"),
+        resumable(),
+    ):
+        raise CadrenderError("disk full")
