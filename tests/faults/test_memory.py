@@ -22,7 +22,7 @@ SECONDS = 600
 SCENES = 16
 
 WORKER = """
-import resource, sys
+import re, resource, sys
 from pathlib import Path
 from cadrender.jobs.prepare import prepare
 from cadrender.jobs.stem import StemJob, Target, run_stem_job
@@ -43,7 +43,10 @@ resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 report = run_stem_job(job)
 assert not report.error, report.error
 assert len(report.written) == scenes
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+if sys.platform == "linux":  # where ru_maxrss begins with the size of the process that started this one
+    print(1024 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1]))
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
 
