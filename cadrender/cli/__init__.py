@@ -5,6 +5,7 @@ import sys
 
 import click
 
+from cadrender import startup
 from cadrender.errors import CadrenderError
 
 # One line a command: name -> summary for `cadrender --help`. The module of the same name holds `command`.
@@ -66,6 +67,8 @@ def main(argv=None):
 
     Exit status: 0 all is well, 1 some work failed, 2 wrong usage or bad metadata, 130 interrupted.
     """
+    startup.hold_collector()
+    startup.one_thread_for_blas()
     try:
         sys.exit(group.main(argv, prog_name="cadrender", standalone_mode=False) or 0)
     except click.ClickException as error:
@@ -76,3 +79,5 @@ def main(argv=None):
     except CadrenderError as error:
         click.echo(f"cadrender: {error}", err=True)
         sys.exit(error.exit_status)
+    finally:
+        startup.release_collector()

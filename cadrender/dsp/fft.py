@@ -8,13 +8,35 @@ plans of its own, so that callers need no lock.
 import contextlib
 import functools
 import os
+import sys
 import tempfile
 import threading
+import types
 from pathlib import Path
 
-import pyfftw
-
 from cadrender.cache import cache_directory
+
+
+def _import_pyfftw():
+    """Import pyFFTW without its drop-in modules for NumPy, SciPy and Dask: a seventh of a second a process.
+
+    A later ``import pyfftw.interfaces`` gets the real thing.
+    """
+    name = "pyfftw.interfaces"
+    if "pyfftw" in sys.modules:
+        return sys.modules["pyfftw"]
+    stand_in = sys.modules[name] = types.ModuleType(name)
+    try:
+        import pyfftw
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
+    if getattr(pyfftw, "interfaces", None) is stand_in:
+        del pyfftw.interfaces
+    return pyfftw
+
+
+pyfftw = _import_pyfftw()
 
 # Lengths that FFTW does well and that the vector kernels can split: multiples of 16.
 LENGTHS = tuple(sorted(16 * m << e for m in (1, 3, 5) for e in range(17)))

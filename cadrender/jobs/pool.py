@@ -11,6 +11,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
+from cadrender import startup
 from cadrender.jobs.dask import Cluster
 from cadrender.jobs.stem import Report, StemJob, run_stem_job
 
@@ -70,7 +71,9 @@ def run_jobs(
         run, killed = cluster.run, cluster.killed
         cluster.prepare(jobs)
     elif n_jobs == 1:
-        yield from map(work, jobs)
+        for job in jobs:
+            yield work(job)
+            startup.release_collector()
         return
     else:
         from joblib.externals.loky.process_executor import TerminatedWorkerError
@@ -124,7 +127,9 @@ def _batches(jobs, numbers, n_jobs, flying):
 
 
 def _run_batch(work, batch):
-    return [(number, work(job)) for number, job in batch]
+    reports = [(number, work(job)) for number, job in batch]
+    startup.release_collector()
+    return reports
 
 
 def _on_pool(jobs, numbers, n_jobs, work, flying):
@@ -191,6 +196,7 @@ def _start_trackers():
 
 
 def _begin_worker(parent):
+    startup.hold_collector()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 

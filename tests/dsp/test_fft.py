@@ -90,3 +90,14 @@ def test_cache_that_cannot_be_written(tmp_path):
     (tmp_path / "file").touch()
     plan_in_another_process(tmp_path / "file/cache")
     assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
+def test_pyfftw_is_whole_for_others():
+    code = (
+        "import sys, cadrender.dsp.fft as fft\n"
+        "assert 'scipy' not in sys.modules\n"
+        "import pyfftw.interfaces.numpy_fft\n"
+        "assert fft.pyfftw is pyfftw\n"
+        "assert abs(pyfftw.interfaces.numpy_fft.fft([1.0, 2.0])[0] - 3) < 1e-12\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment(), check=True)
