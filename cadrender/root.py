@@ -180,17 +180,15 @@ class Root:
         ndarray
             (n, 2), consecutive; valid until the next is asked for.
         """
-        from cadrender.dsp.convolve import convolve
         from cadrender.dsp.hrir import Heads
-        from cadrender.render import levels
+        from cadrender.render import at_mic
         from cadrender.store import read_hrir
 
         sample = self._sample(sample)
         rate, folder = self.settings.sample_rate, self.settings.hrtf_dir
         signal = self.source(sample, stem)
         heads = Heads([tuple(read_hrir(folder / name, rate) for name in _hrirs(sample))])
-        (level,) = levels(signal, rate, heads)
-        for _, piece, _ in convolve(signal, heads, [level.gain], pcm16=dtype == "int16"):
+        for _, piece, _ in at_mic(signal, rate, heads, pcm16=dtype == "int16")[1]:
             yield piece
 
     def _sample(self, sample):

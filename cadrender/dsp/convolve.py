@@ -17,6 +17,8 @@ compared with gates in a sum of four, rounding errors are 150 dB under the loude
 block goes from the inverse transform straight to int16.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from cadrender.dsp import fft, kernels
@@ -106,7 +108,9 @@ def loudness_before_and_after(signal: np.ndarray, samplerate: int, heads: Heads)
     return gated_loudness(blocks, own[:-1]), np.array(after)
 
 
-def convolve(signal: np.ndarray, heads: Heads, gains: np.ndarray, pcm16: bool = True):
+def convolve(
+    signal: np.ndarray, heads: Heads, gains: np.ndarray, pcm16: bool = True, keep: bool = False
+) -> Iterator[tuple[int, np.ndarray, int]]:
     """Apply each head's HRIRs and gain to a stem, piece by piece.
 
     Parameters
@@ -119,13 +123,16 @@ def convolve(signal: np.ndarray, heads: Heads, gains: np.ndarray, pcm16: bool = 
         (heads,): linear factors.
     pcm16 : bool
         Whether to give int16 (clipped, truncated toward zero) or float64.
+    keep : bool
+        Whether pieces stay valid for good.
 
     Yields
     ------
     head : int
-        Which head the piece belongs to; each head's pieces come in order.
+        Which head the piece belongs to; each head's pieces come in order. The frames of all but the last are a
+        multiple of 4.
     piece : ndarray
-        (n, 2) int16 or float64; valid until the next piece is asked for.
+        (n, 2) int16 or float64; valid until the next piece is asked for, unless `keep` is set.
     clipped : int
         Samples of an int16 piece that had to be clipped.
     """
@@ -148,8 +155,8 @@ def convolve(signal: np.ndarray, heads: Heads, gains: np.ndarray, pcm16: bool = 
     batch = blocks * block
     # So many batches make a piece.
     capacity = batch * max(1, min(_PIECE // batch, -(-frames // batch)))
-    pieces = np.empty((count, capacity, 2), np.int16 if pcm16 else np.float64)
-    flat_pieces = pieces.reshape(count, -1)
+    kept = -(-frames // capacity) if keep else 1
+    memory = np.empty((kept, count, capacity, 2), np.int16 if pcm16 else np.float64)
     clipped = np.zeros(count, np.int64)
     delays = np.array(heads.delays)
     parts = [(first, carry[first : first + group]) for first in range(0, count, group)]
@@ -159,9 +166,11 @@ def convolve(signal: np.ndarray, heads: Heads, gains: np.ndarray, pcm16: bool = 
 
     for head, delay in enumerate(heads.delays):
         if delay:
-            yield head, np.zeros((min(delay, frames), 2), pieces.dtype), 0
+            yield head, np.zeros((min(delay, frames), 2), memory.dtype), 0
     before_silent = True
-    for piece in range(0, frames, capacity):
+    for number, piece in enumerate(range(0, frames, capacity)):
+        pieces = memory[number % kept]
+        flat_pieces = pieces.reshape(count, -1)
         for start in range(piece, min(piece + capacity, frames), batch):
             if forward.filled > block:  # by another call with longer blocks, perhaps since the last piece
                 forward.input[:, block:] = 0.0

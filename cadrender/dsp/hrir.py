@@ -7,31 +7,34 @@ from cadrender.dsp import fft
 # Nanoseconds of one stereo inverse transform of each length (pyFFTW, batches of 16, AVX-512 machine of the README):
 # only their ratios matter, they choose block lengths. Measured by ``python -m benchmarks.block_lengths``.
 _TRANSFORM_NS = {
-    256: 300,
-    320: 430,
-    384: 510,
-    512: 700,
-    640: 930,
-    768: 1150,
-    1024: 1550,
-    1280: 2150,
-    1536: 2890,
-    2048: 3600,
-    2560: 5070,
-    3072: 6700,
-    4096: 9110,
-    5120: 12500,
-    6144: 16500,
-    8192: 22200,
-    10240: 32000,
-    12288: 40000,
-    16384: 59000,
-    20480: 90000,
-    24576: 105000,
-    32768: 150000,
-    40960: 190000,
-    49152: 330000,
-    65536: 450000,
+    256: 302,
+    320: 413,
+    384: 488,
+    512: 664,
+    640: 929,
+    768: 1110,
+    1024: 1570,
+    1280: 1980,
+    1536: 2750,
+    2048: 3310,
+    2560: 5150,
+    3072: 6890,
+    4096: 10200,
+    5120: 13700,
+    6144: 18000,
+    8192: 25000,
+    10240: 32900,
+    12288: 41500,
+    16384: 63700,
+    20480: 73600,
+    24576: 90600,
+    32768: 156000,
+    40960: 188000,
+    49152: 307000,
+    65536: 456000,
+    81920: 635000,
+    98304: 659000,
+    131072: 836000,
 }
 
 
@@ -42,7 +45,7 @@ def transform_cost(length: int) -> float:
 
 
 def trim(hrir: np.ndarray) -> tuple[int, np.ndarray]:
-    """Cut the rows of zeros off both ends.
+    """Cut rows of zeros off both ends; off the beginning by fours, as frames are moved.
 
     Parameters
     ----------
@@ -59,7 +62,8 @@ def trim(hrir: np.ndarray) -> tuple[int, np.ndarray]:
     sounding = np.flatnonzero(np.any(hrir != 0.0, axis=1))
     if len(sounding) == 0:
         return 0, hrir[:1] * 0.0
-    return int(sounding[0]), hrir[sounding[0] : sounding[-1] + 1]
+    delay = int(sounding[0]) // 4 * 4
+    return delay, hrir[delay : sounding[-1] + 1]
 
 
 def _planar_spectra(responses, length):
@@ -136,8 +140,9 @@ class Heads:
         overlap = self.trimmed_taps - 1
 
         def cost(length):
-            # The spectral product, overlap-add and quantisation cost about 1 ns a frame of the transform.
-            return (transform_cost(length) * (1 + 1 / len(self)) + 1.0 * length) / (length - overlap)
+            # Spectral product, overlap-add and quantisation: fitted to what the whole pass takes.
+            others = 100 + (2 + length / 10_000) * length
+            return (transform_cost(length) * (1 + 1 / len(self)) + others) / (length - overlap)
 
         # The overlap must not reach past the next block, and blocks are moved four frames at a time.
         length = min((n for n in fft.LENGTHS if n >= max(2 * overlap + 8, 256)), key=cost)

@@ -52,7 +52,8 @@ class MixMeter:
         Parameters
         ----------
         stems : ndarray
-            (4, at least 2 * frames), interleaved stereo, any of int16, int32, float32 and float64.
+            (4, at least 2 * frames), interleaved stereo, any of int16, int32, float32 and float64; one row if
+            there is one stem only.
         mixture : ndarray
             (1, at least 2 * frames), likewise.
         frames : int
@@ -86,7 +87,7 @@ class MixMeter:
 
     def loudness(self) -> tuple[float, list[float]]:
         """LUFS of the mixture and of each sum, after the last frame; minus infinity for silence."""
-        self.feed(np.zeros((4, 8)), np.zeros((1, 8)), 4)
+        self.feed(np.zeros((1, 8)), np.zeros((1, 8)), 4)
         rows = self._energies[: 1 + len(self._weights)]
         mixture, *sums = (gated_loudness(self._gating, energies) for energies in rows)
         return mixture, sums
@@ -104,7 +105,8 @@ def mix_int16(stems: np.ndarray, frames: int, weights: np.ndarray, out: np.ndarr
     Parameters
     ----------
     stems : ndarray
-        (4, at least 2 * frames), interleaved stereo, any of int16, int32, float32 and float64.
+        (4, at least 2 * frames), interleaved stereo, any of int16, int32, float32 and float64; one row if there is
+        one stem only.
     frames : int
         How many to make.
     weights : ndarray
@@ -143,4 +145,5 @@ def to_int16(signal: np.ndarray) -> tuple[np.ndarray, int]:
         Samples that had to be clipped.
     """
     pcm = np.empty(signal.shape, np.int16)
-    return pcm, mix_kernels.truncate(np.ascontiguousarray(signal).reshape(-1), 32768.0, pcm.reshape(-1))
+    row = np.ascontiguousarray(signal).reshape(1, -1)
+    return pcm, mix_int16(row, len(signal), np.array([1.0, 0.0, 0.0, 0.0]), pcm)

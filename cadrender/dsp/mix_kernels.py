@@ -39,6 +39,8 @@ def _sum8(flat, width, i, w):
 
 @inlined
 def _sum1(stems, i, weights):
+    if stems.shape[0] == 1:
+        return stems[0, i] * weights[0]
     s = stems[0, i] * weights[0] + stems[1, i] * weights[1]
     return s + stems[2, i] * weights[2] + stems[3, i] * weights[3]
 
@@ -80,7 +82,7 @@ def measure_pair(
     Parameters
     ----------
     first, second : ndarray
-        (4, any): the stems of each sum; (1, any) as `first` is a sum of one.
+        (4, any): the stems of each sum; (1, any) is a sum of one.
     first_weights, second_weights : ndarray
         (4,): their linear factors; full scale and the b0 of both biquads included.
     frames : int
@@ -101,8 +103,9 @@ def measure_pair(
     a = first.reshape(-1)
     b = second.reshape(-1)
     a_width = first.shape[1]
-    single = first.shape[0] == 1
     b_width = second.shape[1]
+    a_single = first.shape[0] == 1
+    b_single = second.shape[0] == 1
     wa = _registers(first_weights)
     wb = _registers(second_weights)
     c = (
@@ -131,8 +134,8 @@ def measure_pair(
     else:
         segment = -1
     for n in range(0, frames, 4):
-        va = load(a, 2 * n) * wa[0] if single else _sum8(a, a_width, 2 * n, wa)
-        vb = _sum8(b, b_width, 2 * n, wb)
+        va = load(a, 2 * n) * wa[0] if a_single else _sum8(a, a_width, 2 * n, wa)
+        vb = load(b, 2 * n) * wb[0] if b_single else _sum8(b, b_width, 2 * n, wb)
         even = even_twos(va, vb)
         odd = odd_twos(va, vb)
         x0 = low_halves(even, y0)
@@ -198,13 +201,14 @@ def mix_int16(stems, frames, weights, out):
     flat = stems.reshape(-1)
     width = stems.shape[1]
     w = _registers(weights)
+    single = stems.shape[0] == 1
     snap = splat(SNAP)
     lowest = splat(-32768.0)
     highest = splat(32767.0)
     whole = 2 * frames - 2 * frames % 8
     peak = splat(0.0)
     for i in range(0, whole, 8):
-        v = _sum8(flat, width, i, w)
+        v = load(flat, i) * w[0] if single else _sum8(flat, width, i, w)
         peak = larger(peak, magnitude(v))
         v = v + with_sign_of(snap, v)
         store_int16(out, i, larger(lowest, smaller(highest, v)))
@@ -216,19 +220,4 @@ def mix_int16(stems, frames, weights, out):
                 clipped += 1
     for i in range(whole, 2 * frames):
         clipped += _truncate1(_sum1(stems, i, weights), out, i)
-    return clipped
-
-
-@compiled
-def truncate(signal, unit, out):
-    """``signal`` (any,) float64 times ``unit``, clipped and truncated toward zero, to ``out`` int16.
-
-    Returns
-    -------
-    int
-        Samples that had to be clipped.
-    """
-    clipped = 0
-    for i in range(signal.shape[0]):
-        clipped += _truncate1(signal[i] * unit, out, i)
     return clipped

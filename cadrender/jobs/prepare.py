@@ -60,15 +60,13 @@ def _rehearse(job):
     """Render noise with a job's heads: what is compiled and planned on the way is kept in the cache."""
     import numpy as np
 
-    from cadrender.dsp.convolve import convolve
     from cadrender.errors import CadrenderError
     from cadrender.jobs.stem import heads_of
-    from cadrender.render import levels
+    from cadrender.render import at_mic
 
     with contextlib.suppress(CadrenderError):  # an HRIR that vanished is the job's to report
         heads = heads_of(job.targets, job.samplerate)
         frames = max(job.samplerate, 20 * heads.block()[1])
         noise = np.random.default_rng(0).integers(-1000, 1000, (frames, 2), dtype=np.int16)
-        levels(noise, job.samplerate, heads)
-        for _ in convolve(noise, heads, np.ones(len(heads)), pcm16=job.audio_format.subtype == "PCM_16"):
+        for _ in at_mic(noise, job.samplerate, heads, pcm16=job.audio_format.subtype == "PCM_16")[1]:
             pass

@@ -247,13 +247,11 @@ def render_into(job: StemJob, signal: np.ndarray, heads, sinks) -> tuple[list, l
     levels : list of cadrender.render.Level
     clipped : list of int
     """
-    from cadrender.dsp.convolve import convolve
-    from cadrender.render import levels
+    from cadrender.render import at_mic
 
-    measured = levels(signal, job.samplerate, heads)
+    measured, pieces = at_mic(signal, job.samplerate, heads, pcm16=sinks[0].pcm16)
     clipped = [0] * len(sinks)
-    gains = [level.gain for level in measured]
-    for head, piece, clips in convolve(signal, heads, gains, pcm16=sinks[0].pcm16):
+    for head, piece, clips in pieces:
         sinks[head].write(piece)
         clipped[head] += int(clips)
     return measured, clipped

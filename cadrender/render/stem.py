@@ -1,10 +1,12 @@
 """At-mic rendering of one stem: HRIRs, then the loudness of the source (section 2 of the data contract)."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from cadrender.dsp import whole
 from cadrender.dsp.convolve import convolve, loudness_before_and_after
 from cadrender.dsp.hrir import Heads
 
@@ -54,6 +56,43 @@ def levels(signal: np.ndarray, samplerate: int, heads: Heads) -> list[Level]:
     return [Level(before, float(loudness)) for loudness in after]
 
 
+def at_mic(
+    signal: np.ndarray, samplerate: int, heads: Heads, pcm16: bool = True
+) -> tuple[list[Level], Iterator[tuple[int, np.ndarray, int]]]:
+    """Render one stem for some heads, piece by piece.
+
+    Parameters
+    ----------
+    signal : ndarray
+        (frames, 2) int16, int32, float32 or float64.
+    samplerate : int
+        In hertz.
+    heads : Heads
+        The HRIRs.
+    pcm16 : bool
+        Whether to give int16 (clipped, truncated toward zero) or float64.
+
+    Returns
+    -------
+    levels : list of Level
+        Of each head.
+    pieces : iterator
+        Of (head, piece, clipped) as :func:`cadrender.dsp.convolve.convolve` yields them; a piece is valid until
+        the next is asked for.
+
+    Raises
+    ------
+    ValueError
+        If the signal is shorter than 400 ms.
+    """
+    if whole.suits(signal, heads):
+        before, after, pieces = whole.convolve_whole(signal, samplerate, heads)
+        level = Level(before, after)
+        return [level], whole.scaled(pieces, level.gain, pcm16)
+    measured = levels(signal, samplerate, heads)
+    return measured, convolve(signal, heads, [level.gain for level in measured], pcm16)
+
+
 def at_mic_stem(
     signal: np.ndarray,
     samplerate: int,
@@ -98,13 +137,10 @@ def at_mic_stem(
         if array.ndim != 2 or array.shape[1] != 2 or not len(array):
             raise ValueError(f"{name} has the shape {array.shape}; (n, 2) is needed")
     heads = Heads([(left_hrir, right_hrir)])
-    signal = np.ascontiguousarray(signal)
-    (level,) = levels(signal, samplerate, heads)
-    out = np.zeros((len(signal), 2), dtype)
-    if level.silent:
-        return out
+    _, pieces = at_mic(np.ascontiguousarray(signal), samplerate, heads, pcm16=dtype == "int16")
+    out = np.empty((len(signal), 2), dtype)
     at = 0
-    for _, piece, _ in convolve(signal, heads, [level.gain], pcm16=dtype == "int16"):
+    for _, piece, _ in pieces:
         out[at : at + len(piece)] = piece
         at += len(piece)
     return out

@@ -103,15 +103,14 @@ def render(signal: np.ndarray, samplerate: int, hrirs) -> tuple[np.ndarray, Meas
         (frames, 2) int16.
     measured : Measured
     """
-    from cadrender.dsp.convolve import convolve
     from cadrender.dsp.hrir import Heads
-    from cadrender.render import levels
+    from cadrender.render import at_mic
 
     heads = Heads([tuple(hrirs)])
-    (level,) = levels(signal, samplerate, heads)
+    (level,), pieces = at_mic(signal, samplerate, heads)
     pcm = np.empty((len(signal), 2), np.int16)
     at = clipped = 0
-    for _, piece, clips in convolve(signal, heads, [level.gain], pcm16=True):
+    for _, piece, clips in pieces:
         pcm[at : at + len(piece)] = piece
         at += len(piece)
         clipped += int(clips)

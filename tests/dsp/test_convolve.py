@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from cadrender.dsp.convolve import convolve
 from cadrender.dsp.hrir import Heads
-from cadrender.render import levels
+from cadrender.dsp.whole import suits
+from cadrender.render import at_mic, levels
 from tests import reference
 from tests.roots import head_response, music, pcm16
 
@@ -21,14 +22,33 @@ def engine(signal, hrirs, rate=RATE):
     """What the engine makes of a stem: (heads, frames, 2) int16, and the clipped samples of each head."""
     heads = Heads(hrirs)
     gains = [level.gain for level in levels(signal, rate, heads)]
-    out = np.full((len(hrirs), len(signal), 2), 12345, np.int16)
-    clipped, at = [0] * len(hrirs), [0] * len(hrirs)
-    for head, piece, clips in convolve(signal, heads, gains):
+    out, clipped = together(convolve(signal, heads, gains), signal, len(hrirs))
+    if len(hrirs) == 1:
+        at_once, clipped_at_once = in_one_pass(signal, hrirs[0], rate)
+        np.testing.assert_array_equal(at_once, out[0])
+        assert clipped_at_once == clipped[0]
+    return out, clipped
+
+
+def in_one_pass(signal, pair, rate=RATE):
+    """What the engine makes of a stem for a single head."""
+    heads = Heads([pair])
+    assert suits(signal, heads)
+    _, pieces = at_mic(signal, rate, heads)
+    out, clipped = together(pieces, signal, 1)
+    return out[0], clipped[0]
+
+
+def together(pieces, signal, count):
+    """The heads' pieces put together, and the clipped samples of each head."""
+    out = np.full((count, len(signal), 2), 12345, np.int16)
+    clipped, at = [0] * count, [0] * count
+    for head, piece, clips in pieces:
         assert piece.dtype == np.int16
         out[head, at[head] : at[head] + len(piece)] = piece
         at[head] += len(piece)
         clipped[head] += clips
-    assert at == [len(signal)] * len(hrirs)
+    assert at == [len(signal)] * count
     return out, clipped
 
 

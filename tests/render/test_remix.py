@@ -116,6 +116,18 @@ def test_clipped_samples_are_counted(frames, dtype):
     np.testing.assert_array_equal(out.reshape(-1), expected)
 
 
+@pytest.mark.parametrize("frames", [1, 3, 4, 31, 1001])
+@pytest.mark.parametrize("dtype", ["int16", "float64"])
+def test_a_sum_of_one(frames, dtype):
+    row = np.random.default_rng(frames).integers(-32768, 32768, (1, 2 * frames)).astype(np.int16)
+    row[0, -1] = -32768
+    expected, clipped = reference.to_pcm16(1.7 * row[0] / 32768)
+    out = np.empty((frames, 2), np.int16)
+    scaled = row if dtype == "int16" else row / 32768
+    assert mix_int16(scaled, frames, [1.7, np.nan, np.nan, np.nan], out) == clipped > 0
+    np.testing.assert_array_equal(out.reshape(-1), expected)
+
+
 def test_equal_loudness_and_no_gains_give_the_sum_itself():
     stems = stems_of(level=0.1)
     total = sum(stems.values())
