@@ -22,7 +22,7 @@ from cadrender.stems import MIXTURE, STEMS
 SUBTYPE = "PCM_16"
 RECORD = ".ingest.json"
 
-_FORMAT = 1  # of the record; another number makes every song be converted anew
+_FORMAT = 2  # of the record; another number makes every song be converted anew
 _FULL_SCALE = 32768
 _LOUDEST = (_FULL_SCALE - 1) / _FULL_SCALE
 _LONGEST = (2**32 - 256) // 4  # frames of a WAV file
