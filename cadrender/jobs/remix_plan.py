@@ -285,6 +285,7 @@ def _hearing(settings, records) -> dict[str, list[Listener]]:
 def _look_at_samples(plan, after):
     """Fill in what can be heard and why the rest cannot; failures are told of selected scenes only."""
     wanted = {sample_name(record.music, record.position) for record in plan.selected}
+    told = set(after.failures.values()) if after else set()
     unstored = []
     songs = {}
     for name, (song, path, sample) in _samples(plan).items():
@@ -292,7 +293,7 @@ def _look_at_samples(plan, after):
             heard = _look_at_sample(plan, name, song, path, sample, after, songs)
         except AudioError as error:
             # generate tells of its own failures, and a song that is damaged is told of once.
-            if name in wanted and after is None and str(error) not in plan.failures:
+            if name in wanted and str(error) not in (*told, *plan.failures):
                 plan.failures.append(str(error))
             continue
         plan.heard[name] = heard
@@ -360,6 +361,8 @@ def _look_at_sample(plan, name, song, path, sample, after, songs):
         else:
             if len(source.files) == 1:
                 return Heard(name, song, (), source.frames)
+            if lacking := [stem for stem in VDBO if stem not in source.files]:
+                raise AudioError(f"{song}: has no {', '.join(lacking)}: a target needs {', '.join(VDBO)}")
             hrtf = settings.hrtf_dir
             left, right = hrtf / sample.position.left_hrir, hrtf / sample.position.right_hrir
             parts = tuple(
