@@ -23,7 +23,8 @@ def scan(
     """Find the songs of any tree of ``<song>/<stem>.(wav|flac|mp3|ogg)``.
 
     Every folder that holds audio files is a song; it is named after its path below `folder`, `` - `` between
-    the levels. Only the stems it has are written. A song without a mixture gets the sum of its stems.
+    the levels. A song without a mixture gets the sum of its stems, and what it lacks of the four is digital
+    silence. Of a song with a mixture only the stems it has are written: the mixture may hold the others.
 
     Parameters
     ----------
@@ -102,9 +103,16 @@ def _song(
         if (files := tuple(path for key, path in known.items() if names[key] == stem))
     }
     notes = [f"{stranger} is no stem and left out; --map NAME=STEM says what it is" for stranger in strangers]
+    lacking = [stem for stem in VDBO if stem not in sources]
     if MIXTURE not in sources:
-        sources = {MIXTURE: tuple(path for stem in VDBO for path in sources.get(stem, ()))} | sources
-        notes.append("has no mixture: it is the sum of the stems")
+        there = (path for stem in VDBO for path in sources.get(stem, ()))
+        sources = {MIXTURE: tuple(there)} | {stem: sources.get(stem, ()) for stem in VDBO}
+        silent = f", and {', '.join(lacking)} digital silence" if lacking else ""
+        notes.append(f"has no mixture: it is the sum of the stems{silent}")
+    elif lacking and len(lacking) < len(VDBO):
+        notes.append(
+            f"has no {', '.join(lacking)}: no target is made of it (without its mixture they would be silence)"
+        )
     return SourceTrack(name, sources, *fields, tuple(notes))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from cadrender.stems import STEMS
 from tests.corpora.trees import (
     bach10,
     fma,
@@ -164,7 +165,8 @@ def test_folder(tmp_path):
     result = run(*arguments, "--license", "CC BY 4.0")
     assert listed(root, "folder")["One"]["License"] == "CC BY 4.0"
     song = root / "audio/music/folder/One"
-    assert sorted(path.name for path in song.glob("*.wav")) == ["drums.wav", "mixture.wav", "vocals.wav"]
+    assert {path.stem for path in song.glob("*.wav")} == set(STEMS)
+    assert not read(song / "bass.wav").any() and not read(song / "other.wav").any()
     vocals, drums, mixture = (
         read(song / f"{stem}.wav").astype(int) for stem in ("vocals", "drums", "mixture")
     )

@@ -138,7 +138,7 @@ def test_a_song_that_is_not_whole_is_made_anew(tmp_path, change):
         case "no record":
             (folder / RECORD).unlink()
         case "bad record":
-            (folder / RECORD).write_text('{"format": 1, "sources": 3}')
+            (folder / RECORD).write_text('{"format": 2, "sources": 3}')
     if change not in ("source", "stems"):
         assert read_song(folder) is None
     assert not put(tmp_path, source).kept

@@ -3,6 +3,7 @@ import pytest
 
 from cadrender.corpora import folder
 from cadrender.errors import UsageError
+from cadrender.stems import STEMS
 from tests.corpora.trees import tone, write
 
 
@@ -28,7 +29,9 @@ def test_all_formats_and_only_the_stems_there_are(tmp_path):
         "drums": ["Drums.MP3"],
         "bass": ["bass.ogg"],
     }
-    assert corpus.tracks[0].notes == ()
+    assert corpus.tracks[0].notes == (
+        "has no other: no target is made of it (without its mixture they would be silence)",
+    )
     assert (corpus.name, corpus.left_out, corpus.notes) == ("folder", (), ())
 
 
@@ -54,9 +57,20 @@ def test_map_can_take_a_stem_s_own_name(tmp_path):
 def test_a_missing_mixture_is_the_sum_of_the_stems(tmp_path):
     make(tmp_path, "Song/vocals.wav", "Song/singing.wav", "Song/bass.wav")
     track = folder.scan(tmp_path, stems={"singing": "vocals"}).tracks[0]
-    assert files(track)["mixture"] == ["bass.wav", "singing.wav", "vocals.wav"]
-    assert list(track.sources) == ["mixture", "vocals", "bass"]
-    assert track.notes == ("has no mixture: it is the sum of the stems",)
+    assert files(track) == {
+        "mixture": ["bass.wav", "singing.wav", "vocals.wav"],
+        "vocals": ["singing.wav", "vocals.wav"],
+        "drums": [],
+        "bass": ["bass.wav"],
+        "other": [],
+    }
+    assert list(track.sources) == list(STEMS)
+    assert track.notes == ("has no mixture: it is the sum of the stems, and drums, other digital silence",)
+
+
+def test_a_mixture_alone_needs_no_remark(tmp_path):
+    make(tmp_path, "Song/mixture.wav")
+    assert folder.scan(tmp_path).tracks[0].notes == ()
 
 
 def test_unknown_files_are_reported(tmp_path):
@@ -64,7 +78,9 @@ def test_unknown_files_are_reported(tmp_path):
         tmp_path, "Song/vocals.wav", "Song/mixture.wav", "Song/guitar.flac", "Takes/one.wav", "Takes/two.wav"
     )
     corpus = folder.scan(tmp_path, stems={"organ": "other"})
-    assert corpus.tracks[0].notes == ("guitar.flac is no stem and left out; --map NAME=STEM says what it is",)
+    assert corpus.tracks[0].notes[0] == (
+        "guitar.flac is no stem and left out; --map NAME=STEM says what it is"
+    )
     assert [song.name for song in corpus.left_out] == ["Takes"]
     assert "(one.wav, two.wav)" in corpus.left_out[0].reason
     assert corpus.notes == ("no file is named 'organ'",)

@@ -278,6 +278,8 @@ def test_a_song_with_some_of_the_stems_has_no_target(tmp_path, root):
         write(songs / f"All/{stem}.wav", tone(200 + 100 * k))
     for stem in ("mixture", "vocals", "drums"):
         write(songs / f"Some/{stem}.wav", tone(250))
+    for k, stem in enumerate(("vocals", "drums")):
+        write(songs / f"Sum/{stem}.wav", tone(150 + 300 * k))
     _, _, options = follow(root, "folder", songs)
     line = "failed: Some: has no bass, other: a target needs vocals, drums, bass, other"
     for command in (("generate", "--remix"), ("remix",)):
@@ -286,6 +288,7 @@ def test_a_song_with_some_of_the_stems_has_no_target(tmp_path, root):
         assert "1 failures" in said.splitlines()[-1]
     made = {path.stem: source(root, "folder", path.stem) for path in songs.iterdir()}
     assert list(made["Some"]) == ["mixture", "vocals", "drums"]
+    assert list(made["Sum"]) == list(STEMS) and not made["Sum"]["bass"].any()
     assert_as_the_reference(root, {("folder", name): stems for name, stems in made.items()})
 
 
