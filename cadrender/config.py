@@ -40,7 +40,8 @@ class Settings:
     number_scenes_per_song, number_listeners_per_scene : int
         How many scenes and scene-listeners are drawn.
     music_files : tuple of pathlib.Path
-        All music lists, in order; ``music_file`` is the first of them.
+        All music lists, in order: those that were said, else ``music_file`` and, for training, the lists of all
+        corpora that ``cadrender ingest`` has put into the root.
     """
 
     root: Path
@@ -146,8 +147,18 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
             raise UsageError(f"{origin}{key}={_short(value)} is none of {', '.join(SPLITS)}")
         else:
             values[field.name] = value
-    others = tuple(_as_path(str(file), "path.music_file", "") for file in lists[1:])
-    return Settings(**values, music_files=(values["music_file"], *others))
+    music_files = (values["music_file"], *(_as_path(str(file), "path.music_file", "") for file in lists[1:]))
+    if named["music_file"] not in origins and values["split"] == "train":
+        music_files = _with_ingested(values["music_file"], values["metadata_dir"])
+    return Settings(**values, music_files=music_files)
+
+
+def _with_ingested(music_file: Path, metadata_dir: Path) -> tuple[Path, ...]:
+    """The root's own music list, if there is one, and those of the corpora in it, by name."""
+    reports = sorted(metadata_dir.glob("*.ingest.json"))
+    lists = (report.with_name(report.name.removesuffix(".ingest.json") + ".json") for report in reports)
+    ingested = tuple(file for file in lists if file.exists())
+    return ingested if ingested and not music_file.exists() else (music_file, *ingested)
 
 
 def _leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -294,3 +294,26 @@ def test_no_configuration_file_ends_in_anything_but_a_usage_error(tmp_path_facto
 def test_a_misspelt_option_is_the_programmers_error():
     with pytest.raises(TypeError, match="rot"):
         load_settings(rot="/data")
+
+
+def test_ingested_songs_are_songs_of_the_root(tmp_path):
+    metadata = tmp_path / "metadata"
+    metadata.mkdir()
+    official = metadata / "musdb18.train.json"
+    for name in (
+        "musdb18.train",
+        "medleydb",
+        "medleydb.ingest",
+        "bach10",
+        "bach10.ingest",
+        "stray",
+        "gone.ingest",
+    ):
+        (metadata / f"{name}.json").touch()
+    ingested = (metadata / "bach10.json", metadata / "medleydb.json")
+    assert load_settings(root=tmp_path).music_files == (official, *ingested)
+    assert load_settings(root=tmp_path, split="valid").music_files == (metadata / "musdb18.valid.json",)
+    assert load_settings(root=tmp_path, music_file=[official]).music_files == (official,)
+    assert load_settings([f"path.music_file={official}"], root=tmp_path).music_files == (official,)
+    official.unlink()
+    assert load_settings(root=tmp_path).music_files == ingested

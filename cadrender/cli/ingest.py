@@ -17,9 +17,12 @@ def command():
     """Turn a corpus as it is on disk into songs of a root.
 
     The songs go to ROOT/audio/music/CORPUS/SONG as stereo PCM_16 WAV files at 44100 Hz, their list to
-    ROOT/metadata/CORPUS.json: use it as --music-file of scenes, generate and remix. What was left out, and
-    what to know about the other songs, is listed in ROOT/metadata/CORPUS.ingest.json. A second run converts
-    only what is missing.
+    ROOT/metadata/CORPUS.json: scenes, generate and remix find it there. What was left out, and what to know
+    about the other songs, is listed in ROOT/metadata/CORPUS.ingest.json. A second run converts only what is
+    missing.
+
+    With --scenes the root's scenes are drawn anew, as `cadrender scenes` does: those of the official songs stay as
+    they are, those of all ingested songs come after them.
     """
 
 
@@ -46,6 +49,7 @@ def _common(function):
             required=True,
             help="The folder that holds, or gets, audio/ and metadata/.",
         ),
+        click.option("--scenes", is_flag=True, help="Draw the root's scenes anew, these songs included."),
         click.argument("src", type=_FOLDER),
     ):
         function = option(function)
@@ -64,14 +68,14 @@ def _common(function):
 @click.option(
     "--metadata", type=_FOLDER, help="The folder of the _METADATA.yaml files, if they are elsewhere."
 )
-def _medleydb(src, root, jobs, **options):
+def _medleydb(src, root, jobs, scenes, **options):
     """MedleyDB 1 and 2: stems summed by a table of instruments.
 
     The songs that are already in MUSDB18-HQ's training split are left out and listed.
     """
     from cadrender.corpora import medleydb
 
-    return _run(medleydb.scan(src, **options), root, jobs)
+    return _run(medleydb.scan(src, **options), root, jobs, scenes)
 
 
 @command.command("bach10")
@@ -79,11 +83,11 @@ def _medleydb(src, root, jobs, **options):
 @click.option(
     "--instruments", type=_FOLDER, help="Another table of instruments than conf/bach10_instruments.yaml."
 )
-def _bach10(src, root, jobs, **options):
+def _bach10(src, root, jobs, scenes, **options):
     """Bach10: the bassoon is the bass, the rest is other; vocals and drums are silent."""
     from cadrender.corpora import bach10
 
-    return _run(bach10.scan(src, **options), root, jobs)
+    return _run(bach10.scan(src, **options), root, jobs, scenes)
 
 
 @command.command("fma-small")
@@ -94,14 +98,14 @@ def _bach10(src, root, jobs, **options):
 @click.option(
     "--min-seconds", "minimum_seconds", type=click.FloatRange(min=0.4), default=2.0, show_default=True
 )
-def _fma_small(src, root, jobs, **options):
+def _fma_small(src, root, jobs, scenes, **options):
     """FMA-small: MP3 clips as mixtures without stems.
 
     Clips that are damaged, or shorter than --min-seconds, are listed and left out.
     """
     from cadrender.corpora import fma
 
-    return _run(fma.scan(src, **options), root, jobs)
+    return _run(fma.scan(src, **options), root, jobs, scenes)
 
 
 @command.command("folder")
@@ -114,7 +118,7 @@ def _fma_small(src, root, jobs, **options):
     "--license", default="unknown", show_default=True, help="What the list says of the songs' licence."
 )
 @click.option("--genre", default="unknown", show_default=True, help="What the list says of the songs' genre.")
-def _folder(src, root, jobs, pairs, **options):
+def _folder(src, root, jobs, scenes, pairs, **options):
     """Any tree of SONG/STEM.(wav|flac|mp3|ogg), STEM being mixture, vocals, drums, bass or other.
 
     Several files of one stem are summed; a song without a mixture gets the sum of its stems.
@@ -129,10 +133,10 @@ def _folder(src, root, jobs, pairs, **options):
                 f"'{pair}'; expected NAME=STEM, such as singing=vocals", param_hint="--map"
             )
         stems[name] = stem
-    return _run(folder.scan(src, stems=stems, skip=(root,), **options), root, jobs)
+    return _run(folder.scan(src, stems=stems, skip=(root,), **options), root, jobs, scenes)
 
 
-def _run(corpus, root, jobs):
+def _run(corpus, root, jobs, scenes):
     """Convert the songs that were found, say how it goes and what came of it; return the exit status."""
     from cadrender.corpora import ingest
 
@@ -147,7 +151,17 @@ def _run(corpus, root, jobs):
             raise
         _say_by_reason(say, [(outcome.name, note) for outcome in report.outcomes for note in outcome.notes])
     click.echo(_summary(corpus, report))
+    if scenes:
+        _draw_scenes(root)
     return 1 if report.failed else 0
+
+
+def _draw_scenes(root):
+    from cadrender.cli.scenes import draw_scenes
+    from cadrender.config import load_settings
+
+    settings = load_settings(root=root)
+    draw_scenes(settings, without_listeners=not settings.listeners_file.exists())
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import click
 
 from cadrender.cli.settings import settings_from, settings_options
+from cadrender.config import Settings
 from cadrender.errors import MetadataError
 
 
@@ -28,12 +29,35 @@ def command(seed_listeners, without_listeners, force, **options):
     """Draw scenes and write the scenes and scene-listeners files.
 
     The draws are the challenge's own: the same names and numbers give its files to the byte, and more scenes
-    per song leave the first ones of each song as they are. With several music lists the songs of the first
-    come first. Files that change are kept as numbered backups.
+    per song leave the first ones of each song as they are. The songs are those of musdb18.train.json, and after
+    them those of all ingested corpora; --music-file names other lists instead. Files that change are kept as
+    numbered backups.
+    """
+    draw_scenes(settings_from(**options), seed_listeners, without_listeners=without_listeners, keep=not force)
+
+
+def draw_scenes(
+    settings: Settings, seed_listeners: str = "icassp2024", *, without_listeners=False, keep=True
+) -> None:
+    """Draw scenes, write them, and say so.
+
+    Parameters
+    ----------
+    settings : Settings
+    seed_listeners : str
+        The text that seeds who listens.
+    without_listeners : bool
+        Draw no listeners.
+    keep : bool
+        Keep files that change as numbered backups.
+
+    Raises
+    ------
+    MetadataError
+        If a file is missing or breaks its contract, or more scenes are asked for than can be drawn.
     """
     from cadrender import metadata
 
-    settings = settings_from(**options)
     tracks = metadata.read_track_lists(settings.music_files)
     scenes = metadata.generate_scenes(
         tracks,
@@ -56,9 +80,12 @@ def command(seed_listeners, without_listeners, force, **options):
         )
         texts[settings.scene_listeners_file] = metadata.scene_listeners_json(scene_listeners)
     changed = {file: text for file, text in texts.items() if not metadata.holds(file, text)}
-    backups = metadata.write_all(changed, keep=not force)
+    backups = metadata.write_all(changed, keep=keep)
 
-    click.echo(f"{len(scenes)} scenes of {len(tracks)} songs, {settings.number_scenes_per_song} each")
+    lists = ", ".join(file.name for file in settings.music_files)
+    click.echo(
+        f"{len(scenes)} scenes of {len(tracks)} songs ({lists}), {settings.number_scenes_per_song} each"
+    )
     for file in texts:
         news = "written" if file in changed else "unchanged"
         kept = f"; the former file is kept as {backups[file].name}" if file in backups else ""
