@@ -67,6 +67,20 @@ def describe(folder: Path) -> str:
     ).replace("Linux", platform.system())
 
 
+def settle(count: int) -> None:
+    """Make the machine ready for a measurement that will fill ``count`` bytes of memory or page cache.
+
+    What others have written goes to disk first. And so many bytes of memory are touched and given back: a
+    virtual machine may have returned them to its host, and gets them back page by page, which would cost more than
+    anything that is measured here.
+    """
+    if hasattr(os, "sync"):
+        os.sync()
+    memory = bytearray(count)
+    for at in range(0, count, 4096):
+        memory[at] = 1
+
+
 def setup() -> None:
     """Tell ASV about this machine, where it would ask: ``asv run`` then works on a fresh machine."""
     from asv.machine import Machine, MachineCollection

@@ -27,6 +27,9 @@ from benchmarks.roots import make_places, make_root, plan_of
 READ_GB, WRITTEN_GB = 22.0, 88.0
 FRAME_SCENES = WRITTEN_GB * 1e9 / 4
 
+# Bytes of an at-mic frame.
+_WRITTEN = 4
+
 # Assumed, not measured: MB/s of reading and of writing when both go on, sequential.
 DISKS = {
     "HDD array": (400, 300),
@@ -116,6 +119,7 @@ def measure(roots: list[Path], output: Path, workers: list[int], repeats: int):
 
         def run(n, root=root):
             plan_of(root, output)
+            machine.settle(_WRITTEN * works[root])
             return start.run_seconds(start.generate_command(root, output, n))
 
         contenders |= {(n, float(works[root])): (lambda n=n, run=run: run(n)) for n in workers}
@@ -123,6 +127,7 @@ def measure(roots: list[Path], output: Path, workers: list[int], repeats: int):
     def copy(n, root=roots[-1]):
         jobs = plan_of(root, output).jobs
         make_places(jobs)
+        machine.settle(_WRITTEN * works[root])
         return timed(lambda: rivals.run(rivals.by_copying, jobs, n))()
 
     rivals.start_pool(max(workers))

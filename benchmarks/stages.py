@@ -46,7 +46,7 @@ _CALLS = (
     ("cadrender.jobs.generate", "remove_changed", "folders, manifest and list of samples"),
     ("cadrender.jobs.generate", "write_list", "folders, manifest and list of samples"),
     ("cadrender.jobs.plan.Plan", "complete_samples", "folders, manifest and list of samples"),
-    ("cadrender.render", "levels", _IN_PYTHON["loudness"]),
+    ("cadrender.render.stem", "levels", _IN_PYTHON["loudness"]),
     ("cadrender.jobs.stem", "render_into", _IN_PYTHON["convolution"]),
     ("cadrender.jobs.stem", "_render", _IN_PYTHON["job"]),
 )
@@ -63,6 +63,9 @@ _KERNELS = {
     "apply_hrirs": "spectral product",
     "overlap_add_int16": "overlap-add, clip, truncate",
     "overlap_add_float64": "overlap-add",
+    # One head in one pass.
+    "measure_pair": "K-weighting: energy",
+    "mix_int16": "scale, clip, truncate",
 }
 _IN_LOUDNESS = {
     "spectral product": "loudness: tails",
@@ -223,8 +226,8 @@ def watched():
     """
     from numba.core.dispatcher import Dispatcher
 
-    from cadrender import render
-    from cadrender.dsp import fft, kernels
+    from cadrender.dsp import fft, kernels, mix_kernels
+    from cadrender.render import stem
     from cadrender.store import writing
 
     watch = Stopwatch()
@@ -238,13 +241,14 @@ def watched():
         place = _find(path)
         if name in vars(place):
             put(place, name, watch.timed(stage, vars(place)[name]))
-    for name, kernel in list(vars(kernels).items()):
-        if isinstance(kernel, Dispatcher):
-            put(kernels, name, watch.timed_leaf(_KERNELS.get(name, name), kernel))
+    for module in (kernels, mix_kernels):
+        for name, kernel in list(vars(module).items()):
+            if isinstance(kernel, Dispatcher):
+                put(module, name, watch.timed_leaf(_KERNELS.get(name, name), kernel))
     put(fft, "real_forward", watch.planned("forward transform", fft.real_forward))
     put(fft, "complex_inverse", watch.planned("inverse transform", fft.complex_inverse))
     put(writing, "blake3", watch.hasher(writing.blake3))
-    put(render, "levels", watch.first_pass(render.levels))
+    put(stem, "levels", watch.first_pass(stem.levels))
     try:
         yield watch
     finally:

@@ -22,6 +22,9 @@ from benchmarks.roots import make_places, make_root, plan_of
 # Frames of the official training set, times the scenes of each: what a nanosecond is multiplied by.
 OFFICIAL_FRAME_SCENES = 22e9
 
+# Bytes of an at-mic frame, two channels of 16 bits.
+_WRITTEN = 4
+
 _OURS, _REFERENCE, _COPY = "cadrender", "the reference", "copy"
 _NAMES = {
     _OURS: "**cadrender generate**",
@@ -57,9 +60,10 @@ class Bench:
 
     def ours(self, n_jobs: int) -> float:
         """Nanoseconds per frame-scene of the whole command."""
-        plan = plan_of(self.root, self.output)
+        frame_scenes = sum(job.frame_scenes for job in plan_of(self.root, self.output).jobs)
+        machine.settle(_WRITTEN * frame_scenes)
         seconds = start.run_seconds(start.generate_command(self.root, self.output, n_jobs))
-        return 1e9 * seconds / sum(job.frame_scenes for job in plan.jobs)
+        return 1e9 * seconds / frame_scenes
 
     def rival(self, name: str, n_jobs: int) -> float:
         """Nanoseconds per frame-scene of a rival on its share of the jobs."""
@@ -67,9 +71,11 @@ class Bench:
         if name in _SHARES:
             count, scenes = _SHARES[name]
             jobs = [replace(job, targets=job.targets[:scenes]) for job in jobs[: count * n_jobs]]
+        frame_scenes = sum(job.frame_scenes for job in jobs)
         gc.collect()
+        machine.settle(_WRITTEN * frame_scenes)
         seconds = timed(lambda: rivals.run(_RIVALS[name], jobs, n_jobs))()
-        return 1e9 * seconds / sum(job.frame_scenes for job in jobs)
+        return 1e9 * seconds / frame_scenes
 
 
 def measure(bench: Bench, all_cores: int, repeats: int, skip: set[str]) -> dict[tuple[str, int], list[float]]:
@@ -175,7 +181,7 @@ def start_table(bench: Bench, cache: Path, all_cores: int, repeats: int) -> str:
 def main() -> None:
     """Measure, print, and write into documents on request."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    options.add_argument("--songs", type=int, default=3, help="songs of the temporary root, 1 to 4")
+    options.add_argument("--songs", type=int, default=3, help="songs of the temporary root")
     options.add_argument("--seconds", type=float, default=180.0, help="length of each")
     options.add_argument("--scenes", type=int, default=4, help="scenes a song")
     options.add_argument("--taps", type=int, default=384, help="length of the HRIRs")
@@ -193,17 +199,19 @@ def main() -> None:
         given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cadrender-table-", dir=given.folder) as temporary:
         folder = Path(temporary)
+        kinds = min(given.songs, 4)
+        copies = max(-(-given.songs // 4), min(8, given.cores // 4))  # many cores need more jobs
         root = make_root(
             folder / "root",
-            songs=given.songs,
+            songs=kinds,
             seconds=given.seconds,
             scenes=given.scenes,
             taps=given.taps,
-            copies=max(1, min(8, given.cores // 4)),  # many cores need more jobs
+            copies=copies,
         )
         bench = Bench(root, folder / "output")
         conditions = (
-            f"{time.strftime('%Y-%m-%d')}: {machine.describe(folder)}. Songs: {given.songs} of "
+            f"{time.strftime('%Y-%m-%d')}: {machine.describe(folder)}. Songs: {kinds * copies} of "
             f"{given.seconds:.0f} s, five stems, {given.scenes} scenes a song, HRIRs of {given.taps} taps; files "
             f"read and written; medians of {given.repeats} interleaved rounds; ns of wall time per frame of one "
             "stem for one scene. Produced by `python -m benchmarks.table`."

@@ -5,11 +5,16 @@ walks through them again and again while they come, and once more at the exit, a
 second a process.
 """
 
+import contextlib
 import gc
 import os
+import resource
 
 # Objects made before the collector looks for the first time: more than all modules, less than could matter.
 _PATIENT = 1_000_000
+
+# Files open at once: more than scenes of a song and workers together.
+_OPEN_FILES = 4096
 
 _before = None
 
@@ -29,6 +34,15 @@ def release_collector() -> None:
         gc.freeze()
         gc.set_threshold(*_before)
         _before = None
+
+
+def allow_open_files() -> None:
+    """Raise the limit of open files to what the system lets a program ask for: each scene of a song has one."""
+    with contextlib.suppress(OSError, ValueError):
+        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES)
+        if now != resource.RLIM_INFINITY and now < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def one_thread_for_blas() -> None:

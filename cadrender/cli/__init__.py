@@ -69,15 +69,21 @@ def main(argv=None):
     """
     startup.hold_collector()
     startup.one_thread_for_blas()
+    startup.allow_open_files()
     try:
         sys.exit(group.main(argv, prog_name="cadrender", standalone_mode=False) or 0)
     except click.ClickException as error:
-        error.show()
+        where = getattr(error, "ctx", None)
+        path = where.command_path if where else "cadrender"
+        click.echo(f"{path}: {error.format_message()} ({path} --help says more)", err=True)
         sys.exit(2)
     except click.Abort:
         sys.exit(130)
     except CadrenderError as error:
         click.echo(f"cadrender: {error}", err=True)
         sys.exit(error.exit_status)
+    except OSError as error:  # standard output is full or closed, for instance
+        click.echo(f"cadrender: {error.filename or 'standard output'}: {error.strerror or error}", err=True)
+        sys.exit(1)
     finally:
         startup.release_collector()

@@ -1,6 +1,7 @@
 """``cadrender check``: what is wrong with a root, without rendering anything."""
 
 import json
+import math
 import sys
 
 import click
@@ -44,6 +45,8 @@ def command(split, jobs, headers_only, tolerance, everything, as_json, quiet, **
 
     splits = [settings_from(**options, split=name) for name in split or SPLITS]
     tolerance = SUM_TOLERANCE if tolerance is None else tolerance
+    if math.isnan(tolerance):
+        raise click.UsageError("--tolerance nan is not a number of decibels.")
     n_jobs = usable_cpus() if jobs in (None, -1) else jobs
     with _Bar(quiet or as_json) as bar:
         areas = check_root(

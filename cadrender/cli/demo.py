@@ -5,10 +5,12 @@ from pathlib import Path
 
 import click
 
+from cadrender.cli.settings import jobs_option
+
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("cadrender-demo"), metavar="[DIR]")
-@click.option("-j", "--jobs", type=int, help="Processes; all usable CPUs if not said.")
+@jobs_option
 def command(folder, jobs):
     """Make a small complete root in DIR (./cadrender-demo if not said) and render it.
 

@@ -1,5 +1,6 @@
 """``cadrender excerpts``: validation and evaluation excerpts."""
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -65,9 +66,9 @@ def command(
     """Cut excerpts of songs, draw their scenes, and render them.
 
     With --split valid, excerpts are taken at random places of the songs of musdb18.train.json, each with
-    another head position than its siblings and than the song's training scenes. With --split test, the songs
-    of musdb18.test.json are cut from end to end, and no position comes twice in a song. The draws depend on
-    the seed, the split and the song's name alone.
+    another head position than its siblings and, as long as there are enough, than the song's training scenes.
+    With --split test, the songs of musdb18.test.json are cut from end to end, and no position comes twice in a
+    song. The draws depend on the seed, the split and the song's name alone.
 
     Written are the split's scenes and scene-listeners, excerpts.<split>.json (what each excerpt was cut from),
     the excerpts' own stems, and the at-mic files with their list. Only what is missing is made: run it again
@@ -80,6 +81,8 @@ def command(
         raise click.UsageError("--per-song goes with --split valid: test songs are cut from end to end.")
     if per_song is not None and per_song < 1:
         raise click.UsageError(f"--per-song {per_song} is not a number from 1 on.")
+    if min_loudness is not None and math.isnan(min_loudness):
+        raise click.UsageError("--min-loudness nan is not a number of LUFS.")
     if not 0 < duration < 1e6:
         raise click.UsageError(f"--duration {duration:g} is not a number of seconds.")
     from cadrender.cli.running import resumable, run_plan

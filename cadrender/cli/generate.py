@@ -39,7 +39,9 @@ from cadrender.stems import STEMS
 @click.option(
     "--remix", is_flag=True, help="Also mix each sample's targets when it is complete; see `remix`."
 )
-@click.option("--force", is_flag=True, help="Go on although the disk seems too small.")
+@click.option(
+    "--force", is_flag=True, help="Go on although the disk seems too small; nothing is rendered twice."
+)
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
 @click.option("-v", "--verbose", is_flag=True, help="Name every clipped and silent file.")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from cadrender.cli.settings import check_jobs
+
 _FOLDER = click.Path(path_type=Path)
 _UNCOUNTED = 3
 _SECONDS_BETWEEN_LINES = 10
@@ -26,12 +28,6 @@ def command():
     """
 
 
-def _check_jobs(context, parameter, jobs):
-    if jobs < 1 and jobs != -1:
-        raise click.BadParameter(f"{jobs}; expected a number of processes, or -1 for all CPUs")
-    return jobs
-
-
 def _common(function):
     """Add what every corpus needs: where from, where to, and how many workers."""
     for option in (
@@ -40,7 +36,7 @@ def _common(function):
             "--jobs",
             type=int,
             default=-1,
-            callback=_check_jobs,
+            callback=check_jobs,
             help="Processes; -1, for all CPUs, unless given.",
         ),
         click.option(
@@ -138,17 +134,15 @@ def _folder(src, root, jobs, scenes, pairs, **options):
 
 def _run(corpus, root, jobs, scenes):
     """Convert the songs that were found, say how it goes and what came of it; return the exit status."""
+    from cadrender.cli.running import resumable
     from cadrender.corpora import ingest
 
     with _progress(corpus) as (say, on_outcome):
         for note in corpus.notes:
             say(note)
         _say_by_reason(say, [(song.name, f"left out: {song.reason}") for song in corpus.left_out])
-        try:
+        with resumable():
             report = ingest(corpus, root, jobs=jobs, on_outcome=on_outcome)
-        except KeyboardInterrupt:
-            say("interrupted; the same command goes on where this one stopped")
-            raise
         _say_by_reason(say, [(outcome.name, note) for outcome in report.outcomes for note in outcome.notes])
     click.echo(_summary(corpus, report))
     if scenes:

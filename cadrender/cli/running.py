@@ -4,7 +4,7 @@ import contextlib
 import signal
 import sys
 
-from cadrender.errors import CadrenderError
+from cadrender.errors import CadrenderError, UsageError
 from cadrender.jobs.dask import Cluster
 from cadrender.jobs.generate import Summary, generate
 from cadrender.jobs.plan import Plan, check_space, free_space
@@ -74,6 +74,8 @@ def resumable():
             file=sys.stderr,
         )
         raise SystemExit(130 if isinstance(interruption, KeyboardInterrupt) else 143) from None
+    except UsageError:  # nothing has begun
+        raise
     except CadrenderError as error:
         raise CadrenderError(f"{error}; run the same command again to go on") from error
 

@@ -86,6 +86,8 @@ def draw_scenes(
     click.echo(
         f"{len(scenes)} scenes of {len(tracks)} songs ({lists}), {settings.number_scenes_per_song} each"
     )
+    if without_listeners and settings.scene_listeners_file.exists():
+        click.echo(f"{settings.scene_listeners_file}: left as it is: it may not fit these scenes")
     for file in texts:
         news = "written" if file in changed else "unchanged"
         kept = f"; the former file is kept as {backups[file].name}" if file in backups else ""

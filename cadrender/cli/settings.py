@@ -51,14 +51,19 @@ def settings_from(overrides: tuple[str, ...], root: Path | None, config: Path | 
     return load_settings(overrides, config=config, root=root, **options)
 
 
-def _check_jobs(context, parameter, value):
-    if value is not None and value != -1 and value < 1:
-        raise click.BadParameter(f"{value} is neither -1 (all CPUs) nor a number of processes from 1 on.")
+# More processes than any machine has use for.
+_MOST_JOBS = 1024
+
+
+def check_jobs(context, parameter, value):
+    """Callback of ``--jobs``."""
+    if value is not None and value != -1 and not 1 <= value <= _MOST_JOBS:
+        raise click.BadParameter(f"{value} is neither -1 (all CPUs) nor a number from 1 to {_MOST_JOBS}.")
     return value
 
 
 jobs_option = click.option(
-    "-j", "--jobs", type=int, callback=_check_jobs, help="Processes; all usable CPUs if not said, or -1."
+    "-j", "--jobs", type=int, callback=check_jobs, help="Processes; all usable CPUs if not said, or -1."
 )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cadrender.cli.settings import settings_from, settings_options
+from cadrender.cli.settings import jobs_option, settings_from, settings_options
 
 # Seconds between two lines where there is no terminal.
 _LOG_INTERVAL = 10.0
@@ -16,7 +16,7 @@ _LOG_INTERVAL = 10.0
 
 def _percentage(context, parameter, value):
     try:
-        number = float((value or "0").removesuffix("%"))
+        number = 0.0 if value is None else float(value.removesuffix("%"))
     except ValueError:
         number = -1.0
     if not 0.0 <= number <= 100.0:
@@ -26,9 +26,7 @@ def _percentage(context, parameter, value):
 
 @click.command()
 @settings_options(split=True, music=True)
-@click.option(
-    "-j", "--jobs", type=click.IntRange(-1), default=-1, help="Files read at once; all CPUs if not said."
-)
+@jobs_option
 @click.option("--output-music-dir", type=click.Path(path_type=Path), help="Where the at-mic music is.")
 @click.option("--output-music-file", type=click.Path(path_type=Path), help="Where its list is.")
 @click.option("--scenes-file", type=click.Path(path_type=Path), help="The scenes that were rendered.")
@@ -87,7 +85,7 @@ def command(
     from cadrender.jobs.verify import verify
     from cadrender.store import AudioFormat
 
-    n_jobs = usable_cpus() if jobs in (-1, 0) else jobs
+    n_jobs = usable_cpus() if jobs in (None, -1) else jobs
     seed = random.randrange(10**6) if seed is None else seed
     audio_format = AudioFormat(container, subtype)
     plan = make_plan(settings, audio_format=audio_format, compare=False)

@@ -15,7 +15,7 @@ import numpy as np
 
 from cadrender.config import Settings
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
-from cadrender.jobs.plan import free_space, look_at_song, make_folders_under, source_folder
+from cadrender.jobs.plan import Plan, free_space, look_at_song, make_folders_under, source_folder
 from cadrender.metadata import (
     Excerpt,
     Sample,
@@ -203,6 +203,12 @@ def draw(settings: Settings, recipe: Recipe) -> Drawn:
         draws.append(drawn)
         if drawn.remark:
             remarks.append(drawn.remark)
+        again = {excerpt.position for excerpt in drawn.excerpts} & trained.get(track.name, set())
+        if again and recipe.per_song:
+            remarks.append(
+                f"{track.name}: {len(again)} excerpts have head positions of its training scenes: there are no "
+                "others left"
+            )
     scenes = excerpt_scenes(draws)
     excerpts = [excerpt for each in draws for excerpt in each.excerpts]
     _check_names(excerpts)
@@ -303,6 +309,25 @@ def find_stale(drawn: Drawn, n_jobs: int, *, force: bool = False) -> list[Cut]:
                 )
             stale.append(cut)
     return stale
+
+
+def outdated_cuts(plan: Plan, n_jobs: int) -> list[Cut]:
+    """Compare the stems of a plan's excerpts with the songs that they were cut from, as far as these are there.
+
+    Returns
+    -------
+    list of Cut
+        Those that hold something else than their song does now.
+    """
+    settings = plan.settings
+    cuts = [
+        Cut(sample, settings.music_dir / sample.track.path / file.name, file, settings.sample_rate)
+        for sample in plan.samples
+        if sample.frames and sample.source in plan.songs
+        for file in plan.songs[sample.source].files.values()
+    ]
+    same = _in_threads(_is_same, cuts, n_jobs)
+    return [cut for cut, still in zip(cuts, same, strict=True) if not still]
 
 
 def _origin(excerpt):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from cadrender.errors import CadrenderError
 from cadrender.jobs.dask import Cluster
 from cadrender.jobs.mix import MixReport
-from cadrender.jobs.plan import Plan, make_folders, make_manifest, remove_changed
+from cadrender.jobs.plan import Plan, make_folders, make_manifest, remove_changed, sweep
 from cadrender.jobs.pool import run_jobs
 from cadrender.jobs.remix import Mixing, in_turn, killed, run_either_job
 from cadrender.jobs.stem import Report
@@ -110,6 +110,7 @@ def generate(
     try:
         _render(plan, n_jobs, summary, say, advance, mixing, cluster)
     except BaseException:
+        sweep(plan)
         with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
             _finish(plan, summary, mixing)
         raise

@@ -12,7 +12,7 @@ import numpy as np
 
 from cadrender.dsp.nalr import ORDER
 from cadrender.errors import AudioError, CadrenderError
-from cadrender.jobs.stem import heads_of, render_into
+from cadrender.jobs.stem import heads_of, is_fatal, render_into
 from cadrender.metadata import Listener
 from cadrender.stems import VDBO
 from cadrender.store import AudioFormat, AudioWriter, ClaimedError, read_header, read_stem
@@ -205,7 +205,7 @@ def run_mix_job(job: MixJob) -> MixReport:
         error = f"{job.sample}: not enough memory to mix it; use fewer jobs (-j)"
     except OSError as problem:
         where = problem.filename2 or problem.filename or job.targets[0].file.parent
-        error, fatal = f"{where}: cannot be written: {problem.strerror or problem}", True
+        error, fatal = f"{where}: cannot be written: {problem.strerror or problem}", is_fatal(problem)
     return MixReport(job, tuple(written), tuple(claimed), waiting, rendered, error, fatal)
 
 

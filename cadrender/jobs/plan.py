@@ -1,5 +1,6 @@
 """What a root asks for, what of it is on disk already, and the jobs that make the rest."""
 
+import contextlib
 import fnmatch
 import os
 import shutil
@@ -407,6 +408,13 @@ def make_folders_under(base: Path, folders: Iterable[Path]) -> int:
     if not os.access(base, os.W_OK | os.X_OK):
         raise CadrenderError(f"{base}: this user may not write there")
     return removed
+
+
+def sweep(plan: Plan) -> None:
+    """Remove the temporary files of workers that were ended, on a full disk for instance."""
+    for folder in {target.file.parent for job in plan.jobs for target in job.targets}:
+        with contextlib.suppress(OSError):
+            remove_leftovers(folder)
 
 
 def make_manifest(plan: Plan) -> None:

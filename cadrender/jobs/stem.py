@@ -1,5 +1,6 @@
 """The unit of work: one stem of one song, rendered for all the heads that still miss it."""
 
+import errno
 import functools
 import time
 from contextlib import ExitStack
@@ -162,6 +163,15 @@ def _hrir_keys(target, samplerate):
     return _hrir_key(target.left_hrir, samplerate), _hrir_key(target.right_hrir, samplerate)
 
 
+# What is wrong with one place only; anything else, such as a full disk, would meet every other job too.
+_OF_ONE_PLACE = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOENT}
+
+
+def is_fatal(problem: OSError) -> bool:
+    """Whether what a job met while writing would hit every other job too."""
+    return problem.errno not in _OF_ONE_PLACE
+
+
 def run_stem_job(job: StemJob) -> Report:
     """Render one stem and write its files; whatever goes wrong with it is in the report."""
     began = time.perf_counter()
@@ -175,7 +185,7 @@ def run_stem_job(job: StemJob) -> Report:
         error = f"{job.source}: not enough memory to render it; use fewer jobs (-j)"
     except OSError as problem:
         where = problem.filename2 or problem.filename or job.targets[0].file.parent
-        error, fatal = f"{where}: cannot be written: {problem.strerror or problem}", True
+        error, fatal = f"{where}: cannot be written: {problem.strerror or problem}", is_fatal(problem)
     seconds = time.perf_counter() - began
     return Report(job, *map(tuple, done), error, fatal, seconds)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.jobs.changes import Inputs, compare_inputs
+from cadrender.jobs.excerpts import outdated_cuts
 from cadrender.jobs.plan import Plan, all_jobs
 from cadrender.jobs.pool import run_jobs
 from cadrender.jobs.stem import StemJob, heads_of, read_source, render_into
@@ -31,7 +32,8 @@ class Problem:
     ----------
     kind : str
         ``missing``, ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the manifest), ``source``
-        (a source or HRIR has changed), ``different`` (from a new rendering), ``failed`` or ``list``.
+        (a source or HRIR has changed), ``excerpt`` (not what its song holds), ``different`` (from a new
+        rendering), ``failed`` or ``list``.
     file : pathlib.Path
         Where; for ``source`` the source.
     text : str
@@ -141,6 +143,7 @@ def verify(
         report(Problem("unlisted", plan.manifest.file, text, tuple(files)))
     if sources:
         _judge_sources(jobs, entries, digests, inputs, report)
+        _judge_excerpts(plan, n_jobs, report)
     if deep:
         _render_anew(jobs, digests, n_jobs, deep, seed, verdict, report, begin, advance)
     if only is None:
@@ -256,6 +259,20 @@ def _judge_sources(jobs, entries, digests, inputs, report):
     for cause, files in redo.items():
         text = f"not what {len(files)} at-mic file{'s were' if len(files) > 1 else ' was'} rendered from"
         report(Problem("source", cause, text, tuple(files)))
+
+
+def _judge_excerpts(plan, n_jobs, report):
+    """Compare the excerpts' stems with the songs; one problem an excerpt."""
+    by_sample = {}
+    for cut in outdated_cuts(plan, n_jobs):
+        by_sample.setdefault(cut.sample.name, []).append(cut)
+    for cuts in by_sample.values():
+        stems = ", ".join(cut.file.stem for cut in cuts)
+        text = (
+            f"not what {cuts[0].source.parent} holds from frame {cuts[0].sample.start} on ({stems}): cadrender "
+            f"excerpts --split {plan.settings.split} cuts it anew"
+        )
+        report(Problem("excerpt", cuts[0].file.parent, text))
 
 
 def _render_anew(jobs, digests, n_jobs, deep, seed, verdict, report, begin, advance):

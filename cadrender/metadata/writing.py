@@ -50,6 +50,9 @@ def write_all(texts: Mapping[Path, str], *, keep: bool = False) -> dict[Path, Pa
             with _named(file, "cannot write the file"):
                 temporaries[file] = file.with_name(f".cadrender-{os.getpid()}-{secrets.token_hex(4)}.tmp")
                 _write_flushed(temporaries[file], text)
+        for file in texts:
+            if file.is_dir():
+                raise CadrenderError(f"{file}: cannot write the file: there is a folder in its place")
         backups = {file: backup for file in texts if keep and (backup := back_up(file))}
         for file, temporary in temporaries.items():
             with _named(file, "cannot write the file"):

@@ -338,3 +338,40 @@ def test_quiet(root):
     result = run("excerpts", "--root", root, "--split", "test", *SHORT, "-j", "1", "-q")
     assert result.returncode == 0
     assert result.stderr == result.stdout == ""
+
+
+def test_verify_finds_excerpts_that_their_songs_no_longer_hold(valid, tmp_path):
+    root = shutil.copytree(valid[0], tmp_path / "root")
+    verify = ("verify", "--root", root, "--split", "valid")
+    assert run(*verify).returncode == 0
+    file = root / f"audio/music/train/{FIRST}/drums.wav"
+    pcm, rate = soundfile.read(file, dtype="int16")
+    soundfile.write(file, pcm // 2, rate)
+    result = run(*verify)
+    assert result.returncode == 1
+    lines = result.stdout.splitlines()
+    assert len(lines) == 2 and all(
+        "(drums): cadrender excerpts --split valid cuts it anew" in line for line in lines
+    )
+    assert run("excerpts", "--root", root, "--split", "valid", *SHORT, "-j", "1").returncode == 0
+    assert run(*verify).returncode == 0
+
+    edit_json(root / "metadata/excerpts.valid.json", lambda entries: entries[0].update(Start=7))
+    result = run(*verify)
+    assert result.returncode == 1
+    assert f"from frame 7 on ({', '.join(STEMS)})" in result.stdout
+    shutil.rmtree(root / "audio/music/train")  # where the songs are not there, there is nothing to compare
+    assert "cuts it anew" not in run(*verify).stdout
+
+
+def test_positions_of_training_scenes_are_said_when_they_are_used(root):
+    positions = len(read_positions(root / "metadata/head_loudspeaker_positions.json"))
+    result = run(
+        *("excerpts", "--root", root, "--split", "valid", "--duration", "0.4", "--per-song", str(positions)),
+        "--dry-run",
+    )
+    assert "excerpts have head positions of its training scenes: there are no others left" in result.stderr
+    assert (
+        "training scenes"
+        not in run("excerpts", "--root", root, "--split", "valid", *SHORT, "--dry-run").stderr
+    )

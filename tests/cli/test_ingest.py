@@ -186,7 +186,7 @@ def test_folder(tmp_path):
         (("folder", "{src}", "--root", "{root}", "--map", "vocals"), "expected NAME=STEM"),
         (("folder", "{src}", "--root", "{root}", "--map", "a=voice"), "'voice' is no stem"),
         (("folder", "{src}", "--root", "{root}", "--name", "train"), "'train' is a split"),
-        (("folder", "{src}", "--root", "{root}", "-j", "0"), "expected a number of processes, or -1"),
+        (("folder", "{src}", "--root", "{root}", "-j", "0"), "0 is neither -1 (all CPUs) nor a number from 1 to 1024"),
         (("folder", "{src}"), "--root"),
         (("medleydb", "{src}", "--root", "{root}"), "no song found"),
         (("bach10", "{src}", "--root", "{root}"), "no chorale found"),
@@ -254,6 +254,6 @@ def test_interrupted_it_ends_at_once_and_says_how_to_go_on(tmp_path, songs, jobs
     assert time.monotonic() - began < 5  # mostly well under one, but the machine may be busy
     assert process.returncode == 130
     assert "Traceback" not in stderr
-    assert "the same command goes on where this one stopped" in stderr
+    assert "run the same command again to go on" in stderr
     run("folder", source, "--root", tmp_path / "root", "-j", 2)
     assert tree_bytes(tmp_path / "root") == expected

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from cadrender.jobs.pool import run_jobs, usable_cpus
+from cadrender.jobs.pool import _end_workers, run_jobs, usable_cpus
+
+
+@pytest.fixture(autouse=True)
+def no_workers_of_other_tests():
+    _end_workers(kill=True)
 
 
 @dataclass(frozen=True)

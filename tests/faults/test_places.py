@@ -1,0 +1,105 @@
+"""Things in the way of single files, and limits of the process: what is not wrong with them goes on."""
+
+import resource
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.plausible import make_plausible_root
+from tests.roots import POSITIONS, command, environment, leftovers, make_root, run, tree
+
+FULL = Path("/dev/full")
+
+
+@pytest.mark.parametrize("blocked", ["drums.wav", ".drums.wav.part"])
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_what_is_in_the_way_of_one_file_stops_no_other(tmp_path, blocked, jobs):
+    root = make_root(tmp_path / "root")
+    music = root / "audio/at_mic_music"
+    run("generate", "--root", root, "-j", 1)
+    whole = tree(music)
+    file = sorted(music.rglob("drums.wav"))[0]
+    for wav in music.rglob("*.wav"):
+        wav.unlink()
+    (file.parent / blocked).mkdir()
+    done = run("generate", "--root", root, "-j", jobs)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "Is a directory" in done.stderr
+    # The stem of that song is lacking for all its heads, and nothing else.
+    missing = {name for name in whole if name not in tree(music)}
+    assert missing and all(name.endswith("drums.wav") for name in missing)
+    assert len(missing) < sum(name.endswith("drums.wav") for name in whole)
+    (file.parent / blocked).rmdir()
+    assert run("generate", "--root", root, "-j", jobs).returncode == 0
+    assert tree(music) == whole
+
+
+def test_more_scenes_than_files_may_be_open(tmp_path):
+    positions = [replace(POSITIONS[0], id=f"hlp_{number:04d}") for number in range(1, 81)]
+    root = make_root(tmp_path / "root", songs=("Song",), seconds=(0.5,), positions=positions)
+    limits = (64, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    done = subprocess.run(
+        command("generate", "--root", root, "-j", 1),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(list((root / "audio/at_mic_music").rglob("*.wav"))) == 5 * len(positions)
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", [("check", "--json"), ("gains",), ("info",)])
+def test_a_standard_output_that_takes_nothing_is_one_line(tmp_path, arguments):
+    root = make_root(tmp_path / "root", songs=("Song",), seconds=(0.5,), positions=POSITIONS)
+    name, *rest = arguments
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            command(name, "--root", root, *rest),
+            env=environment(),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "No space left" in done.stderr
+
+
+def test_a_folder_in_the_place_of_the_second_file_leaves_the_first_as_it_was(tmp_path):
+    root = make_plausible_root(tmp_path / "root")
+    scenes = root / "metadata/scenes.train.json"
+    before = scenes.read_bytes()
+    pairs = root / "metadata/scene_listeners.train.json"
+    pairs.unlink(missing_ok=True)
+    pairs.mkdir()
+    done = run("scenes", "--root", root, "--scenes-per-song", 2)
+    assert done.returncode == 1
+    assert str(pairs) in done.stderr and "Traceback" not in done.stderr
+    assert scenes.read_bytes() == before
+    assert not leftovers(root / "metadata")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("generate", "-j", "1025"),
+        ("check", "-j", "1000000"),
+        ("verify", "-j", "0"),
+        ("verify", "--deep", ""),
+        ("check", "--tolerance", "nan"),
+        ("excerpts", "--split", "valid", "--min-loudness", "nan"),
+    ],
+)
+def test_numbers_that_make_no_sense_are_one_line(tmp_path, arguments):
+    root = make_root(tmp_path / "root", songs=("Song",), seconds=(0.5,), positions=POSITIONS)
+    name, *rest = arguments
+    done = run(name, "--root", root, *rest)
+    assert done.returncode == 2
+    assert done.stdout == "" and len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith(f"cadrender {name}: ")
