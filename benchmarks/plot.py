@@ -108,6 +108,8 @@ def main() -> None:
     given = options.parse_args()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("benchmarks").setLevel(logging.INFO)
+    if given.folder:
+        given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cadrender-plot-", dir=given.folder) as temporary:
         found = measure(Path(temporary), given.taps, given.repeats)
         about = machine.describe(Path(temporary))

@@ -140,6 +140,8 @@ def measure(roots: list[Path], output: Path, workers: list[int], repeats: int):
 
 
 def _duration(seconds):
+    if seconds < 600:
+        return f"{seconds / 60:.1f} min"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
