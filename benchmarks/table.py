@@ -42,7 +42,7 @@ _RIVALS = {
     _COPY: rivals.by_copying,
 }
 # The slow ones get a part of the work: so many jobs a worker, of so many scenes (None: all).
-_SHARES = {_REFERENCE: (1, 2), "oaconvolve": (1, None), "libloudness": (1, None)}
+_SHARES = {_REFERENCE: (1, None), "oaconvolve": (1, None), "libloudness": (1, None)}
 
 
 @dataclass(frozen=True)
