@@ -27,6 +27,8 @@ _CONTENDERS = {
     "cadrender": run_stem_job,
     "plain copy of the same bytes": rivals.by_copying,
 }
+# Points by which names are moved apart whose curves end side by side.
+_NUDGES = {"oaconvolve, pyloudnorm": 5, "oaconvolve, libloudness": -5}
 _COLOURS = ("#7f7f7f", "#e08214", "#b35806", "#2166ac", "#bbbbbb")
 
 
@@ -77,7 +79,7 @@ def draw(found: dict[int, dict[str, float]], caption: str, file: Path) -> None:
         axes.annotate(
             name,
             (taps[-1], found[taps[-1]][name]),
-            xytext=(7, 0),
+            xytext=(7, _NUDGES.get(name, 0)),
             textcoords="offset points",
             color=colour,
             va="center",
@@ -86,7 +88,7 @@ def draw(found: dict[int, dict[str, float]], caption: str, file: Path) -> None:
         )
     axes.set_xscale("log", base=2)
     axes.set_yscale("log")
-    axes.set_xticks(taps, [str(n) for n in taps])
+    axes.set_xticks(taps, [str(n) for n in taps], rotation=45)
     axes.xaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("taps of the HRIRs")

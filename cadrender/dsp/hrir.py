@@ -119,8 +119,9 @@ class Heads:
     """
 
     def __init__(self, hrirs):
+        self._hrirs = list(hrirs)
         both = []
-        for left, right in hrirs:
+        for left, right in self._hrirs:
             rows = np.zeros((max(len(left), len(right)), 4))
             # Channel to ear: left to left, right to left, left to right, right to right.
             rows[: len(left), 0], rows[: len(left), 2] = left[:, 0], left[:, 1]
@@ -187,6 +188,14 @@ class Heads:
         """
         # A delay common to all responses of a head does not change their correlations.
         return self._once("weights", length, _correlation_weights, self._responses)
+
+    def alone(self, head: int) -> "Heads":
+        """One of the heads by itself."""
+        if len(self) == 1:
+            return self
+        if ("alone", head) not in self._made:
+            self._made["alone", head] = Heads(self._hrirs[head : head + 1])
+        return self._made["alone", head]
 
     def _once(self, what, length, transform, responses):
         """Transform the responses of all heads when it is first asked for; the stems of a song share them."""

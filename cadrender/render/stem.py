@@ -75,7 +75,7 @@ def at_mic(
     Returns
     -------
     levels : list of Level
-        Of each head.
+        Of each head; complete when the pieces have been used up.
     pieces : iterator
         Of (head, piece, clipped) as :func:`cadrender.dsp.convolve.convolve` yields them; a piece is valid until
         the next is asked for.
@@ -83,14 +83,21 @@ def at_mic(
     Raises
     ------
     ValueError
-        If the signal is shorter than 400 ms.
+        If the signal is shorter than 400 ms; here, or when the first piece is asked for.
     """
     if whole.suits(signal, heads):
-        before, after, pieces = whole.convolve_whole(signal, samplerate, heads)
-        level = Level(before, after)
-        return [level], whole.scaled(pieces, level.gain, pcm16)
+        measured = []
+        return measured, _one_by_one(signal, samplerate, heads, pcm16, measured)
     measured = levels(signal, samplerate, heads)
     return measured, convolve(signal, heads, [level.gain for level in measured], pcm16)
+
+
+def _one_by_one(signal, samplerate, heads, pcm16, measured):
+    for head in range(len(heads)):
+        before, after, pieces = whole.convolve_whole(signal, samplerate, heads.alone(head))
+        measured.append(Level(before, after))
+        for piece, clipped in whole.scaled(pieces, measured[-1].gain, pcm16):
+            yield head, piece, clipped
 
 
 def at_mic_stem(

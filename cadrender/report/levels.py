@@ -107,11 +107,12 @@ def render(signal: np.ndarray, samplerate: int, hrirs) -> tuple[np.ndarray, Meas
     from cadrender.render import at_mic
 
     heads = Heads([tuple(hrirs)])
-    (level,), pieces = at_mic(signal, samplerate, heads)
+    levels, pieces = at_mic(signal, samplerate, heads)
     pcm = np.empty((len(signal), 2), np.int16)
     at = clipped = 0
     for _, piece, clips in pieces:
         pcm[at : at + len(piece)] = piece
         at += len(piece)
         clipped += int(clips)
+    (level,) = levels
     return pcm, Measured(level.before, level.after, level.gain, clipped)

@@ -186,7 +186,10 @@ def test_folder(tmp_path):
         (("folder", "{src}", "--root", "{root}", "--map", "vocals"), "expected NAME=STEM"),
         (("folder", "{src}", "--root", "{root}", "--map", "a=voice"), "'voice' is no stem"),
         (("folder", "{src}", "--root", "{root}", "--name", "train"), "'train' is a split"),
-        (("folder", "{src}", "--root", "{root}", "-j", "0"), "0 is neither -1 (all CPUs) nor a number from 1 to 1024"),
+        (
+            ("folder", "{src}", "--root", "{root}", "-j", "0"),
+            "0 is neither -1 (all CPUs) nor a number from 1 to 1024",
+        ),
         (("folder", "{src}"), "--root"),
         (("medleydb", "{src}", "--root", "{root}"), "no song found"),
         (("bach10", "{src}", "--root", "{root}"), "no chorale found"),

@@ -36,24 +36,24 @@ def test_the_stem_is_left_as_it_was():
 
 def test_scaled():
     pieces = [np.array([[0.5, -0.25]] * 3), np.array([[0.9, -0.1]])]
-    (_, first, none), (_, second, one) = [
-        (head, piece.copy(), clipped) for head, piece, clipped in scaled(pieces, 1.5, True)
-    ]
+    (first, none), (second, one) = [(piece.copy(), clipped) for piece, clipped in scaled(pieces, 1.5, True)]
     np.testing.assert_array_equal(first, [[24576, -12288]] * 3)
     np.testing.assert_array_equal(second, [[32767, -4915]])
     assert (none, one) == (0, 1)
-    floats = np.concatenate([piece for _, piece, _ in scaled(pieces, 1.5, False)])
+    floats = np.concatenate([piece for piece, _ in scaled(pieces, 1.5, False)])
     np.testing.assert_allclose(floats, [[0.75, -0.375]] * 3 + [[1.35, -0.15]])
 
 
 def test_silence_has_no_sign():
-    (_, piece, _), *_ = scaled([np.array([[-0.5, -math.pi]])], 0.0, False)
+    (piece, _), *_ = scaled([np.array([[-0.5, -math.pi]])], 0.0, False)
     assert not np.signbit(piece).any() and not piece.any()
 
 
 def test_what_it_suits():
     assert suits(np.zeros((100, 2), np.int16), HEADS)
     assert not suits(np.zeros((100, 2), np.int16), Heads([PAIR, PAIR]))
+    room = head_response(8192, 23, 1)
+    assert suits(np.zeros((100, 2), np.int16), Heads([PAIR, (room, room)]))
     ten_minutes = np.broadcast_to(np.zeros((1, 2), np.int16), (600 * RATE, 2))
     assert not suits(ten_minutes, HEADS)
 
