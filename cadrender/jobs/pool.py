@@ -22,6 +22,9 @@ _KILLED = "a worker process was killed, perhaps for want of memory"
 # Frames times heads that are worth a trip to a worker, some 30 ms of work: excerpts travel in fives, songs alone.
 _WORTH_A_TRIP = 2_000_000
 
+# Seconds in which a worker without work has to end.
+_LEAVE = 2.0
+
 # Seconds between two looks of a worker at whether its parent still lives.
 _WATCH_INTERVAL = 0.5
 
@@ -92,6 +95,8 @@ def run_jobs(
                     del left[number]
                     yield report
         except killed:
+            if not left:
+                break  # it had nothing left to do
             if alone:
                 job = left.pop(alone[0])
                 yield failed(
@@ -209,7 +214,11 @@ def _end_with(parent):
 
 
 def _end_workers(kill):
-    """End the pool's processes, in the middle of their work if need be."""
+    """End the pool's processes, in the middle of their work if need be.
+
+    Those that have nothing left to do end by themselves, unless one of them was killed just now: it may have taken
+    the lock of the queue with it, at which the others wait to be told. So none is waited for for long.
+    """
     from joblib.externals.loky import reusable_executor
 
     executor = reusable_executor._executor
@@ -217,7 +226,11 @@ def _end_workers(kill):
         return
     processes = list((executor._processes or {}).values())
     try:
-        executor.shutdown(wait=not kill, kill_workers=kill)
+        executor.shutdown(wait=False, kill_workers=kill)
+        deadline = time.monotonic() + _LEAVE
+        while not kill and any(process.is_alive() for process in processes):
+            kill = time.monotonic() > deadline
+            time.sleep(_LEAVE / 1000)
     except BaseException:
         kill = True
         raise

@@ -67,6 +67,22 @@ def test_small_jobs_travel_together_and_none_is_lost():
     assert sorted(number for number, _ in run_jobs(JOBS, 2, answer)) == list(range(23))
 
 
+@pytest.mark.parametrize("which", [0, 1, 0, 1])
+def test_a_worker_that_is_killed_at_the_very_end_holds_nobody_up(which):
+    said = []
+    reports = run_jobs(JOBS[:8], 2, answer, say=said.append)
+    assert len([next(reports) for _ in range(8)]) == 8
+    # One of the two waits for the queue, and the other for the lock that the first one holds.
+    born = workers()
+    born[which % len(born)].kill()
+    began = time.monotonic()
+    assert list(reports) == []
+    assert time.monotonic() - began < 20
+    assert said == []
+    _, alive = psutil.wait_procs(born, timeout=5)
+    assert not alive
+
+
 def test_nothing_to_do():
     assert list(run_jobs([], 2, answer)) == []
     assert workers() == []
