@@ -217,7 +217,8 @@ def _end_workers(kill):
     """End the pool's processes, in the middle of their work if need be.
 
     Those that have nothing left to do end by themselves, unless one of them was killed just now: it may have taken
-    the lock of the queue with it, at which the others wait to be told. So none is waited for for long.
+    the lock of the queue with it, at which the others wait to be told. So none is waited for for long. Those that are
+    killed are dead on return, their files claimed by nobody.
     """
     from joblib.externals.loky import reusable_executor
 
@@ -227,10 +228,8 @@ def _end_workers(kill):
     processes = list((executor._processes or {}).values())
     try:
         executor.shutdown(wait=False, kill_workers=kill)
-        deadline = time.monotonic() + _LEAVE
-        while not kill and any(process.is_alive() for process in processes):
-            kill = time.monotonic() > deadline
-            time.sleep(_LEAVE / 1000)
+        if not kill:
+            kill = not _are_gone(processes)
     except BaseException:
         kill = True
         raise
@@ -239,6 +238,17 @@ def _end_workers(kill):
             with contextlib.suppress(OSError, ValueError):
                 if process.is_alive():
                     os.kill(process.pid, signal.SIGKILL)
+        _are_gone(processes)
+
+
+def _are_gone(processes):
+    """Wait for processes to end, for a while; tell whether all have."""
+    deadline = time.monotonic() + _LEAVE
+    while alive := any(process.is_alive() for process in processes):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(_LEAVE / 1000)
+    return not alive
 
 
 def _prepare(jobs):
