@@ -129,13 +129,15 @@ def mix_float64(stems: np.ndarray, frames: int, weights: np.ndarray, out: np.nda
     mix_kernels.mix_float64(stems, frames, scaled, out.reshape(-1))
 
 
-def to_int16(signal: np.ndarray) -> tuple[np.ndarray, int]:
-    """Clip a signal of full scale 1 and truncate it toward zero.
+def to_int16(signal: np.ndarray, gain: float = 1.0) -> tuple[np.ndarray, int]:
+    """Scale a signal of full scale 1, clip it and truncate it toward zero.
 
     Parameters
     ----------
     signal : ndarray
         (frames, 2) float64.
+    gain : float
+        A linear factor.
 
     Returns
     -------
@@ -146,4 +148,4 @@ def to_int16(signal: np.ndarray) -> tuple[np.ndarray, int]:
     """
     pcm = np.empty(signal.shape, np.int16)
     row = np.ascontiguousarray(signal).reshape(1, -1)
-    return pcm, mix_int16(row, len(signal), np.array([1.0, 0.0, 0.0, 0.0]), pcm)
+    return pcm, mix_int16(row, len(signal), [gain, 0.0, 0.0, 0.0], pcm)

@@ -11,15 +11,13 @@ import numpy as np
 
 from cadrender.dsp.convolve import convolve
 from cadrender.dsp.hrir import Heads
-from cadrender.dsp.mix import MixMeter, mix_int16
+from cadrender.dsp.mix import MixMeter, to_int16
 
 # Bytes of float64 samples that are kept: six minutes of music.
 _LIMIT = 256 * 2**20
 
 # Taps from which on it is quicker for any number of heads, one after the other; measured.
 _LONG = 3000
-
-_ALONE = np.array([1.0, 0.0, 0.0, 0.0])
 
 
 def suits(signal: np.ndarray, heads: Heads) -> bool:
@@ -53,7 +51,7 @@ def convolve_whole(
     ValueError
         If the signal is shorter than 400 ms.
     """
-    meter = MixMeter(len(signal), samplerate, _ALONE[None])
+    meter = MixMeter(len(signal), samplerate, np.eye(1, 4))
     pieces = []
     at = 0
     for _, piece, _ in convolve(signal, heads, [1.0], pcm16=False, keep=True):
@@ -78,18 +76,16 @@ def scaled(pieces: list[np.ndarray], gain: float, pcm16: bool) -> Iterator[tuple
     Yields
     ------
     piece : ndarray
-        (n, 2) int16 or float64; valid until the next piece is asked for.
+        (n, 2) int16 or float64.
     clipped : int
         Samples of an int16 piece that had to be clipped.
     """
-    pcm = np.empty((max(map(len, pieces)), 2), np.int16) if pcm16 else None
     for piece in pieces:
-        clipped = 0
         if pcm16:
-            clipped = mix_int16(piece.reshape(1, -1), len(piece), gain * _ALONE, pcm)
-            piece = pcm[: len(piece)]
-        elif gain:
+            yield to_int16(piece, gain)
+            continue
+        if gain:
             piece *= gain
         else:
             piece[:] = 0.0  # not even the sign of what was there
-        yield piece, clipped
+        yield piece, 0
