@@ -32,6 +32,9 @@ from cadrender.metadata import (
 
 SAMPLERATE = 44100
 
+# Of an at-mic frame: two channels of 16 bits.
+AT_MIC_BYTES = 4
+
 
 def hrir(taps: int, seed: int) -> np.ndarray:
     """One loudspeaker's HRIR, (taps, 2) float32: decaying noise without a silent tap."""

@@ -21,14 +21,11 @@ from scipy.optimize import nnls
 
 from benchmarks import machine, markdown, rivals, start
 from benchmarks.interleaved import medians, timed
-from benchmarks.roots import make_places, make_root, plan_of
+from benchmarks.roots import AT_MIC_BYTES, make_places, make_root, plan_of
 
 # The official training set: 100 songs, five stems, four scenes.
 READ_GB, WRITTEN_GB = 22.0, 88.0
 FRAME_SCENES = WRITTEN_GB * 1e9 / 4
-
-# Bytes of an at-mic frame.
-_WRITTEN = 4
 
 # Assumed, not measured: MB/s of reading and of writing when both go on, sequential.
 DISKS = {
@@ -119,7 +116,7 @@ def measure(roots: list[Path], output: Path, workers: list[int], repeats: int):
 
         def run(n, root=root):
             plan_of(root, output)
-            machine.settle(_WRITTEN * works[root])
+            machine.settle(AT_MIC_BYTES * works[root])
             return start.run_seconds(start.generate_command(root, output, n))
 
         contenders |= {(n, float(works[root])): (lambda n=n, run=run: run(n)) for n in workers}
@@ -127,7 +124,7 @@ def measure(roots: list[Path], output: Path, workers: list[int], repeats: int):
     def copy(n, root=roots[-1]):
         jobs = plan_of(root, output).jobs
         make_places(jobs)
-        machine.settle(_WRITTEN * works[root])
+        machine.settle(AT_MIC_BYTES * works[root])
         return timed(lambda: rivals.run(rivals.by_copying, jobs, n))()
 
     rivals.start_pool(max(workers))
@@ -135,7 +132,7 @@ def measure(roots: list[Path], output: Path, workers: list[int], repeats: int):
     before = _spent()
     found = medians(contenders, repeats)
     user, system = _spent() - before
-    copies = {n: 4e-6 * works[roots[-1]] / found.pop(f"copy {n}") for n in workers}
+    copies = {n: 1e-6 * AT_MIC_BYTES * works[roots[-1]] / found.pop(f"copy {n}") for n in workers}
     return found, copies, system / (user + system)
 
 
@@ -159,7 +156,7 @@ def measured_table(found: dict[tuple[int, float], float], copies: dict[int, floa
                 f"{1e9 * seconds / most:.1f}",
                 f"{found[1, most] / seconds:.2f} x",
                 f"{of.seconds(most, n):.2f} s",
-                f"{4e-6 * most / seconds:.0f} MB/s",
+                f"{1e-6 * AT_MIC_BYTES * most / seconds:.0f} MB/s",
                 f"{rate:.0f} MB/s",
             ]
         )

@@ -17,13 +17,10 @@ from pathlib import Path
 
 from benchmarks import machine, markdown, rivals, stages, start
 from benchmarks.interleaved import medians, rounds, timed
-from benchmarks.roots import make_places, make_root, plan_of
+from benchmarks.roots import AT_MIC_BYTES, make_places, make_root, plan_of
 
 # Frames of the official training set, times the scenes of each: what a nanosecond is multiplied by.
 OFFICIAL_FRAME_SCENES = 22e9
-
-# Bytes of an at-mic frame, two channels of 16 bits.
-_WRITTEN = 4
 
 _OURS, _REFERENCE, _COPY = "cadrender", "the reference", "copy"
 _NAMES = {
@@ -61,7 +58,7 @@ class Bench:
     def ours(self, n_jobs: int) -> float:
         """Nanoseconds per frame-scene of the whole command."""
         frame_scenes = sum(job.frame_scenes for job in plan_of(self.root, self.output).jobs)
-        machine.settle(_WRITTEN * frame_scenes)
+        machine.settle(AT_MIC_BYTES * frame_scenes)
         seconds = start.run_seconds(start.generate_command(self.root, self.output, n_jobs))
         return 1e9 * seconds / frame_scenes
 
@@ -73,7 +70,7 @@ class Bench:
             jobs = [replace(job, targets=job.targets[:scenes]) for job in jobs[: count * n_jobs]]
         frame_scenes = sum(job.frame_scenes for job in jobs)
         gc.collect()
-        machine.settle(_WRITTEN * frame_scenes)
+        machine.settle(AT_MIC_BYTES * frame_scenes)
         seconds = timed(lambda: rivals.run(_RIVALS[name], jobs, n_jobs))()
         return 1e9 * seconds / frame_scenes
 
