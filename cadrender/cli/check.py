@@ -1,12 +1,11 @@
 """``cadrender check``: what is wrong with a root, without rendering anything."""
 
 import json
-import math
 import sys
 
 import click
 
-from cadrender.cli.settings import jobs_option, settings_from, settings_options
+from cadrender.cli.settings import check_number, jobs_option, settings_from, settings_options
 from cadrender.config import SPLITS
 
 # Problems of an area that are shown; all of them with --json.
@@ -23,6 +22,7 @@ _SHOWN = 5
 @click.option(
     "--tolerance",
     type=float,
+    callback=check_number,
     metavar="DB",
     help="How far a mixture may be from the sum of its stems, in dB of its energy; -20 if not said.",
 )
@@ -45,8 +45,6 @@ def command(split, jobs, headers_only, tolerance, everything, as_json, quiet, **
 
     splits = [settings_from(**options, split=name) for name in split or SPLITS]
     tolerance = SUM_TOLERANCE if tolerance is None else tolerance
-    if math.isnan(tolerance):
-        raise click.UsageError("--tolerance nan is not a number of decibels.")
     n_jobs = usable_cpus() if jobs in (None, -1) else jobs
     with _Bar(quiet or as_json) as bar:
         areas = check_root(

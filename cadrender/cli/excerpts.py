@@ -1,6 +1,5 @@
 """``cadrender excerpts``: validation and evaluation excerpts."""
 
-import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import click
 
 from cadrender.cli.settings import (
+    check_number,
     format_options,
     jobs_option,
     settings_from,
@@ -23,7 +23,13 @@ from cadrender.errors import CadrenderError
 @click.option("--duration", type=float, default=10.0, show_default=True, help="Seconds of an excerpt.")
 @click.option("--per-song", type=int, help="Excerpts of each song, with --split valid; 2 if not said.")
 @click.option("--seed", default="icassp2024", show_default=True, help="The text that seeds the draws.")
-@click.option("--min-loudness", type=float, metavar="LUFS", help="How loud an excerpt's mixture must be.")
+@click.option(
+    "--min-loudness",
+    type=float,
+    callback=check_number,
+    metavar="LUFS",
+    help="How loud an excerpt's mixture must be.",
+)
 @click.option(
     "--listeners-per-scene",
     "number_listeners_per_scene",
@@ -81,8 +87,6 @@ def command(
         raise click.UsageError("--per-song goes with --split valid: test songs are cut from end to end.")
     if per_song is not None and per_song < 1:
         raise click.UsageError(f"--per-song {per_song} is not a number from 1 on.")
-    if min_loudness is not None and math.isnan(min_loudness):
-        raise click.UsageError("--min-loudness nan is not a number of LUFS.")
     if not 0 < duration < 1e6:
         raise click.UsageError(f"--duration {duration:g} is not a number of seconds.")
     from cadrender.cli.running import resumable, run_plan

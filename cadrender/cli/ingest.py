@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cadrender.cli.settings import check_jobs
+from cadrender.cli.settings import check_jobs, check_number
 
 _FOLDER = click.Path(path_type=Path)
 _UNCOUNTED = 3
@@ -92,7 +92,12 @@ def _bach10(src, root, jobs, scenes, **options):
     "--metadata", type=_FOLDER, help="FMA's tracks.csv, with the licences, if it is not beside SRC."
 )
 @click.option(
-    "--min-seconds", "minimum_seconds", type=click.FloatRange(min=0.4), default=2.0, show_default=True
+    "--min-seconds",
+    "minimum_seconds",
+    type=click.FloatRange(min=0.4),
+    default=2.0,
+    show_default=True,
+    callback=check_number,
 )
 def _fma_small(src, root, jobs, scenes, **options):
     """FMA-small: MP3 clips as mixtures without stems.

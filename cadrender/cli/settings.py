@@ -1,5 +1,6 @@
 """The options that the commands share, and how they become settings."""
 
+import math
 from pathlib import Path
 
 import click
@@ -34,7 +35,8 @@ def settings_options(*, split: bool = False, music: bool = False):
             "--music-file",
             multiple=True,
             type=click.Path(path_type=Path),
-            help="A music list; repeat it for several, which are taken in this order.",
+            help="A music list; repeat it for several, which are taken in this order. Without it: the split's own, "
+            "and with train the lists of all ingested corpora.",
         )
         options.append(option)
 
@@ -59,6 +61,13 @@ def check_jobs(context, parameter, value):
     """Callback of ``--jobs``."""
     if value is not None and value != -1 and not 1 <= value <= _MOST_JOBS:
         raise click.BadParameter(f"{value} is neither -1 (all CPUs) nor a number from 1 to {_MOST_JOBS}.")
+    return value
+
+
+def check_number(context, parameter, value):
+    """Callback of options that take a number: nan, which passes every comparison, is none."""
+    if value is not None and math.isnan(value):
+        raise click.BadParameter("nan is not a number.")
     return value
 
 

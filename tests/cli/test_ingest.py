@@ -190,6 +190,7 @@ def test_folder(tmp_path):
             ("folder", "{src}", "--root", "{root}", "-j", "0"),
             "0 is neither -1 (all CPUs) nor a number from 1 to 1024",
         ),
+        (("fma-small", "{src}", "--root", "{root}", "--min-seconds", "nan"), "nan is not a number"),
         (("folder", "{src}"), "--root"),
         (("medleydb", "{src}", "--root", "{root}"), "no song found"),
         (("bach10", "{src}", "--root", "{root}"), "no chorale found"),
