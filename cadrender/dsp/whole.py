@@ -13,8 +13,8 @@ from cadrender.dsp.convolve import convolve
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.mix import MixMeter, to_int16
 
-# Bytes of float64 samples that are kept: six minutes of music.
-_LIMIT = 256 * 2**20
+# Bytes of a stem and of the float64 samples that are kept of it: six minutes of 16-bit music.
+_LIMIT = 320 * 2**20
 
 # Taps from which on it is quicker for any number of heads, one after the other; measured.
 _LONG = 3000
@@ -22,7 +22,7 @@ _LONG = 3000
 
 def suits(signal: np.ndarray, heads: Heads) -> bool:
     """Whether this is the better way for a stem, (frames, 2), and its heads."""
-    return (len(heads) == 1 or heads.trimmed_taps >= _LONG) and 16 * len(signal) <= _LIMIT
+    return (len(heads) == 1 or heads.trimmed_taps >= _LONG) and 16 * len(signal) + signal.nbytes <= _LIMIT
 
 
 def convolve_whole(

@@ -56,6 +56,9 @@ def test_what_it_suits():
     assert suits(np.zeros((100, 2), np.int16), Heads([PAIR, (room, room)]))
     ten_minutes = np.broadcast_to(np.zeros((1, 2), np.int16), (600 * RATE, 2))
     assert not suits(ten_minutes, HEADS)
+    five = 300 * RATE
+    assert suits(ten_minutes[:five], HEADS)
+    assert not suits(np.broadcast_to(np.zeros((1, 2)), (five, 2)), HEADS)  # the stem itself takes as much
 
 
 def test_too_short():
