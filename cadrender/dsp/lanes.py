@@ -99,12 +99,13 @@ def splat(typingctx, scalar):
 
 @intrinsic
 def fma(typingctx, a, b, c):
-    """``a * b + c``, lane by lane, rounded once."""
+    """``a * b + c``, of lanes or of three float64, rounded once."""
+    name = "llvm.fma.v8f64" if a == lanes else "llvm.fma.f64"
 
     def codegen(context, builder, signature, args):
-        return _call(builder, "llvm.fma.v8f64", _F64X8, args)
+        return _call(builder, name, args[0].type, args)
 
-    return lanes(lanes, lanes, lanes), codegen
+    return a(a, a, a), codegen
 
 
 def _reduced(combine):

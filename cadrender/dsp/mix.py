@@ -1,8 +1,8 @@
 """The gain mixer: weighted sums of four stems, how loud they are, and their samples, block by block.
 
-Two passes over the stems: the first measures the mixture and every weighted sum (:class:`MixMeter`), the second
-scales each sum while it is made and goes straight to int16 (:func:`mix_int16`). A block stays in the L2 cache
-for all that is done with it.
+Two passes: the first measures the mixture and every weighted sum (:class:`MixMeter`), the second scales each sum
+and goes straight to int16 (:func:`mix_int16`). A sum is kept from the first pass where it is the only one, and made
+again from its stems otherwise. A block stays in the L2 cache for all that is done with it.
 """
 
 import numpy as np
@@ -15,6 +15,8 @@ BLOCK = 32768
 
 # A filter's memory under this counts as zero: without it, a long silence ends in denormal numbers, which are slow.
 _NOTHING = 1e-100
+
+_NOWHERE = np.empty(0)
 
 
 class MixMeter:
@@ -39,14 +41,14 @@ class MixMeter:
 
     def __init__(self, frames: int, samplerate: int, weights: np.ndarray):
         self._gating = gating(frames, samplerate)
-        self._weights = np.ascontiguousarray(weights, dtype=np.float64)
+        self._weights = np.array(weights, dtype=np.float64)
         self._gain, self._coefficients = _coefficients(samplerate)
         pairs = (2 + len(weights)) // 2  # the mixture and a sum, then two sums each
         self._states = np.zeros((pairs, 48))
         self._energies = np.zeros((2 * pairs, len(self._gating.edges) - 1))
         self._at = -4
 
-    def feed(self, stems: np.ndarray, mixture: np.ndarray, frames: int) -> None:
+    def feed(self, stems: np.ndarray, mixture: np.ndarray, frames: int, kept: np.ndarray = _NOWHERE) -> None:
         """Measure the next frames.
 
         Parameters
@@ -58,13 +60,16 @@ class MixMeter:
             (1, at least 2 * frames), likewise.
         frames : int
             A multiple of 4 in all calls but the last. In the last one up to three frames more are set to zero.
+        kept : ndarray, optional
+            (at least 2 * frames, up to a multiple of 8,) float64: filled with the sum, interleaved, full scale
+            being 1. For a meter of one sum.
         """
         padded = -(-frames // 4) * 4
         for array in (stems, mixture):
             array[:, 2 * frames : 2 * padded] = 0
         own = np.zeros(4)
-        own[0] = self._gain / full_scale(mixture.dtype)
-        sums = self._weights * (self._gain / full_scale(stems.dtype))
+        own[0] = 1.0 / full_scale(mixture.dtype)
+        sums = self._weights / full_scale(stems.dtype)
         nothing = np.zeros(4)
         for pair, state in enumerate(self._states):
             if np.abs(state).max() < _NOTHING:
@@ -82,13 +87,14 @@ class MixMeter:
                 self._gating.edges,
                 2 * pair,
                 self._energies,
+                kept,
             )
         self._at += padded
 
     def loudness(self) -> tuple[float, list[float]]:
         """LUFS of the mixture and of each sum, after the last frame; minus infinity for silence."""
         self.feed(np.zeros((1, 8)), np.zeros((1, 8)), 4)
-        rows = self._energies[: 1 + len(self._weights)]
+        rows = self._energies[: 1 + len(self._weights)] * self._gain**2
         mixture, *sums = (gated_loudness(self._gating, energies) for energies in rows)
         return mixture, sums
 
@@ -99,8 +105,8 @@ def _coefficients(samplerate):
     return b0.prod(), np.repeat(np.stack([b1 / b0, b2 / b0, -a2, -a1]), 4)
 
 
-def mix_int16(stems: np.ndarray, frames: int, weights: np.ndarray, out: np.ndarray) -> int:
-    """Make a weighted sum, clip it and truncate it toward zero.
+def mix_int16(stems: np.ndarray, frames: int, weights: np.ndarray, gain: float, out: np.ndarray) -> int:
+    """Make a weighted sum, scale it, clip it and truncate it toward zero.
 
     Parameters
     ----------
@@ -111,6 +117,8 @@ def mix_int16(stems: np.ndarray, frames: int, weights: np.ndarray, out: np.ndarr
         How many to make.
     weights : ndarray
         (4,): linear factors.
+    gain : float
+        The linear factor of the sum.
     out : ndarray
         (at least frames, 2) int16.
 
@@ -119,14 +127,17 @@ def mix_int16(stems: np.ndarray, frames: int, weights: np.ndarray, out: np.ndarr
     int
         Samples that had to be clipped.
     """
-    unit = 32768.0 / full_scale(stems.dtype)
-    return mix_kernels.mix_int16(stems, frames, np.asarray(weights) * unit, out.reshape(-1))
-
-
-def mix_float64(stems: np.ndarray, frames: int, weights: np.ndarray, out: np.ndarray) -> None:
-    """Make a weighted sum, full scale being 1; as :func:`mix_int16`, but `out` is float64."""
     scaled = np.asarray(weights) / full_scale(stems.dtype)
-    mix_kernels.mix_float64(stems, frames, scaled, out.reshape(-1))
+    return mix_kernels.mix_int16(stems, frames, scaled, 32768.0 * gain, out.reshape(-1))
+
+
+def mix_float64(stems: np.ndarray, frames: int, weights: np.ndarray, gain: float, out: np.ndarray) -> None:
+    """Make a weighted sum and scale it, full scale being 1; as :func:`mix_int16`, but `out` is float64."""
+    scaled = np.asarray(weights) / full_scale(stems.dtype)
+    mix_kernels.mix_float64(stems, frames, scaled, float(gain), out.reshape(-1))
+
+
+_ALONE = np.eye(1, 4)[0]
 
 
 def to_int16(signal: np.ndarray, gain: float = 1.0) -> tuple[np.ndarray, int]:
@@ -148,4 +159,4 @@ def to_int16(signal: np.ndarray, gain: float = 1.0) -> tuple[np.ndarray, int]:
     """
     pcm = np.empty(signal.shape, np.int16)
     row = np.ascontiguousarray(signal).reshape(1, -1)
-    return pcm, mix_int16(row, len(signal), [gain, 0.0, 0.0, 0.0], pcm)
+    return pcm, mix_int16(row, len(signal), _ALONE, gain, pcm)

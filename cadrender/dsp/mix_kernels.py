@@ -29,9 +29,11 @@ def _registers(weights):
 
 
 @inlined
-def _sum8(flat, width, i, w):
-    """Eight numbers of the weighted sum, from element ``i`` of each row on."""
+def _sum8(flat, width, single, i, w):
+    """Eight numbers of the weighted sum, from element ``i`` of each row on, or of the ``single`` one."""
     s = load(flat, i) * w[0]
+    if single:
+        return s
     s = fma(load(flat, i + width), w[1], s)
     s = fma(load(flat, i + 2 * width), w[2], s)
     return fma(load(flat, i + 3 * width), w[3], s)
@@ -39,10 +41,13 @@ def _sum8(flat, width, i, w):
 
 @inlined
 def _sum1(stems, i, weights):
+    """One number of the weighted sum, with the rounding of :func:`_sum8`."""
+    s = float(stems[0, i]) * weights[0]
     if stems.shape[0] == 1:
-        return stems[0, i] * weights[0]
-    s = stems[0, i] * weights[0] + stems[1, i] * weights[1]
-    return s + stems[2, i] * weights[2] + stems[3, i] * weights[3]
+        return s
+    s = fma(float(stems[1, i]), weights[1], s)
+    s = fma(float(stems[2, i]), weights[2], s)
+    return fma(float(stems[3, i]), weights[3], s)
 
 
 @inlined
@@ -71,7 +76,7 @@ def _add(accumulated, buffer, energies, row, segment):
 
 @compiled
 def measure_pair(
-    first, first_weights, second, second_weights, frames, coefficients, state, at, edges, row, energies
+    first, first_weights, second, second_weights, frames, coefficients, state, at, edges, row, energies, kept
 ):
     """K-weight two weighted sums and add their energies to the segments they belong to.
 
@@ -84,7 +89,7 @@ def measure_pair(
     first, second : ndarray
         (4, any): the stems of each sum; (1, any) is a sum of one.
     first_weights, second_weights : ndarray
-        (4,): their linear factors; full scale and the b0 of both biquads included.
+        (4,): their linear factors; full scale included.
     frames : int
         A multiple of 4.
     coefficients : ndarray
@@ -98,7 +103,9 @@ def measure_pair(
     row : int
         Which rows of `energies` the sums are: this one and the next.
     energies : ndarray
-        (any, segments)
+        (any, segments): those of filters whose b0 is 1.
+    kept : ndarray
+        (at least 2 * frames,): where the second sum is written, interleaved; (0,) if it is not.
     """
     a = first.reshape(-1)
     b = second.reshape(-1)
@@ -106,6 +113,7 @@ def measure_pair(
     b_width = second.shape[1]
     a_single = first.shape[0] == 1
     b_single = second.shape[0] == 1
+    keeping = len(kept) > 0
     wa = _registers(first_weights)
     wb = _registers(second_weights)
     c = (
@@ -134,8 +142,10 @@ def measure_pair(
     else:
         segment = -1
     for n in range(0, frames, 4):
-        va = load(a, 2 * n) * wa[0] if a_single else _sum8(a, a_width, 2 * n, wa)
-        vb = load(b, 2 * n) * wb[0] if b_single else _sum8(b, b_width, 2 * n, wb)
+        va = _sum8(a, a_width, a_single, 2 * n, wa)
+        vb = _sum8(b, b_width, b_single, 2 * n, wb)
+        if keeping:
+            store(kept, 2 * n, vb)
         even = even_twos(va, vb)
         odd = odd_twos(va, vb)
         x0 = low_halves(even, y0)
@@ -177,21 +187,26 @@ def measure_pair(
 
 
 @compiled
-def mix_float64(stems, frames, weights, out):
-    """The weighted sum, interleaved, to ``out`` (2 * frames,)."""
+def mix_float64(stems, frames, weights, gain, out):
+    """The weighted sum times the gain, interleaved, to ``out`` (2 * frames,)."""
     flat = stems.reshape(-1)
     width = stems.shape[1]
     w = _registers(weights)
+    single = stems.shape[0] == 1
+    gains = splat(gain)
     whole = 2 * frames - 2 * frames % 8
     for i in range(0, whole, 8):
-        store(out, i, _sum8(flat, width, i, w))
+        store(out, i, _sum8(flat, width, single, i, w) * gains)
     for i in range(whole, 2 * frames):
-        out[i] = _sum1(stems, i, weights)
+        out[i] = _sum1(stems, i, weights) * gain
 
 
 @compiled
-def mix_int16(stems, frames, weights, out):
-    """The weighted sum in units of one LSB, clipped and truncated toward zero, to ``out`` (2 * frames,) int16.
+def mix_int16(stems, frames, weights, gain, out):
+    """The weighted sum times the gain, in units of one LSB, clipped and truncated toward zero.
+
+    To ``out`` (2 * frames,) int16. The gain is applied to the sum, not to the weights, so that a sum that was kept
+    (:func:`measure_pair`) gives the same bits as one that is made again.
 
     Returns
     -------
@@ -202,22 +217,23 @@ def mix_int16(stems, frames, weights, out):
     width = stems.shape[1]
     w = _registers(weights)
     single = stems.shape[0] == 1
+    gains = splat(gain)
     snap = splat(SNAP)
     lowest = splat(-32768.0)
     highest = splat(32767.0)
     whole = 2 * frames - 2 * frames % 8
     peak = splat(0.0)
     for i in range(0, whole, 8):
-        v = load(flat, i) * w[0] if single else _sum8(flat, width, i, w)
+        v = _sum8(flat, width, single, i, w) * gains
         peak = larger(peak, magnitude(v))
         v = v + with_sign_of(snap, v)
         store_int16(out, i, larger(lowest, smaller(highest, v)))
     clipped = 0
     if total(larger(splat(0.0), peak - highest)) > 0.0:
         for i in range(whole):
-            v = _sum1(stems, i, weights)
+            v = _sum1(stems, i, weights) * gain
             if v > 32767.0 + SNAP or v < -32768.0 - SNAP:
                 clipped += 1
     for i in range(whole, 2 * frames):
-        clipped += _truncate1(_sum1(stems, i, weights), out, i)
+        clipped += _truncate1(_sum1(stems, i, weights) * gain, out, i)
     return clipped

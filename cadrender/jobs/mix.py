@@ -20,7 +20,7 @@ from cadrender.store.audio import exact_dtype
 from cadrender.store.blocks import BlockReader
 from cadrender.store.manifest import append_lines
 
-# Bytes of memory for stems in one process: four of seven minutes.
+# Bytes of memory for a sum or for stems in one process: seven minutes.
 _MOST_MEMORY = 300_000_000
 
 _kept = np.empty(0, np.uint8)
@@ -210,7 +210,7 @@ def run_mix_job(job: MixJob) -> MixReport:
 
 
 def _mix(job, written, claimed):
-    from cadrender.render.remix import StemBlocks, common_dtype, linear, mix_levels
+    from cadrender.render.remix import common_dtype
 
     stored = [find_stored(part, job.frames, job.samplerate) for part in job.parts]
     if not job.render and not all(stored):
@@ -237,25 +237,7 @@ def _mix(job, written, claimed):
             )
             for part, found in zip(job.parts, stored, strict=True)
         )
-        stems = StemBlocks(sources, job.frames, dtype, _memory(len(sources), job.frames, dtype))
-        scenes = _by_scene(sinks)
-        weights = np.array([linear(scene[0].target.gains_db) for scene in scenes])
-        reference = StemBlocks([mixture], job.frames, dtype)
-        levels = mix_levels(stems, reference, job.frames, job.samplerate, weights)
-        stages = [
-            _Scene(scene, row * level.gain, job)
-            for scene, row, level in zip(scenes, weights, levels, strict=True)
-        ]
-        for block, count in stems:
-            for stage in stages:
-                stage.feed(block, count)
-        done = []
-        for stage, scene, level in zip(stages, scenes, levels, strict=True):
-            stage.finish()
-            done += [
-                Mixed(sink.target, level.before, level.mixture, level.gain_db, sink.clipped, sink.complete())
-                for sink in scene
-            ]
+        done = _make(job, sources, mixture, dtype, _by_scene(sinks))
         for sink, mixed in zip(sinks, done, strict=True):
             sink.commit()
             written.append(mixed)
@@ -264,15 +246,48 @@ def _mix(job, written, claimed):
     return False, sum(found is None for found in stored)
 
 
-def _memory(sources, frames, dtype):
-    """This process's memory for stems, kept from job to job: fresh pages cost as much as reading does.
+def _make(job, sources, mixture, dtype, scenes):
+    """Measure each scene's sum, then make its files up to their temporary names; what there is to say of each."""
+    from cadrender.render.remix import StemBlocks, linear, mix_levels
 
-    None for stems that are too long for it; they are read twice.
+    weights = np.array([linear(scene[0].target.gains_db) for scene in scenes])
+    mixture = StemBlocks([mixture], job.frames, dtype)
+    stems, kept = _passes(sources, job.frames, dtype, len(scenes))
+    levels = mix_levels(stems, mixture, job.frames, job.samplerate, weights, kept)
+    if kept is not None:
+        stems, weights = kept, np.eye(1, len(sources))
+    stages = [
+        _Scene(scene, row, level.gain, job) for scene, row, level in zip(scenes, weights, levels, strict=True)
+    ]
+    for block, count in stems:
+        for stage in stages:
+            stage.feed(block, count)
+    done = []
+    for stage, scene, level in zip(stages, scenes, levels, strict=True):
+        stage.finish()
+        done += [
+            Mixed(sink.target, level.before, level.mixture, level.gain_db, sink.clipped, sink.complete())
+            for sink in scene
+        ]
+    return done
+
+
+def _passes(sources, frames, dtype, sums):
+    """The stems, and where their sum is kept for the second pass: if there is one only, that costs least."""
+    from cadrender.render.remix import KeptSum, StemBlocks
+
+    if sums == 1 and (memory := _memory(KeptSum.bytes_needed(frames))) is not None:
+        return StemBlocks(sources, frames, dtype), KeptSum(frames, memory)
+    memory = _memory(StemBlocks.bytes_needed(len(sources), frames, dtype))
+    return StemBlocks(sources, frames, dtype, memory), None
+
+
+def _memory(needed):
+    """This process's memory between the passes, kept from job to job: fresh pages cost as much as reading does.
+
+    None for songs that are too long for it; they are read twice.
     """
-    from cadrender.render.remix import StemBlocks
-
     global _kept
-    needed = StemBlocks.bytes_needed(sources, frames, dtype)
     if needed > _MOST_MEMORY:
         return None
     if len(_kept) < needed:
@@ -410,10 +425,10 @@ class _Sink:
 class _Scene:
     """Makes one scene's target and what its listeners get of it."""
 
-    def __init__(self, sinks, weights, job):
+    def __init__(self, sinks, weights, gain, job):
         from cadrender.dsp.mix import BLOCK
 
-        self._weights = weights
+        self._weights, self._gain = weights, gain
         self._direct = [sink for sink in sinks if sink.takes_int16]
         self._plain = [sink for sink in sinks if sink.target.listener is None and not sink.takes_int16]
         self._amplified = [sink for sink in sinks if sink.target.listener is not None]
@@ -426,11 +441,11 @@ class _Scene:
         from cadrender.dsp.mix import mix_float64, mix_int16
 
         for sink in self._direct:
-            clipped = mix_int16(block, count, self._weights, self._pcm)
+            clipped = mix_int16(block, count, self._weights, self._gain, self._pcm)
             sink.write_int16(self._pcm[:count], clipped)
         if self._plain or self._amplified:
             piece = self._float[:count]
-            mix_float64(block, count, self._weights, piece)
+            mix_float64(block, count, self._weights, self._gain, piece)
             for sink in self._plain:
                 sink.write(piece)
             if self._amplifier:

@@ -113,8 +113,42 @@ class StemBlocks:
             yield block, count
 
 
+class KeptSum:
+    """A weighted sum that is kept while it is measured: to be iterated over as :class:`StemBlocks` of one row.
+
+    Parameters
+    ----------
+    frames : int
+        Its length.
+    memory : ndarray
+        Bytes to keep it in; :meth:`bytes_needed` says how many it takes.
+    """
+
+    def __init__(self, frames: int, memory: np.ndarray):
+        self._frames = frames
+        self._row = memory[: self.bytes_needed(frames)].view(np.float64)[None]
+
+    @staticmethod
+    def bytes_needed(frames: int) -> int:
+        """Bytes in which a sum can be kept."""
+        return 2 * -(-frames // 4) * 4 * 8
+
+    def place(self, start: int) -> np.ndarray:
+        """Where the sum is kept from frame `start` on."""
+        return self._row[0, 2 * start :]
+
+    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
+        for start in range(0, self._frames, BLOCK):
+            yield self._row[:, 2 * start : 2 * (start + BLOCK)], min(BLOCK, self._frames - start)
+
+
 def mix_levels(
-    stems: StemBlocks, mixture: StemBlocks, frames: int, samplerate: int, weights: np.ndarray
+    stems: StemBlocks,
+    mixture: StemBlocks,
+    frames: int,
+    samplerate: int,
+    weights: np.ndarray,
+    kept: KeptSum | None = None,
 ) -> list[MixLevel]:
     """Measure weighted sums of stems, and the mixture that they are brought to.
 
@@ -128,6 +162,8 @@ def mix_levels(
         In hertz.
     weights : ndarray
         (sums, stems): linear factors.
+    kept : KeptSum, optional
+        Filled with the sum, if there is one only.
 
     Raises
     ------
@@ -135,8 +171,13 @@ def mix_levels(
         If the signals are shorter than 400 ms.
     """
     meter = MixMeter(frames, samplerate, weights)
+    start = 0
     for (block, count), (target, _) in zip(stems, mixture, strict=True):
-        meter.feed(block, target, count)
+        if kept is None:
+            meter.feed(block, target, count)
+        else:
+            meter.feed(block, target, count, kept.place(start))
+        start += count
     loudness, sums = meter.loudness()
     return [MixLevel(before, loudness) for before in sums]
 
@@ -206,7 +247,7 @@ def rebalance(
     make = mix_int16 if dtype == "int16" else mix_float64
     at = 0
     for block, count in blocks:
-        make(block, count, weights * level.gain, out[at : at + count])
+        make(block, count, weights, level.gain, out[at : at + count])
         at += count
     return out
 

@@ -8,9 +8,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import reference
-from cadrender.dsp.mix import BLOCK, MixMeter, mix_int16, to_int16
+from cadrender.dsp.mix import BLOCK, MixMeter, mix_float64, mix_int16, to_int16
 from cadrender.render import remix
-from cadrender.render.remix import ArraySource, MixLevel, StemBlocks, common_dtype, linear, rebalance
+from cadrender.render.remix import (
+    ArraySource,
+    KeptSum,
+    MixLevel,
+    StemBlocks,
+    common_dtype,
+    linear,
+    mix_levels,
+    rebalance,
+)
 from cadrender.stems import VDBO
 from tests.roots import music, pcm16
 
@@ -112,7 +121,7 @@ def test_clipped_samples_are_counted(frames, dtype):
     expected, clipped = reference.to_pcm16(np.tensordot(weights, block[:, : 2 * frames] / 32768, 1))
     scaled = {"int16": block, "int32": block.astype(np.int32) << 16, "float64": block / 32768}[dtype]
     out = np.empty((frames, 2), np.int16)
-    assert mix_int16(scaled, frames, weights, out) == clipped > 0
+    assert mix_int16(scaled, frames, weights, 1.0, out) == clipped > 0
     np.testing.assert_array_equal(out.reshape(-1), expected)
 
 
@@ -124,8 +133,12 @@ def test_a_sum_of_one(frames, dtype):
     expected, clipped = reference.to_pcm16(1.7 * row[0] / 32768)
     out = np.empty((frames, 2), np.int16)
     scaled = row if dtype == "int16" else row / 32768
-    assert mix_int16(scaled, frames, [1.7, np.nan, np.nan, np.nan], out) == clipped > 0
+    weights = np.array([1.0, np.nan, np.nan, np.nan])
+    assert mix_int16(scaled, frames, weights, 1.7, out) == clipped > 0
     np.testing.assert_array_equal(out.reshape(-1), expected)
+    unquantised = np.empty((frames, 2))
+    mix_float64(scaled, frames, weights, 1.7, unquantised)
+    np.testing.assert_array_equal(unquantised.reshape(-1), 1.7 * row[0] / 32768)
 
 
 def test_equal_loudness_and_no_gains_give_the_sum_itself():
@@ -240,6 +253,35 @@ def test_loudness_of_several_sums(sums, samplerate):
     for row, lufs in zip(weights, measured, strict=True):
         weighted = np.tensordot(row, stems / 32768, 1)
         assert lufs == pytest.approx(reference.loudness(weighted, samplerate), abs=1e-10)
+
+
+@pytest.mark.parametrize("frames", [17640, 17641, BLOCK - 1, BLOCK, BLOCK + 2, 3 * BLOCK + 7])
+@pytest.mark.parametrize("dtype", ["int16", "float64"])
+def test_the_sum_is_kept_while_it_is_measured(frames, dtype):
+    random = np.random.default_rng(frames)
+    signals = random.integers(-32768, 32768, (5, frames, 2)).astype(np.int16)
+    scaled = signals if dtype == "int16" else signals / 32768
+    *sources, mixture = (ArraySource(signal) for signal in scaled)
+    weights = linear([-3, -14, 0.3, -6])
+    memory = np.full(KeptSum.bytes_needed(frames) + 64, 123, np.uint8)
+    kept = KeptSum(frames, memory)
+    stems, plain = StemBlocks(sources, frames, dtype), StemBlocks([mixture], frames, dtype)
+    (level,) = mix_levels(stems, plain, frames, RATE, weights[None], kept)
+    assert [level] == mix_levels(stems, plain, frames, RATE, weights[None])
+    expected = np.tensordot(weights, signals[:4] / 32768, 1)
+    for _ in range(2):
+        blocks = [block[0, : 2 * count] for block, count in kept]
+        np.testing.assert_allclose(np.concatenate(blocks), expected.reshape(-1), rtol=0, atol=4e-15)
+        assert [len(block) for block in blocks[:-1]] == [2 * BLOCK] * (len(blocks) - 1)
+    assert (memory[-64:] == 123).all()
+    for make, kind in ((mix_int16, np.int16), (mix_float64, np.float64)):
+        again, from_kept = np.empty((2, frames, 2), kind)
+        at = 0
+        for (block, count), (whole, _) in zip(stems, kept, strict=True):
+            make(block, count, weights, 0.7, again[at : at + count])
+            make(whole, count, np.eye(1, 4)[0], 0.7, from_kept[at : at + count])
+            at += count
+        np.testing.assert_array_equal(from_kept, again)  # to the last bit
 
 
 def test_a_long_silence_leaves_no_denormal_numbers():
