@@ -1,6 +1,8 @@
 """The command line: one module a command, imported only when that command runs (``--help`` stays instant)."""
 
+import contextlib
 import importlib
+import os
 import sys
 
 import click
@@ -71,19 +73,53 @@ def main(argv=None):
     startup.one_thread_for_blas()
     startup.allow_open_files()
     try:
-        sys.exit(group.main(argv, prog_name="cadrender", standalone_mode=False) or 0)
+        status = _run(argv)
+    finally:
+        startup.release_collector()
+    sys.exit(_said(status))
+
+
+def _run(argv):
+    """Run a command; its exit status."""
+    try:
+        return group.main(argv, prog_name="cadrender", standalone_mode=False) or 0
+    except SystemExit as exit:
+        return exit.code or 0
     except click.ClickException as error:
         where = getattr(error, "ctx", None)
         path = where.command_path if where else "cadrender"
         click.echo(f"{path}: {error.format_message()} ({path} --help says more)", err=True)
-        sys.exit(2)
+        return 2
     except click.Abort:
-        sys.exit(130)
+        return 130
     except CadrenderError as error:
         click.echo(f"cadrender: {error}", err=True)
-        sys.exit(error.exit_status)
-    except OSError as error:  # standard output is full or closed, for instance
-        click.echo(f"cadrender: {error.filename or 'standard output'}: {error.strerror or error}", err=True)
-        sys.exit(1)
-    finally:
-        startup.release_collector()
+        return error.exit_status
+    except OSError as error:
+        if error.filename is None:
+            return _unsaid(error)
+        click.echo(f"cadrender: {error.filename}: {error.strerror or error}", err=True)
+        return 1
+
+
+def _said(status):
+    """The exit status, once all that was printed has reached its reader."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        failed = _unsaid(error)
+        return status or failed
+    return status
+
+
+def _unsaid(error):
+    """Tell that standard output is full or closed; the exit status."""
+    # Python would write the rest at its end, fail again, and exit with 120.
+    with contextlib.suppress(OSError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    if not isinstance(error, BrokenPipeError):  # a reader that has seen enough, such as `head`
+        click.echo(f"cadrender: standard output: {error.strerror or error}", err=True)
+    return 1

@@ -1,5 +1,6 @@
 """Things in the way of single files, and limits of the process: what is not wrong with them goes on."""
 
+import os
 import resource
 import subprocess
 from dataclasses import replace
@@ -53,22 +54,43 @@ def test_more_scenes_than_files_may_be_open(tmp_path):
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("arguments", [("check", "--json"), ("gains",), ("info",)])
-def test_a_standard_output_that_takes_nothing_is_one_line(tmp_path, arguments):
+@pytest.mark.parametrize("unbuffered", [None, "1"])
+@pytest.mark.parametrize("arguments", [("check", "--json"), ("gains",), ("info",), ("info", "--help")])
+def test_a_standard_output_that_takes_nothing_is_one_line(tmp_path, arguments, unbuffered):
     root = make_root(tmp_path / "root", songs=("Song",), seconds=(0.5,), positions=POSITIONS)
     name, *rest = arguments
     with FULL.open("w") as full:
         done = subprocess.run(
             command(name, "--root", root, *rest),
-            env=environment(),
+            env=environment(PYTHONUNBUFFERED=unbuffered),
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
             check=False,
         )
     assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert "No space left" in done.stderr
+    assert done.stderr.splitlines()[-1] == "cadrender: standard output: No space left on device"
+    assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+@pytest.mark.parametrize("unbuffered", [None, "1"])
+@pytest.mark.parametrize("arguments", [("--help",), ("check", "--json"), ("info", "--json")])
+def test_a_reader_that_has_seen_enough_is_no_error_to_tell_of(tmp_path, arguments, unbuffered):
+    root = make_root(tmp_path / "root", songs=("Song",), seconds=(0.5,), positions=POSITIONS)
+    name, *rest = arguments
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb", buffering=0) as pipe:
+        done = subprocess.run(
+            command(name, *rest) if name == "--help" else command(name, "--root", root, *rest),
+            env=environment(PYTHONUNBUFFERED=unbuffered),
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert not [line for line in done.stderr.splitlines() if "cadrender:" in line or "Error" in line]
 
 
 def test_a_folder_in_the_place_of_the_second_file_leaves_the_first_as_it_was(tmp_path):
