@@ -111,6 +111,8 @@ def generate(
         _render(plan, n_jobs, summary, say, advance, mixing, cluster)
     except BaseException:
         sweep(plan)
+        if mixing:
+            mixing.sweep()
         with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
             _finish(plan, summary, mixing)
         raise

@@ -178,6 +178,12 @@ class Mixing:
         self.summary.failures.append(line)
         self._say(f"failed: {line}")
 
+    def sweep(self) -> None:
+        """Remove the temporary files of workers that were ended, on a full disk for instance."""
+        for folder in self.plan.folders().values():
+            with contextlib.suppress(OSError):
+                remove_leftovers(folder)
+
     def finish(self) -> None:
         """Write the list of the targets that are there.
 
@@ -220,6 +226,7 @@ def remix(
     try:
         mixing.run(plan.jobs)
     except BaseException:
+        mixing.sweep()
         with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
             mixing.finish()
         raise

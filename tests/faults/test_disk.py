@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from cadrender.metadata import build_gains, gains_json
 from tests.roots import SONGS, leftovers, make_root, run, tree
 
 
@@ -78,6 +79,30 @@ def test_a_disk_that_fills_up_stops_the_run_and_leaves_only_whole_files(tmp_path
             assert tree(disk / "music") == tree(rendered / "audio/at_mic_music")
         proof = run("verify", "--root", root, "--output-music-dir", disk / "music", *options)
         assert proof.returncode == 0, proof.stdout
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("command", ["remix", "generate --remix"])
+def test_a_disk_that_fills_up_with_targets(tmp_path, jobs, command):
+    root = make_root(tmp_path / "root")
+    (root / "metadata/gains.json").write_text(gains_json(build_gains()))
+    command, *rest = command.split()
+    if command == "remix":
+        assert run("generate", "--root", root, "-j", jobs).returncode == 0
+    assert run("remix", "--root", root, "-j", 1, "--output-remix-dir", tmp_path / "whole").returncode == 0
+    expected = tree(tmp_path / "whole")
+    for file in (root / "metadata").glob("remix.*"):
+        file.unlink()
+    with small_disk(tmp_path / "small", "900k") as disk:
+        arguments = (command, *rest, "--root", root, "-j", jobs, f"path.output_remix_dir={disk / 'targets'}")
+        one_line(run(*arguments, "--force"), str(disk), "No space left")
+        assert not leftovers(disk)
+        some = tree(disk / "targets")
+        assert some == {name: expected[name] for name in some} and 0 < len(some) < len(expected)
+        mount("-o", "remount,size=40m", disk)
+        done = run(*arguments)
+        assert done.returncode == 0, done.stderr
+        assert tree(disk / "targets") == expected
 
 
 def test_a_full_disk_under_the_metadata_stops_the_run_too(tmp_path):
