@@ -307,17 +307,22 @@ def _most_listeners(job):
 
 def _rehearse(job, amplified):
     """Mix and amplify noise: what is compiled and planned on the way is kept in the cache."""
+    from cadrender.dsp.mix import mix_float64, mix_int16
     from cadrender.dsp.nalr import nalr_filter
     from cadrender.render.nalr import Amplifier
-    from cadrender.render.remix import rebalance
+    from cadrender.render.remix import KeptSum, rebalance
 
     noise = np.random.default_rng(0).integers(-1000, 1000, (job.samplerate, 2), dtype=np.int16)
-    for dtype in ("int16", "float64"):
+    for dtype, make in (("int16", mix_int16), ("float64", mix_float64)):
         rebalance(dict.fromkeys(VDBO, noise), dict.fromkeys(VDBO, 0.0), noise, job.samplerate, dtype=dtype)
+        kept = KeptSum(len(noise), np.zeros(KeptSum.bytes_needed(len(noise)), np.uint8))
+        for block, count in kept:
+            make(block, count, np.eye(1, 4)[0], 1.0, np.empty((count, 2), dtype))
     for count in amplified:
         flat = nalr_filter((250, 6000), (40, 40), job.samplerate)
         amplifier = Amplifier([(flat, flat)] * count)
-        for _ in (*amplifier.feed(np.zeros((70_000, 2))), *amplifier.finish()):
+        # More than it takes at a time; silence would be skipped.
+        for _ in (*amplifier.feed(np.resize(noise / 32768, (70_000, 2))), *amplifier.finish()):
             pass
 
 

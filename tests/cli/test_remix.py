@@ -792,6 +792,18 @@ def test_two_at_once(long):
     assert leftovers(root) == []
 
 
+@pytest.mark.parametrize("options", [(), ("--listeners",), ("--subtype", "FLOAT")])
+def test_workers_compile_nothing(root, tmp_path, options):
+    """What they need is compiled once before they start, for scenes that share a sample and others."""
+    cache = tmp_path / "cache"
+    done = run("remix", "--root", root, "-j", 2, *options, CADRENDER_CACHE_DIR=str(cache))
+    assert done.returncode == 0, done.stderr
+    (mark,) = cache.glob("prepared-mix-*")
+    compiled = list(cache.rglob("*.nbc"))
+    late = [file.name for file in compiled if file.stat().st_mtime_ns > mark.stat().st_mtime_ns]
+    assert compiled and not late
+
+
 def test_waits_for_another_process(root, fresh):
     file = target(root, "scene_10005")
     file.parent.mkdir(parents=True)
