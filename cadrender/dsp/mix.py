@@ -18,6 +18,9 @@ _NOTHING = 1e-100
 
 _NOWHERE = np.empty(0)
 
+ALONE = np.eye(1, 4)[0]
+"""The weights of a sum of one stem."""
+
 
 class MixMeter:
     """Integrated loudness of a mixture and of weighted sums of its four stems.
@@ -48,7 +51,9 @@ class MixMeter:
         self._energies = np.zeros((2 * pairs, len(self._gating.edges) - 1))
         self._at = -4
 
-    def feed(self, stems: np.ndarray, mixture: np.ndarray, frames: int, kept: np.ndarray = _NOWHERE) -> None:
+    def feed(
+        self, stems: np.ndarray, mixture: np.ndarray, frames: int, kept: np.ndarray | None = None
+    ) -> None:
         """Measure the next frames.
 
         Parameters
@@ -87,7 +92,7 @@ class MixMeter:
                 self._gating.edges,
                 2 * pair,
                 self._energies,
-                kept,
+                _NOWHERE if kept is None else kept,
             )
         self._at += padded
 
@@ -137,9 +142,6 @@ def mix_float64(stems: np.ndarray, frames: int, weights: np.ndarray, gain: float
     mix_kernels.mix_float64(stems, frames, scaled, float(gain), out.reshape(-1))
 
 
-_ALONE = np.eye(1, 4)[0]
-
-
 def to_int16(signal: np.ndarray, gain: float = 1.0) -> tuple[np.ndarray, int]:
     """Scale a signal of full scale 1, clip it and truncate it toward zero.
 
@@ -159,4 +161,4 @@ def to_int16(signal: np.ndarray, gain: float = 1.0) -> tuple[np.ndarray, int]:
     """
     pcm = np.empty(signal.shape, np.int16)
     row = np.ascontiguousarray(signal).reshape(1, -1)
-    return pcm, mix_int16(row, len(signal), _ALONE, gain, pcm)
+    return pcm, mix_int16(row, len(signal), ALONE, gain, pcm)

@@ -11,7 +11,7 @@ import numpy as np
 
 from cadrender.dsp.convolve import convolve
 from cadrender.dsp.hrir import Heads
-from cadrender.dsp.mix import MixMeter, to_int16
+from cadrender.dsp.mix import ALONE, MixMeter, to_int16
 
 # Bytes of a stem and of the float64 samples that are kept of it: six minutes of 16-bit music.
 _LIMIT = 320 * 2**20
@@ -51,7 +51,7 @@ def convolve_whole(
     ValueError
         If the signal is shorter than 400 ms.
     """
-    meter = MixMeter(len(signal), samplerate, np.eye(1, 4))
+    meter = MixMeter(len(signal), samplerate, ALONE[None])
     pieces = []
     at = 0
     for _, piece, _ in convolve(signal, heads, [1.0], pcm16=False, keep=True):

@@ -248,6 +248,7 @@ def _mix(job, written, claimed):
 
 def _make(job, sources, mixture, dtype, scenes):
     """Measure each scene's sum, then make its files up to their temporary names; what there is to say of each."""
+    from cadrender.dsp.mix import ALONE
     from cadrender.render.remix import StemBlocks, linear, mix_levels
 
     weights = np.array([linear(scene[0].target.gains_db) for scene in scenes])
@@ -255,7 +256,7 @@ def _make(job, sources, mixture, dtype, scenes):
     stems, kept = _passes(sources, job.frames, dtype, len(scenes))
     levels = mix_levels(stems, mixture, job.frames, job.samplerate, weights, kept)
     if kept is not None:
-        stems, weights = kept, np.eye(1, len(sources))
+        stems, weights = kept, ALONE[None]
     stages = [
         _Scene(scene, row, level.gain, job) for scene, row, level in zip(scenes, weights, levels, strict=True)
     ]

@@ -1,6 +1,5 @@
 """What a root asks for, what of it is on disk already, and the jobs that make the rest."""
 
-import contextlib
 import fnmatch
 import os
 import shutil
@@ -413,8 +412,7 @@ def make_folders_under(base: Path, folders: Iterable[Path]) -> int:
 def sweep(plan: Plan) -> None:
     """Remove the temporary files of workers that were ended, on a full disk for instance."""
     for folder in {target.file.parent for job in plan.jobs for target in job.targets}:
-        with contextlib.suppress(OSError):
-            remove_leftovers(folder)
+        remove_leftovers(folder)
 
 
 def make_manifest(plan: Plan) -> None:

@@ -181,8 +181,7 @@ class Mixing:
     def sweep(self) -> None:
         """Remove the temporary files of workers that were ended, on a full disk for instance."""
         for folder in self.plan.folders().values():
-            with contextlib.suppress(OSError):
-                remove_leftovers(folder)
+            remove_leftovers(folder)
 
     def finish(self) -> None:
         """Write the list of the targets that are there.
@@ -307,7 +306,7 @@ def _most_listeners(job):
 
 def _rehearse(job, amplified):
     """Mix and amplify noise: what is compiled and planned on the way is kept in the cache."""
-    from cadrender.dsp.mix import mix_float64, mix_int16
+    from cadrender.dsp.mix import ALONE, mix_float64, mix_int16
     from cadrender.dsp.nalr import nalr_filter
     from cadrender.render.nalr import Amplifier
     from cadrender.render.remix import KeptSum, rebalance
@@ -317,7 +316,7 @@ def _rehearse(job, amplified):
         rebalance(dict.fromkeys(VDBO, noise), dict.fromkeys(VDBO, 0.0), noise, job.samplerate, dtype=dtype)
         kept = KeptSum(len(noise), np.zeros(KeptSum.bytes_needed(len(noise)), np.uint8))
         for block, count in kept:
-            make(block, count, np.eye(1, 4)[0], 1.0, np.empty((count, 2), dtype))
+            make(block, count, ALONE, 1.0, np.empty((count, 2), dtype))
     for count in amplified:
         flat = nalr_filter((250, 6000), (40, 40), job.samplerate)
         amplifier = Amplifier([(flat, flat)] * count)

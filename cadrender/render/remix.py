@@ -173,10 +173,7 @@ def mix_levels(
     meter = MixMeter(frames, samplerate, weights)
     start = 0
     for (block, count), (target, _) in zip(stems, mixture, strict=True):
-        if kept is None:
-            meter.feed(block, target, count)
-        else:
-            meter.feed(block, target, count, kept.place(start))
+        meter.feed(block, target, count, None if kept is None else kept.place(start))
         start += count
     loudness, sums = meter.loudness()
     return [MixLevel(before, loudness) for before in sums]

@@ -53,6 +53,18 @@ def test_more_scenes_than_files_may_be_open(tmp_path):
     assert len(list((root / "audio/at_mic_music").rglob("*.wav"))) == 5 * len(positions)
 
 
+def run_into(stdout, unbuffered, *arguments):
+    """Run cadrender with that standard output, which Python buffers or not."""
+    return subprocess.run(
+        command(*arguments),
+        env=environment(PYTHONUNBUFFERED=unbuffered),
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
 @pytest.mark.parametrize("unbuffered", [None, "1"])
 @pytest.mark.parametrize("arguments", [("check", "--json"), ("gains",), ("info",), ("info", "--help")])
@@ -60,14 +72,7 @@ def test_a_standard_output_that_takes_nothing_is_one_line(tmp_path, arguments, u
     root = make_root(tmp_path / "root", songs=("Song",), seconds=(0.5,), positions=POSITIONS)
     name, *rest = arguments
     with FULL.open("w") as full:
-        done = subprocess.run(
-            command(name, "--root", root, *rest),
-            env=environment(PYTHONUNBUFFERED=unbuffered),
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        done = run_into(full, unbuffered, name, "--root", root, *rest)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "cadrender: standard output: No space left on device"
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
@@ -81,14 +86,8 @@ def test_a_reader_that_has_seen_enough_is_no_error_to_tell_of(tmp_path, argument
     reading, writing = os.pipe()
     os.close(reading)
     with os.fdopen(writing, "wb", buffering=0) as pipe:
-        done = subprocess.run(
-            command(name, *rest) if name == "--help" else command(name, "--root", root, *rest),
-            env=environment(PYTHONUNBUFFERED=unbuffered),
-            stdout=pipe,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        where = () if name == "--help" else ("--root", root)
+        done = run_into(pipe, unbuffered, name, *where, *rest)
     assert done.returncode == 1
     assert not [line for line in done.stderr.splitlines() if "cadrender:" in line or "Error" in line]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import reference
-from cadrender.dsp.mix import BLOCK, MixMeter, mix_float64, mix_int16, to_int16
+from cadrender.dsp.mix import ALONE, BLOCK, MixMeter, mix_float64, mix_int16, to_int16
 from cadrender.render import remix
 from cadrender.render.remix import (
     ArraySource,
@@ -279,7 +279,7 @@ def test_the_sum_is_kept_while_it_is_measured(frames, dtype):
         at = 0
         for (block, count), (whole, _) in zip(stems, kept, strict=True):
             make(block, count, weights, 0.7, again[at : at + count])
-            make(whole, count, np.eye(1, 4)[0], 0.7, from_kept[at : at + count])
+            make(whole, count, ALONE, 0.7, from_kept[at : at + count])
             at += count
         np.testing.assert_array_equal(from_kept, again)  # to the last bit
 
