@@ -141,6 +141,18 @@ def test_a_sum_of_one(frames, dtype):
     np.testing.assert_array_equal(unquantised.reshape(-1), 1.7 * row[0] / 32768)
 
 
+def test_the_last_frames_are_rounded_as_those_before_them():
+    """One to three frames at the end are mixed one by one, the others eight numbers at a time."""
+    random = np.random.default_rng(1)
+    weights = random.uniform(0.1, 3, 4)
+    for _ in range(200):
+        block = random.uniform(-1, 1, (4, 8))
+        three, four = np.empty((3, 2)), np.empty((4, 2))
+        mix_float64(block, 3, weights, 0.7, three)
+        mix_float64(block, 4, weights, 0.7, four)
+        np.testing.assert_array_equal(three, four[:3])
+
+
 def test_equal_loudness_and_no_gains_give_the_sum_itself():
     stems = stems_of(level=0.1)
     total = sum(stems.values())
