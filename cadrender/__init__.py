@@ -18,15 +18,21 @@ _PUBLIC = {
     "Sample": "cadrender.metadata",
     "Scene": "cadrender.root",
     "UsageError": "cadrender.errors",
-    "at_mic_stem": "cadrender.render",
+    "amplify": "cadrender.dsp.amplify",
+    "at_mic_stem": "cadrender.dsp.render",
     "integrated_loudness": "cadrender.dsp.loudness",
     "open_root": "cadrender.root",
+    "rebalance": "cadrender.dsp.rebalance",
 }
 
-__all__ = list(_PUBLIC)
+__all__ = [*_PUBLIC, "__version__"]
 
 
 def __getattr__(name):
+    if name == "__version__":
+        from cadrender.version import version
+
+        return version()
     if name not in _PUBLIC:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -1,8 +1,10 @@
 """The settings of a run: the file shipped in ``conf/``, a user's file, ``key=value`` texts, options."""
 
+import contextlib
 import difflib
 import importlib.resources
 import io
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -10,6 +12,12 @@ from pathlib import Path
 from cadrender.errors import UsageError
 
 SPLITS = ("train", "valid", "test")
+
+OWN_FILE = "cadrender.yaml"
+"""A root's own settings, in its folder: the keys of ``conf/icassp_2024.yaml``."""
+
+# Places that a run may be given for itself: what it writes, and what it reads of that.
+_PLACES = ("path.output_", "path.excerpts_dir")
 
 # What the challenge's own configuration holds beside our keys: accepted, so that it works here, and unused.
 _UNUSED = ("hydra", "path.tracklist_file")
@@ -42,6 +50,8 @@ class Settings:
     music_files : tuple of pathlib.Path
         All music lists, in order: those that were said, else ``music_file`` and, for training, the lists of all
         corpora that ``cadrender ingest`` has put into the root.
+    given : tuple of (str, str)
+        Keys and values of the places that were given for this run alone, by an option or ``key=value``.
     """
 
     root: Path
@@ -66,13 +76,25 @@ class Settings:
     number_scenes_per_song: int
     number_listeners_per_scene: int
     music_files: tuple[Path, ...] = ()
+    given: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def own_file(self) -> Path:
+        """The root's own settings: `OWN_FILE` in its folder."""
+        return self.root / OWN_FILE
+
+    def line_to_keep(self) -> str:
+        """The line of the root's own file that would stand for the places given for this run; empty for none."""
+        places = {key.removeprefix("path."): value for key, value in self.given}
+        return f"path: {json.dumps(places, ensure_ascii=False)}" if places else ""
 
 
 def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, **options) -> Settings:
     """Read the settings of a run.
 
-    First comes the shipped ``conf/icassp_2024.yaml``, then the file `config`, then `overrides`, then
-    `options`; the later wins. Relative paths start at the current folder, ``~`` is the user's home.
+    First comes the shipped ``conf/icassp_2024.yaml``, then ``ROOT/cadrender.yaml`` where it exists, then the file
+    `config`, then `overrides`, then `options`; the later wins. Relative paths start at the current folder, those of
+    ``ROOT/cadrender.yaml`` at the root; ``~`` is the user's home.
 
     Parameters
     ----------
@@ -122,8 +144,9 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
             value = str(value).replace("${", "\\${")
             given.append((named[name], value, ""))
 
+    own = _read_own(settings, [*given], known)
     origins = {}
-    for key, value, origin in given:
+    for key, value, origin in [*own, *given]:
         try:
             OmegaConf.update(settings, key, value)
         except OmegaConfBaseException as error:
@@ -134,7 +157,7 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
 
     values = {}
     for field in fields(Settings):
-        if field.name == "music_files":
+        if field.name in ("music_files", "given"):
             continue
         key = named[field.name]
         value = _resolved(settings, key)
@@ -150,7 +173,39 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
     music_files = (values["music_file"], *(_as_path(str(file), "path.music_file", "") for file in lists[1:]))
     if named["music_file"] not in origins and values["split"] == "train":
         music_files = _with_ingested(values["music_file"], values["metadata_dir"])
-    return Settings(**values, music_files=music_files)
+    places = {
+        key: str(values[key.rpartition(".")[2]])
+        for key, _, origin in given
+        if not origin and key.startswith(_PLACES)
+    }
+    return Settings(**values, music_files=music_files, given=tuple(places.items()))
+
+
+def _read_own(settings, given, known) -> list[tuple[str, object, str]]:
+    """The root's own settings, as far as a root is given; their relative paths start there."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    trial = settings.copy()
+    with contextlib.suppress(OmegaConfBaseException):  # what is wrong is reported in its turn
+        for key, value, _ in given:
+            OmegaConf.update(trial, key, value)
+        root = Path(OmegaConf.select(trial, "path.root", throw_on_missing=True)).expanduser().absolute()
+        file = root / OWN_FILE
+        if not file.exists():
+            return []
+        own = _read_config(file, known)
+        if any(key == "path.root" for key, _, _ in own):
+            raise UsageError(f"{file}: path.root cannot be set here: it is this file's folder")
+        return [(key, _under(root, key, value), origin) for key, value, origin in own]
+    return []
+
+
+def _under(root, key, value):
+    """A path that starts at the root unless it is absolute, refers to another key or is in somebody's home."""
+    if not key.startswith("path.") or not isinstance(value, str) or value.startswith(("/", "~", "$")):
+        return value
+    return str(root / value).replace("${", "\\${") if "${" not in value else value
 
 
 def _with_ingested(music_file: Path, metadata_dir: Path) -> tuple[Path, ...]:

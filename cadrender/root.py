@@ -2,25 +2,33 @@
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from cadrender.catalogue import AtMicCatalogue, Catalogue, ExcerptCatalogue, TargetCatalogue
 from cadrender.config import Settings, load_settings
-from cadrender.errors import UsageError
+from cadrender.errors import CadrenderError, UsageError
 from cadrender.metadata import (
+    HeadPosition,
     Listener,
     Sample,
     Track,
     read_gains,
     read_listeners,
-    read_samples,
+    read_positions,
     read_scene_listeners,
     read_scenes,
     read_track_lists,
 )
+from cadrender.pipeline.plan import Plan, make_plan
+from cadrender.pipeline.shards import Shard
+from cadrender.pipeline.verify import Verdict, verify
+from cadrender.signals import AtMic, Signal, Target
 from cadrender.stems import STEMS
+from cadrender.store import AudioFormat, read_stem
+from cadrender.store.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class Scene:
 
 
 class Root:
-    """The songs, HRIRs and metadata of a root; made by :func:`open_root`.
+    """The songs, HRIRs and metadata of a root, and all that they give; made by :func:`open_root`.
 
     Everything is read when it is first asked for and checked as ``cadrender generate`` does.
 
@@ -56,6 +64,8 @@ class Root:
         Paths and numbers.
     tracks : list of Track
         The songs in file order.
+    positions : dict
+        Head positions by id, in file order.
     samples : list of Sample
         What the scenes name, each once, in order of first appearance.
     scenes : list of Scene
@@ -65,23 +75,24 @@ class Root:
     def __init__(self, settings: Settings):
         self.settings = settings
 
+    def __repr__(self):
+        return f"<Root {str(self.settings.root)!r}, {self.settings.split}>"
+
     @functools.cached_property
     def tracks(self) -> list[Track]:  # noqa: D102 - see the class
         return read_track_lists(self.settings.music_files)
 
     @functools.cached_property
+    def positions(self) -> dict[str, HeadPosition]:  # noqa: D102
+        return read_positions(self.settings.head_loudspeaker_positions_file)
+
+    @functools.cached_property
     def _records(self):
         return read_scenes(self.settings.scene_file)
 
-    @functools.cached_property
+    @property
     def samples(self) -> list[Sample]:  # noqa: D102
-        settings = self.settings
-        return read_samples(
-            settings.scene_file,
-            settings.music_files,
-            settings.head_loudspeaker_positions_file,
-            settings.excerpts_file,
-        )
+        return self._at_mic.samples
 
     @functools.cached_property
     def scenes(self) -> list[Scene]:  # noqa: D102
@@ -113,8 +124,175 @@ class Root:
             return {scene: [listeners[name] for name in names] for scene, names in pairs.items()}
         except KeyError as error:
             raise UsageError(
-                f"{self.settings.listeners_file}: no listener {error}, whom the scene-listeners name"
+                f"{self.settings.listeners_file}: no listener {error}, listed in "
+                f"{self.settings.scene_listeners_file}"
             ) from error
+
+    # Catalogues
+
+    @functools.cached_property
+    def _at_mic(self) -> AtMicCatalogue:
+        return AtMicCatalogue(self.settings)
+
+    @functools.cached_property
+    def _targets(self) -> TargetCatalogue:
+        return TargetCatalogue(self.settings)
+
+    def catalogue(self, product: str = "at-mic", **options) -> Catalogue:
+        """What the root can give of a product.
+
+        Parameters
+        ----------
+        product : {"at-mic", "targets"}
+        **options
+            As :class:`cadrender.catalogue.AtMicCatalogue` or :class:`cadrender.catalogue.TargetCatalogue` has them.
+
+        Raises
+        ------
+        UsageError
+            If there is no such product, or metadata cannot be used.
+        """
+        if product not in _CATALOGUES:
+            raise UsageError(f"unknown product {product!r}; known ones: {', '.join(_CATALOGUES)}")
+        return _CATALOGUES[product](self.settings, **options)
+
+    def made(self, audio_format: AudioFormat | None = None) -> list[Catalogue]:
+        """Catalogues of all that has been made of the split, as far as manifests or files are there.
+
+        Parameters
+        ----------
+        audio_format : AudioFormat, optional
+            Of at-mic files and targets; as recorded by default.
+
+        Raises
+        ------
+        CadrenderError
+            If nothing has been made in the places that are looked at.
+        """
+        settings = self.settings
+        found = []
+        songs = any(file.exists() for file in (*settings.music_files, settings.excerpts_file))
+        at_mic = AtMicCatalogue(settings, audio_format=audio_format) if songs else None
+        if at_mic and _was_made(at_mic, {at_mic.folder(sample) for sample in at_mic.samples}):
+            if settings.excerpts_file.exists():
+                found.append(ExcerptCatalogue.of_list(settings, at_mic.samples))
+            found.append(at_mic)
+        if Manifest.beside(settings.output_remix_file, settings.root).file.exists():
+            found.append(TargetCatalogue(settings, audio_format=audio_format).recorded())
+        if not found:
+            raise CadrenderError(
+                f"{settings.output_music_dir}: nothing of the {settings.split} split has been made here (if it is "
+                f"elsewhere: --output-music-dir, or 'path: {{output_music_dir: DIR}}' in {settings.own_file})"
+            )
+        return found
+
+    def plan(self, *products: str, shard: str | None = None, **options) -> Plan:
+        """Find out what of some products is missing or out of date; ``run()`` of the result makes it.
+
+        Parameters
+        ----------
+        *products : str
+            ``at-mic`` (the default), ``targets``, or both: then each sample's targets are made when it is complete.
+        shard : str, optional
+            Only a part of the work: ``I/N``.
+        **options
+            As :meth:`catalogue` has them; with both products, those that both have.
+
+        Raises
+        ------
+        UsageError
+            If an option, metadata or an HRIR cannot be used.
+        """
+        catalogues = []
+        for product in products or ("at-mic",):
+            after = {"after": catalogues[-1]} if product == "targets" and catalogues else {}
+            catalogues.append(self.catalogue(product, **options, **after))
+        return make_plan(*catalogues, shard=Shard.parse(shard) if shard else None)
+
+    def verify(self, jobs: int = 1, **options) -> Verdict:
+        """Prove what was made: see :func:`cadrender.pipeline.verify.verify`."""
+        return verify(self.made(), jobs, **options)
+
+    # Signals
+
+    def at_mic(self, sample: Sample | str, stem: str, subtype: str = "PCM_16") -> AtMic:
+        """One stem of a sample, as the microphones pick it up; nothing is written.
+
+        Parameters
+        ----------
+        sample : Sample or str
+            One of :attr:`samples`, or its name.
+        stem : str
+            ``mixture``, ``vocals``, ``drums``, ``bass`` or ``other``.
+        subtype : {"PCM_16", "PCM_24", "FLOAT"}
+            PCM_16 gives the very samples of the challenge; FLOAT is neither clipped nor truncated.
+
+        Returns
+        -------
+        AtMic
+            Its ``read(start, frames, dtype)`` gives any part.
+
+        Raises
+        ------
+        AudioError
+            If the song cannot be used.
+        UsageError
+            If there is no such sample, stem or subtype.
+        """
+        signal = self._at_mic.output(self._sample(sample), stem).signal
+        return replace(signal, subtype=_subtype(subtype))
+
+    def target(
+        self, scene: Scene | str, listener: Listener | str | None = None, subtype: str = "PCM_16"
+    ) -> Target:
+        """The rebalanced target of a scene, or as a listener's hearing aid amplifies it; nothing is written.
+
+        Parameters
+        ----------
+        scene : Scene or str
+            One of :attr:`scenes`, or its id.
+        listener : Listener or str, optional
+            Any listener of the listeners file, or an id.
+        subtype : {"PCM_16", "PCM_24", "FLOAT"}
+
+        Raises
+        ------
+        AudioError
+            If the song cannot be used, or has no stems.
+        UsageError
+            If there is no such scene, listener or subtype.
+        """
+        scene_id = scene.id if isinstance(scene, Scene) else scene
+        record = self._targets.by_id.get(scene_id)
+        if record is None:
+            raise UsageError(f"{self.settings.scene_file}: no scene {scene_id!r}")
+        if isinstance(listener, str):
+            known = read_listeners(self.settings.listeners_file)
+            if listener not in known:
+                raise UsageError(f"{self.settings.listeners_file}: no listener {listener!r}")
+            listener = known[listener]
+        signal = self._targets.output(record, listener).signal
+        return replace(signal, subtype=_subtype(subtype))
+
+    def signal(self, path: str) -> Signal:
+        """The signal that a path of the at-mic or targets' tree names.
+
+        Parameters
+        ----------
+        path : str
+            Such as ``train/<sample>/vocals.wav`` or ``train/scene_10001.wav``.
+
+        Raises
+        ------
+        UsageError
+            If there is no such file.
+        AudioError
+            If its song cannot be used.
+        """
+        catalogue = self._targets if PurePosixPath(path).stem in self._targets.by_id else self._at_mic
+        return catalogue.find(path).signal
+
+    # Arrays
 
     def source(self, sample: Sample | str, stem: str) -> np.ndarray:
         """Read the stem that a sample is made from: a song's, or an excerpt's own.
@@ -129,19 +307,15 @@ class Root:
         AudioError
             If the file cannot be used.
         """
-        from cadrender.store import read_stem
-
-        return read_stem(self._stem_file(self._sample(sample), stem), self.settings.sample_rate)
+        return read_stem(self.at_mic(sample, stem).source, self.settings.sample_rate)
 
     def render(self, sample: Sample | str, stem: str, dtype: str = "int16") -> np.ndarray:
         """Render one at-mic stem into an array; nothing is written.
 
         Parameters
         ----------
-        sample : Sample or str
-            One of :attr:`samples`, or its name.
-        stem : str
-            ``mixture``, ``vocals``, ``drums``, ``bass`` or ``other``.
+        sample, stem
+            As in :meth:`at_mic`.
         dtype : {"int16", "float64"}
             int16: the very samples of the challenge. float64: before clipping and truncation, full scale 1.
 
@@ -157,14 +331,8 @@ class Root:
         UsageError
             If there is no such sample or stem.
         """
-        from cadrender.render import at_mic_stem
-        from cadrender.store import read_hrir
-
-        sample = self._sample(sample)
-        rate, folder = self.settings.sample_rate, self.settings.hrtf_dir
-        left = read_hrir(folder / sample.position.left_hrir, rate)
-        right = read_hrir(folder / sample.position.right_hrir, rate)
-        return at_mic_stem(self.source(sample, stem), rate, left, right, dtype)
+        pieces = list(self.blocks(sample, stem, dtype, keep=True))
+        return np.concatenate(pieces)
 
     def render_sample(
         self, sample: Sample | str, stems: Sequence[str] = STEMS, dtype: str = "int16"
@@ -172,43 +340,55 @@ class Root:
         """Render several stems of a sample: :meth:`render` for each, by name."""
         return {stem: self.render(sample, stem, dtype) for stem in stems}
 
-    def blocks(self, sample: Sample | str, stem: str, dtype: str = "int16") -> Iterator[np.ndarray]:
+    def blocks(
+        self, sample: Sample | str, stem: str, dtype: str = "int16", *, keep: bool = False
+    ) -> Iterator[np.ndarray]:
         """Render one at-mic stem piece by piece, in little memory.
+
+        Parameters
+        ----------
+        sample, stem, dtype
+            As in :meth:`render`.
+        keep : bool
+            Whether pieces stay valid; by default each is valid until the next is asked for.
 
         Yields
         ------
         ndarray
-            (n, 2), consecutive; valid until the next is asked for.
+            (n, 2), consecutive.
         """
-        from cadrender.dsp.hrir import Heads
-        from cadrender.render import at_mic
-        from cadrender.store import read_hrir
+        from cadrender.dsp.render import at_mic
+        from cadrender.signals.at_mic import heads_of
 
-        sample = self._sample(sample)
-        rate, folder = self.settings.sample_rate, self.settings.hrtf_dir
-        signal = self.source(sample, stem)
-        heads = Heads([tuple(read_hrir(folder / name, rate) for name in _hrirs(sample))])
-        for _, piece, _ in at_mic(signal, rate, heads, pcm16=dtype == "int16")[1]:
-            yield piece
+        if dtype not in ("int16", "float64"):
+            raise ValueError(f"dtype {dtype!r} is neither 'int16' nor 'float64'")
+        signal = self.at_mic(sample, stem)
+        pieces = at_mic(
+            self.source(sample, stem), signal.samplerate, heads_of([signal]), pcm16=dtype == "int16"
+        )[1]
+        return (piece.copy() if keep else piece for _, piece, _ in pieces)
 
     def _sample(self, sample):
-        if isinstance(sample, Sample):
-            return sample
-        for candidate in self.samples:
-            if candidate.name == sample:
-                return candidate
-        raise UsageError(f"{self.settings.scene_file}: no scene names a sample {sample!r}")
-
-    def _stem_file(self, sample, stem) -> Path:
-        from cadrender.jobs.plan import source_folder
-
-        if stem not in STEMS:
-            raise UsageError(f"stem {stem!r} is none of {', '.join(STEMS)}")
-        return source_folder(self.settings, sample) / f"{stem}.wav"
+        name = sample.name if isinstance(sample, Sample) else sample
+        if name not in self._at_mic.by_name:
+            raise UsageError(f"{self.settings.scene_file}: no scene names a sample {name!r}")
+        return self._at_mic.by_name[name]
 
 
-def _hrirs(sample):
-    return sample.position.left_hrir, sample.position.right_hrir
+_CATALOGUES = {"at-mic": AtMicCatalogue, "targets": TargetCatalogue}
+
+
+def _subtype(subtype):
+    if subtype not in ("PCM_16", "PCM_24", "FLOAT"):
+        raise UsageError(f"unknown subtype {subtype!r}; known ones: PCM_16, PCM_24, FLOAT")
+    return subtype
+
+
+def _was_made(catalogue, folders):
+    """Whether something of a catalogue is recorded, or there are files in its folders."""
+    return catalogue.manifest.file.exists() or any(
+        not file.name.startswith(".") for folder in folders if folder.is_dir() for file in folder.iterdir()
+    )
 
 
 def open_root(root: str | Path, *overrides: str, split: str = "train") -> Root:
@@ -230,6 +410,9 @@ def open_root(root: str | Path, *overrides: str, split: str = "train") -> Root:
     Raises
     ------
     UsageError
-        If a setting is wrong.
+        If a setting is wrong, or there is no such folder.
     """
-    return Root(load_settings(overrides, root=Path(root), split=split))
+    settings = load_settings(overrides, root=Path(root), split=split)
+    if not settings.root.is_dir():
+        raise UsageError(f"{settings.root}: no such folder: a root has audio/ and metadata/")
+    return Root(settings)

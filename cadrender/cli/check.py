@@ -40,8 +40,8 @@ def command(split, jobs, headers_only, tolerance, everything, as_json, quiet, **
 
     Exit status: 0 all is well, 1 something is wrong, 2 wrong usage.
     """
-    from cadrender.jobs.check import SUM_TOLERANCE, check_root
-    from cadrender.jobs.pool import usable_cpus
+    from cadrender.check import SUM_TOLERANCE, check_root
+    from cadrender.pipeline.pool import usable_cpus
 
     splits = [settings_from(**options, split=name) for name in split or SPLITS]
     tolerance = SUM_TOLERANCE if tolerance is None else tolerance

@@ -12,18 +12,20 @@ from cadrender.cli.settings import jobs_option
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("cadrender-demo"), metavar="[DIR]")
 @jobs_option
 def command(folder, jobs):
-    """Make a small complete root in DIR (./cadrender-demo if not said) and render it.
+    """Make a small complete root in DIR (default: ./cadrender-demo) and render it.
 
     Four synthesised songs, 16 heads computed from a spherical-head model, and all the metadata of the challenge:
     a place to try every other command.
     """
     import time
 
+    from cadrender.catalogue import AtMicCatalogue
     from cadrender.cli.running import run_plan
+    from cadrender.cli.settings import RunOptions
     from cadrender.config import load_settings
     from cadrender.demo import make_root
-    from cadrender.jobs.plan import make_plan
-    from cadrender.jobs.progress import duration
+    from cadrender.pipeline.plan import make_plan
+    from cadrender.wording import duration
 
     began = time.monotonic()
 
@@ -38,21 +40,21 @@ def command(folder, jobs):
         f"{len(made.written)} files made in {duration(time.monotonic() - began)}",
         err=True,
     )
-    plan = make_plan(load_settings(root=folder))
-    status = run_plan(plan, jobs)
+    catalogue = AtMicCatalogue(load_settings(root=folder))
+    status = run_plan(make_plan(catalogue), RunOptions(jobs))
     if status == 0:
-        _say_how_to_listen(plan, folder)
+        _say_how_to_listen(catalogue, folder)
     sys.exit(status)
 
 
-def _say_how_to_listen(plan, folder):
-    sample = plan.samples[0]
-    song = plan.songs[sample.track.name].files["mixture"]
+def _say_how_to_listen(catalogue, folder):
+    sample = catalogue.samples[0]
+    output = catalogue.output(sample, "mixture")
     click.echo(
         f"""
 Listen (headphones): the song, and what the microphones behind {sample.position.subject}'s ears pick up of it
-  {song}
-  {plan.file(sample, "mixture")}
+  {output.signal.source}
+  {output.file}
 Go on:
   cadrender scenes --root {folder} --scenes-per-song 6   # more scenes
   cadrender generate --root {folder}                     # renders only what they add

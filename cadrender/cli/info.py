@@ -28,8 +28,8 @@ def command(split, jobs, as_json, **options):
 
     Exit status: 0, or 2 for wrong usage or bad metadata.
     """
-    from cadrender.jobs.info import look_at_split
-    from cadrender.jobs.pool import usable_cpus
+    from cadrender.info import look_at_split
+    from cadrender.pipeline.pool import usable_cpus
 
     splits = [settings_from(**options, split=name) for name in split or SPLITS]
     present = [
@@ -64,7 +64,7 @@ def _as_json(info):
 
 
 def _lines(info):
-    from cadrender.jobs.progress import duration
+    from cadrender.wording import duration
 
     what = f"{info.songs}, {duration(info.seconds)}"
     if info.unusable:

@@ -1,22 +1,26 @@
 """``cadrender remix``: rebalanced targets."""
 
 import sys
-from pathlib import Path
 
 import click
 
-from cadrender.cli.settings import format_options, jobs_option, settings_from, settings_options
+from cadrender.cli.settings import format_options, run_options, settings_from, settings_options, songs_option
 
 
 @click.command()
-@settings_options(split=True, music=True)
-@jobs_option
-@click.option("--output-music-dir", type=click.Path(path_type=Path), help="Where the at-mic music is.")
-@click.option("--output-remix-dir", type=click.Path(path_type=Path), help="Where the targets go.")
-@click.option("--output-remix-file", type=click.Path(path_type=Path), help="Where their list goes.")
-@click.option("--scenes-file", type=click.Path(path_type=Path), help="The scenes.")
+@settings_options(
+    split=True,
+    music=True,
+    places=(
+        "output_music_dir",
+        "output_remix_dir",
+        "output_remix_file",
+        "output_remix_listeners_dir",
+        "scene_file",
+    ),
+)
 @click.option("--scenes", multiple=True, metavar="PATTERN", help="Only these, e.g. 'scene_100*'; repeatable.")
-@click.option("--songs", multiple=True, metavar="PATTERN", help="Only these tracks, e.g. 'A*'; repeatable.")
+@songs_option
 @format_options
 @click.option(
     "--sample-rate", "output_rate", type=int, metavar="HZ", help="Resample the targets, e.g. 32000."
@@ -25,43 +29,11 @@ from cadrender.cli.settings import format_options, jobs_option, settings_from, s
 @click.option(
     "--listeners-subtype",
     type=click.Choice(["PCM_16", "PCM_24", "FLOAT"]),
-    default="FLOAT",
-    show_default=True,
-    help="Of the amplified targets; they exceed full scale, and FLOAT, always WAV, does not clip them.",
+    help="Of the amplified targets; they exceed full scale, and FLOAT, always WAV, does not clip them. "
+    "Default: as the files there are, else FLOAT.",
 )
-@click.option(
-    "--output-remix-listeners-dir",
-    type=click.Path(path_type=Path),
-    help="Where the amplified targets go.",
-)
-@click.option("--force", is_flag=True, help="Go on although the disk seems too small.")
-@click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop.")
-@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
-@click.option("-v", "--verbose", is_flag=True, help="Name every clipped file.")
-def command(
-    overrides,
-    root,
-    config,
-    split,
-    music_file,
-    jobs,
-    output_music_dir,
-    output_remix_dir,
-    output_remix_file,
-    output_remix_listeners_dir,
-    scenes_file,
-    scenes,
-    songs,
-    container,
-    subtype,
-    output_rate,
-    listeners,
-    listeners_subtype,
-    force,
-    dry_run,
-    quiet,
-    verbose,
-):
+@run_options()
+def command(scenes, songs, audio_format, output_rate, listeners, listeners_subtype, run, **options):
     """Make the rebalanced target of every scene.
 
     A target is the sum of the scene's at-mic stems, each turned up or down by the scene's gain, at the
@@ -76,29 +48,26 @@ def command(
 
     Exit status: 0 all is complete, 1 something failed, 2 wrong usage or bad metadata, 130 interrupted.
     """
-    settings = settings_from(
-        overrides,
-        root,
-        config,
-        split=split,
-        music_file=music_file,
-        output_music_dir=output_music_dir,
-        output_remix_dir=output_remix_dir,
-        output_remix_file=output_remix_file,
-        output_remix_listeners_dir=output_remix_listeners_dir,
-        scene_file=scenes_file,
-    )
-    from cadrender.cli.remixing import run_remix_plan
-    from cadrender.jobs.remix_plan import make_remix_plan
+    settings = settings_from(**options)
+    from cadrender.catalogue import TargetCatalogue
+    from cadrender.cli.running import cluster_of, run_plan
+    from cadrender.pipeline.plan import make_plan
+    from cadrender.pipeline.shards import Shard
     from cadrender.store import AudioFormat
 
-    plan = make_remix_plan(
+    container = audio_format.container if audio_format else "wav"
+    listener_format = None
+    if listeners_subtype:
+        listener_format = AudioFormat("wav" if listeners_subtype == "FLOAT" else container, listeners_subtype)
+    catalogue = TargetCatalogue(
         settings,
-        audio_format=AudioFormat(container, subtype),
-        listener_format=AudioFormat("wav" if listeners_subtype == "FLOAT" else container, listeners_subtype),
+        audio_format=audio_format,
+        listener_format=listener_format,
         output_rate=output_rate,
         listeners=listeners,
         scenes=scenes,
         songs=songs,
     )
-    sys.exit(run_remix_plan(plan, jobs, force=force, dry_run=dry_run, quiet=quiet, verbose=verbose))
+    plan = make_plan(catalogue, shard=Shard.parse(run.shard) if run.shard else None)
+    with cluster_of(run, settings) as cluster:
+        sys.exit(run_plan(plan, run, cluster))

@@ -1,17 +1,18 @@
-"""What all commands that render have in common: what will be done, the bar, the summary, interruptions."""
+"""What all commands that make files have in common: what will be done, the bar, the summary, interruptions."""
 
 import contextlib
 import signal
 import sys
+from collections import Counter
 
+from cadrender.cli.progress import RunProgress
+from cadrender.cli.settings import RunOptions
+from cadrender.config import Settings
 from cadrender.errors import CadrenderError, UsageError
-from cadrender.jobs.dask import Cluster
-from cadrender.jobs.generate import Summary, generate
-from cadrender.jobs.plan import Plan, check_space, free_space
-from cadrender.jobs.pool import usable_cpus
-from cadrender.jobs.progress import RunProgress, duration
-from cadrender.jobs.remix import Mixing, RemixSummary
-from cadrender.jobs.remix_plan import RemixPlan, check_remix_space
+from cadrender.pipeline.events import Progressed
+from cadrender.pipeline.plan import Plan, Share, free_space
+from cadrender.pipeline.run import Summary, Tally
+from cadrender.wording import duration, plural
 
 
 class _Terminated(BaseException):
@@ -20,11 +21,7 @@ class _Terminated(BaseException):
 
 @contextlib.contextmanager
 def _interruptible():
-    """Raise an exception on SIGTERM, as on Ctrl-C, and let neither of them get lost.
-
-    Where a finaliser or a callback from C happens to run, Python reports an exception as ignored and goes on. An
-    interruption that falls into such a place is raised once more, a little later.
-    """
+    """Raise an exception on SIGTERM, as on Ctrl-C. Interrupts swallowed by finalisers are re-raised."""
     dropped = [KeyboardInterrupt]
 
     def raise_terminated(number, frame):
@@ -80,157 +77,150 @@ def resumable():
         raise CadrenderError(f"{error}; run the same command again to go on") from error
 
 
-def run_plan(
-    plan: Plan,
-    jobs: int | None,
-    *,
-    force=False,
-    dry_run=False,
-    quiet=False,
-    verbose=False,
-    remix_plan: RemixPlan | None = None,
-    cluster: Cluster | None = None,
-) -> int:
-    """Say what will be done, do it, and say what was done.
+@contextlib.contextmanager
+def cluster_of(run: RunOptions, settings: Settings):
+    """The Dask cluster that a run was given; None where it has none."""
+    if run.scheduler is None:
+        yield None
+        return
+    from cadrender.pipeline.dask import Cluster
+
+    with Cluster(run.scheduler, settings.root, lambda line: print(line, file=sys.stderr)) as cluster:
+        yield cluster
+
+
+def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) -> int:
+    """Print what will be done, do it, and print what was done.
 
     Parameters
     ----------
     plan : Plan
-    jobs : int or None
-        Processes; None or -1 for all usable CPUs.
-    force : bool
-        Go on although the disk seems too small.
-    dry_run : bool
-        Stop before anything is written.
-    quiet, verbose : bool
-        How much to say.
-    remix_plan : RemixPlan, optional
-        Targets to mix at the same time.
+    run : RunOptions
     cluster : Cluster, optional
         Where to do it; processes of this machine by default.
+    last : bool
+        Whether nothing follows: then it is said how to keep places that were given for this run.
 
     Returns
     -------
     int
         Exit status.
     """
-    if jobs in (None, -1):
-        jobs = usable_cpus()
-    n_jobs = cluster.workers if cluster else jobs
-    if not quiet:
-        lines = describe(plan, n_jobs)
-        lines[-1:-1] = describe_remix(remix_plan) if remix_plan else []
-        print("\n".join(lines), file=sys.stderr)
-    if not force:
-        check_space(plan)
-        if remix_plan:
-            check_remix_space(remix_plan, n_jobs, others=plan.bytes)
-    if dry_run:
-        for line in plan.failures.values():
+    jobs = cluster.workers if cluster else run.processes
+    if not run.quiet:
+        print("\n".join(describe(plan, jobs, cluster)), file=sys.stderr)
+    if not run.force:
+        plan.check_space(jobs)
+    if run.dry_run:
+        for line in plan.failures:
             print(f"failed: {line}", file=sys.stderr)
         return 1 if plan.failures else 0
 
-    frame_scenes = sum(job.frame_scenes for job in plan.jobs) + (remix_plan.frames if remix_plan else 0)
-    missing = len({target.sample for job in plan.jobs for target in job.targets})
+    first = plan.shares[0]
+    units = sum(lacks > 0 for lacks in first.units.values())
     progress = RunProgress(
-        missing, frame_scenes, plan.settings.sample_rate, plan.audio_format.bytes_per_frame, quiet
+        units, plan.frame_scenes, plan.bytes, _rate(first), run.quiet, first.catalogue.unit
     )
 
-    def say(line):
-        if verbose or not line.startswith(("clipped:", "silent:")):
-            progress.say(line)
+    def on_event(event):
+        if isinstance(event, Progressed):
+            progress.advance(event.frame_scenes, event.units if event.unit == first.catalogue.unit else 0)
+        elif run.verbose or not event.detail:
+            progress.say(str(event))
 
-    mixing = None
-    if remix_plan:
-        mixing = Mixing(remix_plan, n_jobs, say, lambda frames, targets: progress.advance(frames, 0))
     with resumable(), progress:
-        summary = generate(plan, n_jobs, say=say, advance=progress.advance, mixing=mixing, cluster=cluster)
-    failed = bool(summary.failures or (mixing and mixing.summary.failures))
-    if not quiet or failed:
-        print(summary_line(summary), file=sys.stderr)
-        if mixing:
-            print(remix_summary_line(mixing.summary), file=sys.stderr)
-    return 1 if failed else 0
+        summary = plan.run(jobs, on_event=on_event, cluster=cluster)
+    if not run.quiet or summary.failures:
+        print("\n".join(summary_lines(summary, cluster)), file=sys.stderr)
+    settings = first.catalogue.settings
+    if last and not run.quiet and (line := settings.line_to_keep()):
+        print(f"to make every command look there, put into {settings.own_file}:  {line}", file=sys.stderr)
+    return 1 if summary.failures else 0
 
 
-def describe(plan: Plan, n_jobs: int) -> list[str]:
+def _rate(share):
+    return next((output.signal.samplerate for output in share.todo), 44100)
+
+
+def describe(plan: Plan, jobs: int, cluster=None) -> list[str]:
     """A few lines on what a run will do."""
-    settings = plan.settings
-    songs = len({sample.track.name for sample in plan.samples})
-    lines = [f"{len(plan.samples)} samples of {songs} songs in {settings.scene_file}"]
-    if len(plan.selected) < songs:
-        lines.append(f"{len(plan.selected)} songs selected")
-    sources = {sample.source for sample in plan.samples if sample.track.name in plan.selected}
-    mixtures = sum(len(plan.songs[name].files) == 1 for name in sources if name in plan.songs)
-    if mixtures:
-        lines.append(f"{mixtures} songs have no stems: their mixture alone is rendered")
-    if plan.shard:
-        lines.append(f"shard {plan.shard} of the work")
-    if plan.changed:
-        others = f" and {len(plan.causes) - 3} more" if len(plan.causes) > 3 else ""
-        since = f"; changed since: {', '.join(map(str, plan.causes[:3]))}{others}" if plan.causes else ""
-        lines.append(f"{len(plan.changed)} files are rendered again{since}")
-    free = free_space(settings.output_music_dir)
-    lines.append(
-        f"{plan.skipped} samples complete; {plan.files} files to render: {duration(plan.seconds)} of audio, "
-        f"{plan.bytes / 1e9:.2f} GB ({free / 1e9:.2f} GB free) in {settings.output_music_dir}"
-    )
-    lines.append(f"{n_jobs} process{'es' if n_jobs > 1 else ''}")
-    return lines
-
-
-def summary_line(summary: Summary) -> str:
-    """The one line at the end of a run."""
-    parts = [f"{summary.rendered} samples rendered", f"{summary.skipped} skipped"]
-    if summary.incomplete:
-        parts.append(f"{summary.incomplete} incomplete")
-    parts += [
-        f"{summary.clipped} files clipped",
-        f"{summary.silent} silent",
-        f"{len(summary.failures)} failures",
-        duration(summary.seconds),
-    ]
-    if summary.frame_scenes:
-        parts.append(
-            f"{summary.nanoseconds:.1f} ns per frame-scene on {summary.n_jobs} "
-            f"process{'es' if summary.n_jobs > 1 else ''}"
-        )
-    return ", ".join(parts)
-
-
-def describe_remix(plan: RemixPlan) -> list[str]:
-    """A few lines on what a run will do."""
-    settings = plan.settings
-    lines = [f"{len(plan.scenes)} scenes in {settings.scene_file}"]
-    if len(plan.selected) < len(plan.scenes):
-        lines.append(f"{len(plan.selected)} scenes selected")
-    if plan.stemless:
-        shown = ", ".join(plan.stemless[:3]) + (", ..." if len(plan.stemless) > 3 else "")
-        lines.append(f"no stems, so there is nothing to rebalance: {len(plan.stemless)} songs ({shown})")
-    free = free_space(settings.output_remix_dir)
-    lines.append(
-        f"{plan.skipped} targets complete; {plan.files} to make: "
-        f"{duration(plan.frames / plan.output_rate)} of audio, {plan.bytes / 1e9:.2f} GB "
-        f"({free / 1e9:.2f} GB free) in {settings.output_remix_dir}"
-    )
+    lines = []
+    for share in plan.shares:
+        lines += share.catalogue.describe()
+        if plan.shard and share is plan.shares[0]:
+            lines.append(f"shard {plan.shard} of the work")
+        lines += _replacements(share)
+        lines.append(_amount(share))
     if unstored := plan.unstored:
-        lines.append(f"{unstored} at-mic files are missing: rendered on the way, and not kept")
+        lines.append(
+            f"{plural(unstored, 'at-mic file')} {_are(unstored)} missing: rendered on the way, and not kept"
+        )
+    lines.append(plural(jobs, "worker" if cluster else "process"))
     return lines
 
 
-def remix_summary_line(summary: RemixSummary) -> str:
-    """The one line at the end of a run."""
-    parts = [f"{summary.mixed} targets made", f"{summary.skipped} skipped"]
-    if summary.without_stems:
-        parts.append(f"{summary.without_stems} songs without stems")
-    if summary.rendered:
-        parts.append(f"{summary.rendered} at-mic files rendered on the way")
-    parts += [f"{summary.clipped} clipped", f"{len(summary.failures)} failures"]
-    if summary.seconds:
-        parts.append(duration(summary.seconds))
-    if summary.seconds and summary.frames:
-        parts.append(
-            f"{1e9 * summary.seconds / summary.frames:.1f} ns per frame on {summary.n_jobs} "
-            f"process{'es' if summary.n_jobs > 1 else ''}"
-        )
+def _amount(share: Share):
+    """What is complete and what is to be made of a catalogue."""
+    catalogue, todo = share.catalogue, share.todo
+    seconds = sum(output.signal.cost / output.signal.samplerate for output in todo)
+    size = sum(output.bytes for output in todo)
+    verb = {"rendered": "render", "made": "make", "cut": "cut", "converted": "convert"}[catalogue.made]
+    folder = catalogue.folders[0]
+    files = f"{len(todo)}" if catalogue.unit == "targets" else plural(len(todo), "file")
+    return (
+        f"{plural(share.current, catalogue.unit[:-1])} complete; {files} to {verb}: {duration(seconds)} of audio, "
+        f"{size / 1e9:.2f} GB ({free_space(folder) / 1e9:.2f} GB free) in {folder}"
+    )
+
+
+_WHY = {
+    "format": "another format is asked for",
+    "parameters": "made with other parameters",
+    "unrecorded": "nothing says what they were made from",
+    "asked": "as asked for",
+}
+
+
+def _replacements(share):
+    """How many whole files will be replaced, and why."""
+    again = [reason for reason in share.reasons.values() if reason.replaces]
+    lines = []
+    for kind, count in Counter(reason.kind for reason in again).items():
+        made = f"{plural(count, 'file')} {_are(count)} {share.catalogue.made} again"
+        if kind == "input":
+            causes = list(dict.fromkeys(reason.cause for reason in again if reason.cause))
+            others = f" and {len(causes) - 3} more" if len(causes) > 3 else ""
+            lines.append(f"{made}; changed since: {', '.join(map(str, causes[:3]))}{others}")
+        else:
+            lines.append(f"{made}: {_WHY.get(kind, kind)}")
+    return lines
+
+
+def _are(count):
+    return "is" if count == 1 else "are"
+
+
+def summary_lines(summary: Summary, cluster=None) -> list[str]:
+    """The lines at the end of a run: one for each catalogue."""
+    lines = [_tally(tally) for tally in summary.tallies]
+    parts = [lines[-1], plural(len(summary.failures), "failure"), duration(summary.seconds)]
+    if nanoseconds := summary.nanoseconds:
+        workers = plural(summary.jobs, "worker" if cluster else "process")
+        parts.append(f"{nanoseconds:.1f} ns per frame on {workers}")
+    return [*lines[:-1], ", ".join(parts)]
+
+
+def _tally(tally: Tally):
+    parts = [
+        f"{plural(tally.done, tally.unit[:-1])} {tally.made} ({plural(tally.files, 'file')})",
+        f"{tally.skipped} skipped",
+    ]
+    if tally.incomplete:
+        parts.append(f"{tally.incomplete} incomplete")
+    if tally.on_the_way:
+        parts.append(f"{plural(tally.on_the_way, 'at-mic file')} rendered on the way")
+    if tally.unit in ("samples", "targets"):
+        parts.append(f"{tally.clipped} clipped")
+    if tally.unit == "samples":
+        parts.append(f"{tally.silent} silent")
     return ", ".join(parts)

@@ -1,6 +1,8 @@
-"""The options that the commands share, and how they become settings."""
+"""The options that the commands share, and what they become: settings, and how a run is to go."""
 
+import functools
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -8,11 +10,24 @@ import click
 from cadrender.config import SPLITS, Settings, load_settings
 from cadrender.stems import STEMS
 
+_PATH = click.Path(path_type=Path)
 
-def settings_options(*, split: bool = False, music: bool = False):
+PLACES = {
+    "output_music_dir": ("--output-music-dir", "Where the at-mic music is."),
+    "output_music_file": ("--output-music-file", "Where its list is."),
+    "output_remix_dir": ("--output-remix-dir", "Where the targets are."),
+    "output_remix_listeners_dir": ("--output-remix-listeners-dir", "Where the amplified targets are."),
+    "output_remix_file": ("--output-remix-file", "Where the list of targets is."),
+    "excerpts_dir": ("--excerpts-dir", "Where the excerpts' own stems are."),
+    "scene_file": ("--scenes-file", "The scenes."),
+}
+"""Options for places, by the names of `Settings`: the option, and its help."""
+
+
+def settings_options(*, split: bool = False, music: bool = False, places: tuple[str, ...] = ()):
     """Add ``--root``, ``--config`` and the ``KEY=VALUE`` arguments to a command; on request, more.
 
-    The command receives ``root``, ``config`` and ``overrides``, and passes them on to `settings_from`.
+    The command receives them all under their own names, and passes them on to `settings_from`.
 
     Parameters
     ----------
@@ -20,25 +35,28 @@ def settings_options(*, split: bool = False, music: bool = False):
         Also add ``--split`` (``split``).
     music : bool
         Also add ``--music-file``, which can be repeated (``music_file``).
+    places : tuple of str
+        Names of :data:`PLACES` to add.
     """
     options = [
         click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
-        click.option("--root", type=click.Path(path_type=Path), help="The folder with audio/ and metadata/."),
-        click.option("--config", type=click.Path(path_type=Path), help="A YAML file with settings."),
+        click.option("--root", type=_PATH, help="The folder with audio/ and metadata/."),
+        click.option("--config", type=_PATH, help="A YAML file with settings."),
     ]
     if split:
         options.append(
-            click.option("--split", type=click.Choice(SPLITS), help="Whose files; train if not said.")
+            click.option("--split", type=click.Choice(SPLITS), help="Whose files; default: train.")
         )
     if music:
         option = click.option(
             "--music-file",
             multiple=True,
-            type=click.Path(path_type=Path),
-            help="A music list; repeat it for several, which are taken in this order. Without it: the split's own, "
+            type=_PATH,
+            help="A music list; repeat it for several, which are taken in this order. Default: the split's own, "
             "and with train the lists of all ingested corpora.",
         )
         options.append(option)
+    options += [click.option(PLACES[name][0], name, type=_PATH, help=PLACES[name][1]) for name in places]
 
     def decorate(command):
         for option in reversed(options):
@@ -72,8 +90,85 @@ def check_number(context, parameter, value):
 
 
 jobs_option = click.option(
-    "-j", "--jobs", type=int, callback=check_jobs, help="Processes; all usable CPUs if not said, or -1."
+    "-j", "--jobs", type=int, callback=check_jobs, help="Processes; default, and -1: all usable CPUs."
 )
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is to go: the options that all commands that make files share.
+
+    Attributes
+    ----------
+    jobs : int or None
+        Processes; None or -1 for all usable CPUs.
+    shard : str or None
+        ``I/N``.
+    scheduler : str or None
+        Address of a Dask cluster's scheduler.
+    force, dry_run, quiet, verbose : bool
+    """
+
+    jobs: int | None = None
+    shard: str | None = None
+    scheduler: str | None = None
+    force: bool = False
+    dry_run: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    @property
+    def processes(self) -> int:
+        """How many processes that is."""
+        from cadrender.pipeline.pool import usable_cpus
+
+        return usable_cpus() if self.jobs in (None, -1) else self.jobs
+
+
+def run_options(force: str = "Go on although the disk seems too small; nothing is made twice."):
+    """Add the options of a run to a command, which receives them as one `RunOptions`, ``run``.
+
+    Parameters
+    ----------
+    force : str
+        Help of ``--force``.
+    """
+    options = [
+        jobs_option,
+        click.option(
+            "--shard", metavar="I/N", help="Only the I-th of N parts of the work; for batch queues."
+        ),
+        click.option(
+            "--backend",
+            type=click.Choice(["loky", "dask"]),
+            default="loky",
+            show_default=True,
+            help="Who does the work: processes of this machine, or the workers of a Dask cluster.",
+        ),
+        click.option(
+            "--scheduler", metavar="ADDRESS", help="The Dask cluster's scheduler, such as tcp://node1:8786."
+        ),
+        click.option("--force", is_flag=True, help=force),
+        click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop."),
+        click.option("-q", "--quiet", is_flag=True, help="Print only what went wrong."),
+        click.option("-v", "--verbose", is_flag=True, help="Name every clipped and silent file."),
+    ]
+
+    def decorate(command):
+        @functools.wraps(command)
+        def wrapped(*, jobs, shard, backend, scheduler, force, dry_run, quiet, verbose, **others):
+            if (backend == "dask") != (scheduler is not None):
+                raise click.UsageError("--backend dask and --scheduler ADDRESS go together.")
+            return command(
+                run=RunOptions(jobs, shard, scheduler, force, dry_run, quiet, verbose),
+                **others,
+            )
+
+        for option in reversed(options):
+            wrapped = option(wrapped)
+        return wrapped
+
+    return decorate
 
 
 def _split_stems(context, parameter, value):
@@ -93,30 +188,34 @@ stems_option = click.option(
     help=f"Only these, with commas between: {','.join(STEMS)}.",
 )
 
-
-def _check_format(context, parameter, value):
-    """Called for each of the two options; the later one finds the earlier one's value."""
-    if {value, context.params.get("container"), context.params.get("subtype")} >= {"flac", "FLOAT"}:
-        raise click.UsageError("--format flac holds PCM_16 or PCM_24, not FLOAT.")
-    return value
+songs_option = click.option(
+    "--songs", multiple=True, metavar="PATTERN", help="Only these tracks, such as 'A*'; repeatable."
+)
 
 
 def format_options(command):
-    """Add ``--format`` (``container``) and ``--subtype`` to a command."""
-    container = click.option(
+    """Add ``--format`` and ``--subtype`` to a command, which receives them as an AudioFormat, ``audio_format``.
+
+    None where neither was given: then files keep the format that is recorded.
+    """
+
+    @functools.wraps(command)
+    def wrapped(*, container, subtype, **others):
+        from cadrender.store import AudioFormat
+
+        if (container, subtype) == ("flac", "FLOAT"):
+            raise click.UsageError("--format flac holds PCM_16 or PCM_24, not FLOAT.")
+        asked = AudioFormat(container or "wav", subtype or "PCM_16") if container or subtype else None
+        return command(audio_format=asked, **others)
+
+    wrapped = click.option(
+        "--subtype",
+        type=click.Choice(["PCM_16", "PCM_24", "FLOAT"]),
+        help="PCM_16 truncates as the challenge does; PCM_24 rounds. Default: as the files there are, else PCM_16.",
+    )(wrapped)
+    return click.option(
         "--format",
         "container",
         type=click.Choice(["wav", "flac"]),
-        default="wav",
-        show_default=True,
-        callback=_check_format,
-    )
-    subtype = click.option(
-        "--subtype",
-        type=click.Choice(["PCM_16", "PCM_24", "FLOAT"]),
-        default="PCM_16",
-        show_default=True,
-        callback=_check_format,
-        help="PCM_16 truncates as the challenge does; PCM_24 rounds.",
-    )
-    return container(subtype(command))
+        help="Default: as the files there are, else wav.",
+    )(wrapped)

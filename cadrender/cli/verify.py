@@ -1,17 +1,19 @@
-"""``cadrender verify``: proof that a data set is what it should be."""
+"""``cadrender verify``: proof that what was made is what it should be."""
 
 import json
 import random
 import sys
 import time
-from pathlib import Path
 
 import click
 
-from cadrender.cli.settings import jobs_option, settings_from, settings_options
+from cadrender.cli.settings import format_options, jobs_option, settings_from, settings_options
 
 # Seconds between two lines where there is no terminal.
 _LOG_INTERVAL = 10.0
+
+# Problems that are printed of each kind.
+_SHOWN = 50
 
 
 def _percentage(context, parameter, value):
@@ -25,75 +27,56 @@ def _percentage(context, parameter, value):
 
 
 @click.command()
-@settings_options(split=True, music=True)
+@settings_options(
+    split=True,
+    music=True,
+    places=(
+        "output_music_dir",
+        "output_music_file",
+        "output_remix_dir",
+        "output_remix_listeners_dir",
+        "output_remix_file",
+        "excerpts_dir",
+        "scene_file",
+    ),
+)
 @jobs_option
-@click.option("--output-music-dir", type=click.Path(path_type=Path), help="Where the at-mic music is.")
-@click.option("--output-music-file", type=click.Path(path_type=Path), help="Where its list is.")
-@click.option("--scenes-file", type=click.Path(path_type=Path), help="The scenes that were rendered.")
-@click.option("--format", "container", type=click.Choice(["wav", "flac"]), default="wav", show_default=True)
+@format_options
 @click.option(
-    "--subtype", type=click.Choice(["PCM_16", "PCM_24", "FLOAT"]), default="PCM_16", show_default=True
+    "--deep", metavar="N%", callback=_percentage, help="Make this part again and compare the samples."
 )
-@click.option(
-    "--deep", metavar="N%", callback=_percentage, help="Render this part again and compare the samples."
-)
-@click.option("--seed", type=int, help="Of the choice of that part; another one each time if not said.")
+@click.option("--seed", type=int, help="Of the choice of that part; default: another one each time.")
 @click.option("--no-sources", is_flag=True, help="Do not read the songs and HRIRs.")
-@click.option("--repair", is_flag=True, help="Render again what is wrong.")
+@click.option("--repair", is_flag=True, help="Make again what is wrong.")
+@click.option(
+    "--all", "everything", is_flag=True, help=f"Print all problems, not the first {_SHOWN} of a kind."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Name the problems and nothing else.")
-def command(
-    overrides,
-    root,
-    config,
-    split,
-    music_file,
-    jobs,
-    output_music_dir,
-    output_music_file,
-    scenes_file,
-    container,
-    subtype,
-    deep,
-    seed,
-    no_sources,
-    repair,
-    as_json,
-    quiet,
-):
-    """Prove that the at-mic music is whole and up to date.
+@click.option("-q", "--quiet", is_flag=True, help="Print the problems and nothing else.")
+def command(jobs, audio_format, deep, seed, no_sources, repair, everything, as_json, quiet, **options):
+    """Prove that what was made of a split is whole and up to date.
 
-    Every file is read and compared with the manifest that `generate` keeps, and so are the songs and HRIRs that it
-    was rendered from. One line a problem.
+    At-mic files, rebalanced and amplified targets and excerpts' stems are read and compared with the manifests that
+    are kept of them, and so are the songs and HRIRs that they were made from. One line for each problem.
 
     Exit status: 0 all is as it should be (or has been repaired), 1 problems, 2 wrong usage or bad metadata.
     """
-    settings = settings_from(
-        overrides,
-        root,
-        config,
-        split=split,
-        music_file=music_file,
-        output_music_dir=output_music_dir,
-        output_music_file=output_music_file,
-        scene_file=scenes_file,
-    )
-    from cadrender.cli.running import run_plan
-    from cadrender.jobs.plan import make_plan
-    from cadrender.jobs.pool import usable_cpus
-    from cadrender.jobs.progress import duration
-    from cadrender.jobs.verify import verify
-    from cadrender.store import AudioFormat
+    settings = settings_from(**options)
+    from cadrender.cli.running import resumable
+    from cadrender.cli.settings import RunOptions
+    from cadrender.pipeline.verify import repair as repair_problems
+    from cadrender.pipeline.verify import verify
+    from cadrender.root import Root
+    from cadrender.wording import duration
 
-    n_jobs = usable_cpus() if jobs in (None, -1) else jobs
+    n_jobs = RunOptions(jobs).processes
     seed = random.randrange(10**6) if seed is None else seed
-    audio_format = AudioFormat(container, subtype)
-    plan = make_plan(settings, audio_format=audio_format, compare=False)
+    root = Root(settings)
 
-    def look(only=None, **more):
-        with _Progress(quiet or as_json) as progress:
+    def look(catalogues, only=None, **more):
+        with _Progress(quiet or as_json, None if everything else _SHOWN) as progress:
             return verify(
-                plan,
+                catalogues,
                 n_jobs,
                 sources=not no_sources,
                 only=only,
@@ -103,20 +86,24 @@ def command(
                 **more,
             )
 
-    first = last = look(deep=deep, seed=seed)
+    first = last = look(root.made(audio_format), deep=deep, seed=seed)
     if repair and first.problems:
-        redo = {file for problem in first.problems for file in problem.redo}
-        run_plan(make_plan(settings, audio_format=audio_format, again=redo), n_jobs, quiet=quiet or as_json)
-        plan = make_plan(settings, audio_format=audio_format, compare=False)
-        last = look(redo)
+        with resumable():
+            redo = repair_problems(
+                root.made(audio_format),
+                first.problems,
+                n_jobs,
+                lambda event: None if quiet or as_json or event.detail else print(event, file=sys.stderr),
+            )
+        last = look(root.made(audio_format), redo)
     if as_json:
         print(json.dumps(_as_json(first, last, repair, seed), indent=4))
     elif not quiet:
         summary = f"{first.files} files, {first.bytes / 1e9:.2f} GB read in {duration(first.seconds)}"
         if deep:
-            summary += f", {first.compared} rendered again (--seed {seed})"
+            summary += f", {first.compared} made again (--seed {seed})"
         if first.differing:
-            summary += f", {first.differing} samples of these differ by one step, which is accepted"
+            summary += f", {first.differing} PCM values of these differ by one step, which is accepted"
         if first.extra:
             summary += f", {len(first.extra)} other files there"
         summary += f": {_count(first.problems)}"
@@ -150,7 +137,9 @@ def _problem(problem):
 class _Progress:
     """A bar on a terminal, lines in a log, and problems between them; counts from several threads."""
 
-    def __init__(self, quiet):
+    def __init__(self, quiet, most):
+        from collections import Counter
+
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -168,6 +157,7 @@ class _Progress:
         self._task = None
         self._done = self._total = 0
         self._spoke = time.monotonic()
+        self._most, self._kinds = most, Counter()
 
     def begin(self, what, total):
         self._what, self._done, self._total = what, 0, total
@@ -185,10 +175,15 @@ class _Progress:
             )
 
     def say(self, problem):
+        self._kinds[problem.kind] += 1
+        if self._most is None or self._kinds[problem.kind] <= self._most:
+            self._print(problem)
+
+    def _print(self, line):
         if self._bar.disable:
-            print(problem, flush=True)
+            print(line, flush=True)
         else:
-            self._bar.console.print(str(problem), markup=False)
+            self._bar.console.print(str(line), markup=False)
 
     def __enter__(self):
         self._bar.start()
@@ -196,3 +191,6 @@ class _Progress:
 
     def __exit__(self, *exception):
         self._bar.stop()
+        for kind, count in self._kinds.items():
+            if self._most is not None and count > self._most:
+                self._print(f"{kind}: and {count - self._most} more (--all prints them)")

@@ -68,10 +68,10 @@ def known_levels(survey: Survey) -> list[FileLevel]:
                         sample.name,
                         stem,
                         entry.frames,
-                        entry.before,
-                        entry.after,
-                        entry.gain,
-                        entry.clipped,
+                        entry.levels["loudness_before"],
+                        entry.levels["loudness_after"],
+                        entry.levels["gain"],
+                        entry.levels["clipped"],
                     )
                 )
     return found
@@ -79,10 +79,12 @@ def known_levels(survey: Survey) -> list[FileLevel]:
 
 def _plausible(entry):
     """Whether a line of the manifest holds levels; anybody may have written it."""
-    loudness = all(
-        -_LOUDEST < level < _LOUDEST or level == -math.inf for level in (entry.before, entry.after)
-    )
-    return loudness and 0.0 <= entry.gain < 1e10 and 0 <= entry.clipped <= 2 * entry.frames
+    levels = entry.levels
+    if not {"loudness_before", "loudness_after", "gain", "clipped"} <= levels.keys():
+        return False
+    both = (levels["loudness_before"], levels["loudness_after"])
+    loudness = all(-_LOUDEST < level < _LOUDEST or level == -math.inf for level in both)
+    return loudness and 0.0 <= levels["gain"] < 1e10 and 0 <= levels["clipped"] <= 2 * entry.frames
 
 
 def render(signal: np.ndarray, samplerate: int, hrirs) -> tuple[np.ndarray, Measured]:
@@ -104,7 +106,7 @@ def render(signal: np.ndarray, samplerate: int, hrirs) -> tuple[np.ndarray, Meas
     measured : Measured
     """
     from cadrender.dsp.hrir import Heads
-    from cadrender.render import at_mic
+    from cadrender.dsp.render import at_mic
 
     heads = Heads([tuple(hrirs)])
     levels, pieces = at_mic(signal, samplerate, heads)

@@ -4,7 +4,6 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from cadrender.jobs.progress import duration
 from cadrender.report import figures
 from cadrender.report.diagrams import gain_bars, top_view, waveform
 from cadrender.report.examples import Example, shorten
@@ -13,6 +12,7 @@ from cadrender.report.markup import Html, code, el, join, name
 from cadrender.report.responses import frequencies, responses
 from cadrender.report.survey import Survey
 from cadrender.stems import MIXTURE, VDBO
+from cadrender.wording import duration
 
 _MOST_ROWS = 2000
 _MOST_CLIPPED = 40

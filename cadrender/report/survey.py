@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cadrender.catalogue.songs import Song, look_at_song, source_folder
 from cadrender.config import Settings
 from cadrender.errors import AudioError, MetadataError, UsageError
-from cadrender.jobs.plan import Song, look_at_song, source_folder
 from cadrender.metadata import (
     HeadPosition,
     Listener,
@@ -27,9 +27,10 @@ from cadrender.metadata import (
     read_track_lists,
     sample_name,
 )
+from cadrender.signals import AtMic
 from cadrender.stems import STEMS
 from cadrender.store import AudioFormat, is_complete, read_header, read_hrir
-from cadrender.store.manifest import Entry, manifest_file, read_manifest
+from cadrender.store.manifest import Manifest, Record, key_of
 
 _CONTAINERS = ("wav", "flac")
 _LOUDEST_HRIR = 1e6
@@ -96,7 +97,7 @@ class Survey:
         What is wrong with the others.
     at_mic : dict
         Sample name to the files of its stems, for samples whose source is in order.
-    manifest : dict of Entry
+    manifest : dict of Record
     problems : tuple of Problem
     """
 
@@ -112,7 +113,7 @@ class Survey:
     sources: Mapping[str, Song] = field(default_factory=dict)
     source_problems: Mapping[str, str] = field(default_factory=dict)
     at_mic: Mapping[str, Mapping[str, AtMicFile]] = field(default_factory=dict)
-    manifest: Mapping[str, Entry] = field(default_factory=dict)
+    manifest: Mapping[tuple[str, str], Record] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
 
     @functools.cached_property
@@ -141,10 +142,10 @@ class Survey:
         file = self.at_mic.get(sample.name, {}).get(stem)
         return file.path if file and not file.problem else None
 
-    def entry_of(self, sample: Sample, stem: str) -> Entry | None:
+    def entry_of(self, sample: Sample, stem: str) -> Record | None:
         """What the manifest says of a complete at-mic file; None if there is nothing."""
         file = self.file_of(sample, stem)
-        return self.manifest.get(f"{sample.path}/{file.name}") if file else None
+        return self.manifest.get(key_of(AtMic.product, f"{sample.path}/{file.name}")) if file else None
 
 
 def take_survey(settings: Settings) -> Survey:
@@ -172,7 +173,7 @@ def take_survey(settings: Settings) -> Survey:
         for sample in samples
         if sample.source in sources
     }
-    manifest = read_manifest(manifest_file(settings.output_music_file))
+    manifest = Manifest.beside(settings.output_music_file, settings.root).read()
     return Survey(
         settings,
         **found,

@@ -43,6 +43,8 @@ class AudioComparer:
         If the file cannot be read, or is of another length or format.
     """
 
+    folder = None
+
     def __init__(self, file: Path, frames: int, audio_format: AudioFormat):
         self.pcm16 = audio_format.subtype == "PCM_16"
         self.different = 0

@@ -1,43 +1,41 @@
-"""The manifest of a data set: what every at-mic file should hold, and what it was made from.
+"""The manifest: what every file that was made should hold, and what it was made from.
 
-A text file of one JSON object a line, one line an at-mic file; the last line of a path is the one that
-counts. A line is appended *before* its file is moved into place, so that a kill at any moment leaves no file
-without a line; a line whose file never came is harmless, for the file is missing and will be rendered, to the
-same bytes.
+One JSON object a line, one line a file; the last line of a file counts. A line is appended *before* its file is
+renamed into place, so that a kill at any moment leaves no file without a line. A line whose file never arrived is
+harmless: the file is missing and is made again, to the same bytes.
 
-Lines are appended under an exclusive lock (``flock``, which works between machines where the shared file
-system has locks; ``O_APPEND`` alone would not do on NFS). A line torn by a power cut is ignored by readers
-and closed off by the next writer.
+Lines are appended under an exclusive lock (``flock``, which works between machines where the shared file system has
+locks; ``O_APPEND`` alone would not do on NFS). Readers skip a truncated line; the next writer terminates it.
 """
 
 import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 
-from cadrender.errors import AudioError, CadrenderError
+from cadrender.errors import AudioError, CadrenderError, UsageError
 from cadrender.store.atomic import AtomicFile, lock_and_wait, same_file
 from cadrender.store.digest import digest_of
 
-# A manifest is rewritten when it has more than this many lines for each path.
+# A manifest is rewritten when it has more than this many lines for each file.
 _SLACK = 2
 
 
 @dataclass(frozen=True)
 class Input:
-    """A file that an at-mic file was rendered from, as it was then.
+    """A file that another was made from, as it was then.
 
     Attributes
     ----------
     path : str
-        Relative to the songs' or the HRIRs' folder, with ``/``; absolute if it lies elsewhere.
+        Relative to the manifest's base folder, with ``/``; absolute if it lies elsewhere.
     bytes, mtime_ns : int
         Size and time of the last change.
     digest : str
-        BLAKE3 of its bytes.
+        BLAKE3 of its bytes; empty where it was not computed.
     """
 
     path: str
@@ -46,104 +44,206 @@ class Input:
     digest: str
 
 
+# What a file was made from, by role. A nested mapping stands for something that was made on the way, from these.
+Inputs = Mapping[str, "Input | Inputs"]
+
+
 @dataclass(frozen=True)
-class Entry:
+class Record:
     """A line of a manifest.
 
     Attributes
     ----------
+    product : str
+        What it is: ``at-mic``, ``target``, ``amplified``, ``excerpt`` or ``song``.
     path : str
-        The at-mic file, relative to the output folder, with ``/``.
-    bytes, frames : int
-        Its size and its length.
+        The file, relative to its product's folder, with ``/``.
+    parameters : dict
+        All that its samples depend on beside its inputs; JSON values.
+    inputs : Inputs
+        What it was made from.
+    container, subtype : str
+        Its format.
+    samplerate, frames : int
+        Its rate in hertz and its length.
+    bytes : int
+        Its size.
     digest : str
         BLAKE3 of its bytes.
-    before, after : float
-        LUFS of the stem and of its convolution; minus infinity for silence.
-    gain : float
-        The factor applied; 0 where the file is digital silence.
-    clipped : int
-        Samples that had to be clipped.
-    start : int
-        First frame of the source that was rendered.
-    source, left_hrir, right_hrir : Input
-        What it was rendered from.
+    levels : dict
+        What was measured when it was made: loudness in LUFS (minus infinity for silence), gains, clipped PCM values.
     version : str
-        The cadrender that rendered it.
+        The cadrender that made it.
     """
 
+    product: str
     path: str
-    bytes: int
+    parameters: dict
+    inputs: Inputs
+    container: str
+    subtype: str
+    samplerate: int
     frames: int
+    bytes: int
     digest: str
-    before: float
-    after: float
-    gain: float
-    clipped: int
-    start: int
-    source: Input
-    left_hrir: Input
-    right_hrir: Input
-    version: str
+    levels: dict = field(default_factory=dict)
+    version: str = ""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What it is the record of, whatever its container: product, and path without suffix."""
+        return key_of(self.product, self.path)
+
+
+def key_of(product: str, path: str) -> tuple[str, str]:
+    """The key of a file's record: its product, and its path without suffix."""
+    return product, path[: len(path) - len(PurePosixPath(path).suffix)]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Where a manifest is, and the folders that its paths are relative to.
+    """Where a manifest is, and the folder that its inputs' paths are relative to.
 
     Attributes
     ----------
-    file : pathlib.Path
-    output_dir, music_dir, hrtf_dir : pathlib.Path
-        The folders of the at-mic music, of the songs and of the HRIRs.
+    file, base : pathlib.Path
     """
 
     file: Path
-    output_dir: Path
-    music_dir: Path
-    hrtf_dir: Path
+    base: Path
 
+    @classmethod
+    def beside(cls, list_file: Path, base: Path) -> "Manifest":
+        """The manifest beside a list: ``at_mic_music.train.manifest.jsonl``."""
+        return cls(list_file.with_name(f"{list_file.name.removesuffix('.json')}.manifest.jsonl"), base)
 
-def manifest_file(output_music_file: Path) -> Path:
-    """The manifest beside a list of at-mic music: ``at_mic_music.train.manifest.jsonl``."""
-    return output_music_file.with_name(f"{output_music_file.name.removesuffix('.json')}.manifest.jsonl")
+    def read(self) -> dict[tuple[str, str], Record]:
+        """Read all records by their key.
+
+        A missing file has none. Damaged lines, and lines of another program, are left out.
+
+        Raises
+        ------
+        CadrenderError
+            If the file is there and cannot be read, or if it is of an unreleased version.
+        """
+        records = {}
+        for line in read_lines(self.file):
+            if record := self._parse(line):
+                records[record.key] = record
+        return records
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Append records, all of them or none.
+
+        Raises
+        ------
+        OSError
+            If they cannot be written.
+        """
+        if lines := [_format(record) for record in records]:
+            append_lines(self.file, lines)
+
+    def compact(self) -> bool:
+        """Rewrite the file with one line for each key, if many of its lines no longer count.
+
+        Returns
+        -------
+        bool
+            Whether it was rewritten.
+
+        Raises
+        ------
+        CadrenderError
+            If it cannot be.
+        """
+        if sum(map(bool, read_lines(self.file))) <= _SLACK * len(self.read()):
+            return False
+        try:
+            with _opened(self.file):  # nobody appends meanwhile
+                records = self.read()
+                with AtomicFile(self.file) as rewritten:
+                    rewritten.write("".join(map(_format, records.values())).encode())
+                    rewritten.commit()
+        except OSError as error:
+            raise CadrenderError(f"{self.file}: cannot be written: {error.strerror or error}") from error
+        return True
+
+    def look_at(self, file: Path, advance=lambda count: None) -> Input:
+        """Digest a file that something is made from.
+
+        Parameters
+        ----------
+        file : pathlib.Path
+        advance : callable
+            Called with the bytes read since the last call.
+
+        Raises
+        ------
+        AudioError
+            If it cannot be read, or changes meanwhile.
+        """
+        try:
+            before = file.stat()
+            digest = digest_of(file, advance)
+        except FileNotFoundError as error:
+            raise AudioError(f"{file}: no such file") from error
+        except OSError as error:
+            raise AudioError(f"{file}: cannot be read: {error.strerror or error}") from error
+        seen = Input(relative_name(file, self.base), before.st_size, before.st_mtime_ns, digest)
+        check_unchanged(file, seen)
+        return seen
+
+    def stat(self, file: Path) -> Input:
+        """Describe a file that something is made from by its size and time alone.
+
+        Raises
+        ------
+        AudioError
+            If it is not there.
+        """
+        try:
+            status = file.stat()
+        except FileNotFoundError as error:
+            raise AudioError(f"{file}: no such file") from error
+        except OSError as error:
+            raise AudioError(f"{file}: cannot be read: {error.strerror or error}") from error
+        return Input(relative_name(file, self.base), status.st_size, status.st_mtime_ns, "")
+
+    def _parse(self, line):
+        """The record of a line, None if it is not one."""
+        try:
+            fields = json.loads(line)
+            if "product" not in fields and {"path", "blake3"} <= fields.keys():
+                raise UsageError(
+                    f"{self.file}: written by an unreleased version of cadrender and no longer read; "
+                    "delete it and run the same command again: at-mic files are kept as they are"
+                )
+            return Record(
+                product=_typed(fields["product"], str),
+                path=_typed(fields["path"], str),
+                parameters=_typed(fields["parameters"], dict),
+                inputs=_parse_inputs(fields["inputs"]),
+                container=_typed(fields["container"], str),
+                subtype=_typed(fields["subtype"], str),
+                samplerate=_typed(fields["samplerate"], int),
+                frames=_typed(fields["frames"], int),
+                bytes=_typed(fields["bytes"], int),
+                digest=_typed(fields["blake3"], str),
+                levels={name: _level(name, value) for name, value in fields["levels"].items()},
+                version=_typed(fields["cadrender"], str),
+            )
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
 
 
 def relative_name(file: Path, folder: Path) -> str:
-    """How a manifest calls a file."""
+    """A file's name in a manifest: relative to the folder if it lies there, else absolute."""
     return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
 
 
-def look_at_input(file: Path, folder: Path, advance=lambda count: None) -> Input:
-    """Digest a source or an HRIR.
-
-    Parameters
-    ----------
-    file : pathlib.Path
-    folder : pathlib.Path
-        What its name is relative to.
-    advance : callable
-        Told the bytes read since the last call.
-
-    Raises
-    ------
-    AudioError
-        If it cannot be read, or changes meanwhile.
-    """
-    try:
-        before = file.stat()
-        digest = digest_of(file, advance)
-    except FileNotFoundError as error:
-        raise AudioError(f"{file}: no such file") from error
-    except OSError as error:
-        raise AudioError(f"{file}: cannot be read: {error.strerror or error}") from error
-    seen = Input(relative_name(file, folder), before.st_size, before.st_mtime_ns, digest)
-    check_unchanged(file, seen)
-    return seen
-
-
 def check_unchanged(file: Path, seen: Input) -> None:
-    """See that a file is still the one that was digested.
+    """Check that a file is still the one that was digested.
 
     Raises
     ------
@@ -157,34 +257,8 @@ def check_unchanged(file: Path, seen: Input) -> None:
     raise AudioError(f"{file}: changed while it was being read")
 
 
-def read_manifest(file: Path) -> dict[str, Entry]:
-    """Read a manifest.
-
-    Parameters
-    ----------
-    file : pathlib.Path
-        A missing one holds nothing.
-
-    Returns
-    -------
-    dict
-        Path to Entry. Lines that are damaged, or that another program wrote, are left out.
-
-    Raises
-    ------
-    CadrenderError
-        If the file is there and cannot be read.
-    """
-    entries = {}
-    for line in read_lines(file):
-        entry = _parse(line)
-        if entry is not None:
-            entries[entry.path] = entry
-    return entries
-
-
 def read_lines(file: Path) -> list[bytes]:
-    """Read the lines of a manifest or its like; a missing file has none.
+    """Read the lines of a manifest; a missing file has none.
 
     Raises
     ------
@@ -197,11 +271,6 @@ def read_lines(file: Path) -> list[bytes]:
         return []
     except OSError as error:
         raise CadrenderError(f"{file}: cannot be read: {error.strerror or error}") from error
-
-
-def append_entries(file: Path, entries: Iterable[Entry]) -> None:
-    """Append entries to a manifest; as :func:`append_lines`."""
-    append_lines(file, [_format(entry) for entry in entries])
 
 
 def append_lines(file: Path, lines: Iterable[str]) -> None:
@@ -249,89 +318,49 @@ def _opened(file):
             os.close(descriptor)
 
 
-def compact(file: Path) -> bool:
-    """Rewrite a manifest with one line a path, if many of its lines no longer count.
-
-    Returns
-    -------
-    bool
-        Whether it was rewritten.
-
-    Raises
-    ------
-    CadrenderError
-        If it cannot be.
-    """
-    if sum(map(bool, read_lines(file))) <= _SLACK * len(read_manifest(file)):
-        return False
-    try:
-        with _opened(file):  # nobody appends meanwhile
-            entries = read_manifest(file)
-            with AtomicFile(file) as rewritten:
-                rewritten.write("".join(_format(entry) for entry in entries.values()).encode())
-                rewritten.commit()
-    except OSError as error:
-        raise CadrenderError(f"{file}: cannot be written: {error.strerror or error}") from error
-    return True
-
-
-def _format(entry):
+def _format(record):
     return (
         json.dumps(
             {
-                "path": entry.path,
-                "bytes": entry.bytes,
-                "frames": entry.frames,
-                "blake3": entry.digest,
-                "loudness_before": entry.before if math.isfinite(entry.before) else None,
-                "loudness_after": entry.after if math.isfinite(entry.after) else None,
-                "gain": entry.gain,
-                "clipped": entry.clipped,
-                "start": entry.start,
-                "source": _input_json(entry.source),
-                "hrirs": [_input_json(entry.left_hrir), _input_json(entry.right_hrir)],
-                "cadrender": entry.version,
+                "product": record.product,
+                "path": record.path,
+                "parameters": record.parameters,
+                "inputs": _inputs_json(record.inputs),
+                "container": record.container,
+                "subtype": record.subtype,
+                "samplerate": record.samplerate,
+                "frames": record.frames,
+                "bytes": record.bytes,
+                "blake3": record.digest,
+                "levels": {name: _finite(value) for name, value in record.levels.items()},
+                "cadrender": record.version,
             }
         )
         + "\n"
     )
 
 
-def _input_json(of):
-    return {"path": of.path, "bytes": of.bytes, "mtime_ns": of.mtime_ns, "blake3": of.digest}
+def _inputs_json(inputs):
+    return {
+        role: {"path": of.path, "bytes": of.bytes, "mtime_ns": of.mtime_ns, "blake3": of.digest}
+        if isinstance(of, Input)
+        else _inputs_json(of)
+        for role, of in inputs.items()
+    }
 
 
-def _parse(line):
-    """The entry of a line, None if it is not one."""
-    try:
-        fields = json.loads(line)
-        left, right = fields["hrirs"]
-        return Entry(
-            path=_typed(fields["path"], str),
-            bytes=_typed(fields["bytes"], int),
-            frames=_typed(fields["frames"], int),
-            digest=_typed(fields["blake3"], str),
-            before=_loudness(fields["loudness_before"]),
-            after=_loudness(fields["loudness_after"]),
-            gain=_typed(fields["gain"], float),
-            clipped=_typed(fields["clipped"], int),
-            start=_typed(fields["start"], int),
-            source=_parse_input(fields["source"]),
-            left_hrir=_parse_input(left),
-            right_hrir=_parse_input(right),
-            version=_typed(fields["cadrender"], str),
+def _parse_inputs(fields):
+    return {
+        role: Input(
+            _typed(of["path"], str),
+            _typed(of["bytes"], int),
+            _typed(of["mtime_ns"], int),
+            _typed(of["blake3"], str),
         )
-    except (ValueError, TypeError, KeyError, RecursionError):
-        return None
-
-
-def _parse_input(fields):
-    return Input(
-        _typed(fields["path"], str),
-        _typed(fields["bytes"], int),
-        _typed(fields["mtime_ns"], int),
-        _typed(fields["blake3"], str),
-    )
+        if isinstance(of.get("path"), str)
+        else _parse_inputs(of)
+        for role, of in fields.items()
+    }
 
 
 def _typed(value, kind):
@@ -340,5 +369,13 @@ def _typed(value, kind):
     return value
 
 
-def _loudness(value):
-    return -math.inf if value is None else _typed(value, float)
+def _finite(value):
+    return value if math.isfinite(value) else None
+
+
+def _level(name, value):
+    if value is None:
+        return -math.inf
+    if type(value) not in (int, float):
+        raise TypeError(name)
+    return value

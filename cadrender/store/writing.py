@@ -88,7 +88,9 @@ class AudioWriter:
         if audio_format.container == "wav" and frames * audio_format.bytes_per_frame > _WAV_LIMIT:
             raise AudioError(f"{file}: {frames} frames are more than a WAV file can hold")
         self.pcm16 = audio_format.subtype == "PCM_16"
+        self.folder = file.parent
         self._subtype = audio_format.subtype
+        self.frames = frames
         self._frames_left = frames
         self._atomic = AtomicFile(file)
         self._sound = None

@@ -284,7 +284,7 @@ def test_some_at_mic_files_are_missing_or_damaged(root, fresh, capsys):
 @pytest.mark.parametrize("memory", [1000, 300_000_000])
 def test_at_mic_files_in_other_formats(bare, fresh, monkeypatch, memory):
     """FLAC holds the same samples; floats are mixed as they are."""
-    monkeypatch.setattr("cadrender.jobs.mix._MOST_MEMORY", memory)
+    monkeypatch.setattr("cadrender.signals.target._MOST_MEMORY", memory)
     status = call("--root", bare, "-j", 1, "--format", "flac", command="generate")
     assert status == 0
     shutil.rmtree(bare / "audio/music")
@@ -430,7 +430,7 @@ def test_many_targets_of_one_sample(root, fresh, monkeypatch):
 
 
 def test_more_stems_than_there_is_memory_for(root, fresh, monkeypatch):
-    monkeypatch.setattr("cadrender.jobs.mix._MOST_MEMORY", 1000)
+    monkeypatch.setattr("cadrender.signals.target._MOST_MEMORY", 1000)
     assert call("--root", root, "--listeners", "-j", 1) == 0
     assert same_targets(root, fresh)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cadrender.dsp.convolve import convolve
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.whole import suits
-from cadrender.render import at_mic, levels
+from cadrender.dsp.render import at_mic, levels
 from tests import reference
 from tests.roots import head_response, music, pcm16
 

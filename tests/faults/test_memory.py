@@ -12,7 +12,7 @@ import psutil
 import pytest
 import soundfile
 
-from cadrender.jobs.pool import run_jobs
+from cadrender.pipeline.pool import run_batches
 from cadrender.jobs.stem import Report, StemJob, Target
 from cadrender.store import AudioFormat
 from tests.roots import environment, head_response, leftovers, make_root, run, start, tree, write_wav
@@ -104,7 +104,7 @@ def test_a_job_that_kills_its_workers_is_given_up_and_the_others_are_done(monkey
         for stem in ("vocals", "bomb" if song == "Ben" else "drums", "bass")
     ]
     said = []
-    reports = list(run_jobs(jobs, 2, bomb, say=said.append))
+    reports = list(run_batches(jobs, 2, bomb, say=said.append))
     assert sorted(report.job.song + report.job.stem for report in reports) == sorted(
         job.song + job.stem for job in jobs
     )

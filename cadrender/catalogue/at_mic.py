@@ -1,0 +1,290 @@
+"""The at-mic music of a root: five stems of every sample that its scenes name."""
+
+import functools
+from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+
+from cadrender.catalogue.base import Catalogue
+from cadrender.catalogue.excerpts import recorded_start
+from cadrender.catalogue.output import Batch, Output
+from cadrender.catalogue.songs import Song, check_hrirs, look_at_song, select_songs, source_folder
+from cadrender.config import Settings
+from cadrender.errors import AudioError, UsageError
+from cadrender.metadata import Sample, at_mic_json, read_samples
+from cadrender.signals import AtMic
+from cadrender.stems import MIXTURE, STEMS
+from cadrender.store import AudioFormat
+from cadrender.store.manifest import Manifest, key_of
+from cadrender.store.names import check_distinct
+
+
+class AtMicCatalogue(Catalogue):
+    """The at-mic music of a root's scenes.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the root.
+    audio_format : AudioFormat, optional
+        Of the files; by default as they are recorded, and WAV, PCM_16 where nothing is.
+    songs : sequence of str
+        Shell patterns of track names; all by default.
+    stems : sequence of str
+        Which of the five; all by default.
+    only : collection of str, optional
+        Track names; of others, neither files nor failures are looked at. All by default.
+
+    Attributes
+    ----------
+    samples : list of Sample
+        All that the scenes name, in order of first appearance.
+    selected : set of str
+        Track names that match the patterns.
+
+    Raises
+    ------
+    MetadataError
+        If a metadata file breaks its contract.
+    UsageError
+        If a pattern matches no song.
+    """
+
+    unit = "samples"
+    made = "rendered"
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        audio_format: AudioFormat | None = None,
+        songs: Sequence[str] = (),
+        stems: Sequence[str] = STEMS,
+        only: Collection[str] | None = None,
+    ):
+        self.settings = settings
+        self.manifest = Manifest.beside(settings.output_music_file, settings.root)
+        self.list_file = settings.output_music_file
+        self.folders = (settings.output_music_dir,)
+        self.failures = {}
+        self.samples = read_samples_of(settings)
+        self.selected = select_songs({sample.track.name for sample in self.samples}, songs)
+        if only is not None:
+            self.selected &= set(only)
+        self.asked_format = audio_format
+        self._stems = tuple(stems)
+        self._songs: dict[str, Song | AudioError] = {}
+
+    @functools.cached_property
+    def by_name(self) -> dict[str, Sample]:
+        """The samples by their names."""
+        return {sample.name: sample for sample in self.samples}
+
+    @functools.cached_property
+    def format(self) -> AudioFormat:
+        """Of files that are not recorded."""
+        if self.asked_format:
+            return self.asked_format
+        places = ((self.folder(sample), stem) for sample in self.samples for stem in (MIXTURE, "other"))
+        return self.usual_format(AtMic.product, AudioFormat(), places)
+
+    def folder(self, sample: Sample) -> Path:
+        """Where a sample's files are."""
+        return self.settings.output_music_dir / sample.path
+
+    def song(self, sample: Sample) -> Song:
+        """The files that a sample is rendered from; each song is looked at once.
+
+        Raises
+        ------
+        AudioError
+            If they cannot be used.
+        """
+        if sample.source not in self._songs:
+            try:
+                self._songs[sample.source] = self._look_at(sample)
+            except AudioError as error:
+                self._songs[sample.source] = error
+        song = self._songs[sample.source]
+        if isinstance(song, AudioError):
+            raise song
+        return song
+
+    def look_again(self) -> None:
+        """Forget which songs could not be used: another process may have made them meanwhile."""
+        self._songs = {name: song for name, song in self._songs.items() if isinstance(song, Song)}
+
+    def _look_at(self, sample):
+        song = look_at_song(sample.source, source_folder(self.settings, sample), self.settings.sample_rate)
+        if sample.frames:
+            recut = "cadrender excerpts cuts it anew"
+            if sample.frames != song.frames:
+                raise AudioError(
+                    f"{song.files[MIXTURE]}: {song.frames} frames; the excerpt has {sample.frames}: {recut}"
+                )
+            for stem, file in song.files.items():
+                start = recorded_start(self._cuts, sample, stem)
+                if start not in (None, sample.start):
+                    raise AudioError(
+                        f"{file}: cut from frame {start}; the excerpt begins at {sample.start}: {recut}"
+                    )
+        return song
+
+    @functools.cached_property
+    def _cuts(self):
+        """What is recorded of the excerpts' stems."""
+        return Manifest.beside(self.settings.excerpts_file, self.settings.root).read()
+
+    @functools.cached_property
+    def songs(self) -> dict[str, Song]:
+        """All usable songs and excerpts by name; the others enter :attr:`failures` if they are selected."""
+        found = {}
+        for sample in {sample.source: sample for sample in self.samples}.values():
+            try:
+                found[sample.source] = self.song(sample)
+            except AudioError as error:
+                if sample.track.name in self.selected:
+                    self.failures[sample.source] = str(error)
+        return found
+
+    def output(self, sample: Sample, stem: str) -> Output:
+        """One stem of a sample.
+
+        Raises
+        ------
+        AudioError
+            If the song cannot be used, or has no such stem.
+        UsageError
+            If `stem` is none of the five.
+        """
+        if stem not in STEMS:
+            raise UsageError(f"unknown stem {stem!r}; known ones: {', '.join(STEMS)}")
+        song = self.song(sample)
+        if stem not in song.files:
+            raise AudioError(f"{song.name}: has no {stem}, only {', '.join(song.files)}")
+        return self._output(sample, stem, song)
+
+    def _output(self, sample, stem, song):
+        settings = self.settings
+        name = f"{sample.path}/{stem}"
+        audio_format = self.format_of(AtMic.product, name, self.asked_format, self.format)
+        signal = AtMic(
+            stem,
+            song.files[stem],
+            settings.hrtf_dir / sample.position.left_hrir,
+            settings.hrtf_dir / sample.position.right_hrir,
+            song.frames,
+            settings.sample_rate,
+            audio_format.subtype,
+        )
+        name = f"{name}.{audio_format.container}"
+        return Output(signal, settings.output_music_dir / name, name, audio_format.container, sample.name)
+
+    def find(self, path: str) -> Output:
+        """The output that a path of the tree names, such as ``train/<sample>/vocals.wav``.
+
+        Raises
+        ------
+        UsageError
+            If no sample has such a file.
+        AudioError
+            If the song cannot be used.
+        """
+        place = PurePosixPath(path)
+        sample = self.by_name.get(place.parent.name)
+        if sample is None or place.parent.as_posix() != sample.path or place.stem not in STEMS:
+            raise UsageError(f"{path}: no scene of {self.settings.scene_file} asks for such a file")
+        output = self.output(sample, place.stem)
+        if place.suffix != f".{output.container}":
+            raise UsageError(f"{path}: its name would be {output.name}")
+        return output
+
+    def batches(self) -> list[Batch]:
+        """One batch a stem and selected song, for all its heads."""
+        check_hrirs(self.settings, self.samples)
+        check_distinct(map(self.folder, self.samples))
+        by_song = {}
+        for sample in self.samples:
+            if sample.track.name in self.selected and sample.source in self.songs:
+                by_song.setdefault(sample.source, []).append(sample)
+        batches = []
+        for name, samples in by_song.items():
+            song = self.songs[name]
+            for stem in (stem for stem in song.files if stem in self._stems):
+                outputs = [self._output(sample, stem, song) for sample in samples]
+                # One quantisation a batch: a root may hold several.
+                for subtype in dict.fromkeys(output.signal.subtype for output in outputs):
+                    alike = tuple(output for output in outputs if output.signal.subtype == subtype)
+                    batches.append(Batch(name, alike, self.manifest))
+        return batches
+
+    def complete_samples(self) -> list[Sample]:
+        """The samples that are complete on disk now, in order, selected or not."""
+        return [sample for sample in self.samples if not self.missing(sample)]
+
+    def missing(self, sample: Sample) -> list[str]:
+        """The stems of a sample that are not complete on disk."""
+        try:
+            song = self.song(sample)
+        except AudioError:
+            return list(STEMS)
+        return [stem for stem in song.files if not self._output(sample, stem, song).is_complete()]
+
+    def orphans(self) -> list[tuple[Path, tuple[str, str]]]:
+        """The recorded at-mic files of songs that cannot be used any more."""
+        found = []
+        for sample in self.samples:
+            if sample.source not in self.failures:
+                continue
+            for stem in STEMS:
+                key = key_of(AtMic.product, f"{sample.path}/{stem}.wav")
+                if record := self.records.get(key):
+                    found.append((self.settings.output_music_dir / record.path, key))
+        return found
+
+    def present(self) -> Iterator[Path]:
+        """All files in the folders of the scenes' splits."""
+        for split in {self.settings.output_music_dir / sample.split for sample in self.samples}:
+            yield from (file for file in split.rglob("*") if file.is_file())
+
+    def text(self, place: Path) -> str:
+        """The list of the samples that are complete now."""
+        return at_mic_json(self.complete_samples())
+
+    @property
+    def unusable(self) -> int:
+        """Selected samples whose songs cannot be used."""
+        return sum(sample.source in self.failures for sample in self.samples)
+
+    @property
+    def all_complete(self) -> bool:
+        """Whether every sample of the scenes is complete."""
+        self.look_again()
+        return len(self.complete_samples()) == len(self.samples)
+
+    def describe(self) -> list[str]:
+        """How many samples and songs there are."""
+        songs = len({sample.track.name for sample in self.samples})
+        lines = [f"{len(self.samples)} samples of {songs} songs in {self.settings.scene_file}"]
+        if len(self.selected) < songs:
+            lines.append(f"{len(self.selected)} songs selected")
+        sources = {sample.source for sample in self.samples if sample.track.name in self.selected}
+        mixtures = sum(len(self.songs[name].files) == 1 for name in sources if name in self.songs)
+        if mixtures:
+            lines.append(f"{mixtures} songs have no stems: their mixture alone is rendered")
+        return lines
+
+
+def read_samples_of(settings: Settings) -> list[Sample]:
+    """The samples that a root's scenes name, each once.
+
+    Raises
+    ------
+    MetadataError
+        If a metadata file breaks its contract.
+    """
+    return read_samples(
+        settings.scene_file,
+        settings.music_files or (settings.music_file,),
+        settings.head_loudspeaker_positions_file,
+        settings.excerpts_file,
+    )

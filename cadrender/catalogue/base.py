@@ -1,0 +1,143 @@
+"""What all catalogues have in common: what a root can give of one product, and what is recorded of it."""
+
+from __future__ import annotations
+
+import abc
+import functools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from cadrender.catalogue.output import CONTAINERS, Batch, Output
+from cadrender.errors import AudioError
+from cadrender.store import AudioFormat, read_header
+from cadrender.store.manifest import Manifest, Record, key_of
+
+if TYPE_CHECKING:
+    from cadrender.config import Settings
+
+
+class Catalogue(abc.ABC):
+    """The outputs of a root that one list names; nothing is ever written here.
+
+    Attributes
+    ----------
+    unit, made : str
+        What is counted, in the plural, and what happens to it: ``samples`` are ``rendered``.
+    settings : Settings
+    manifest : Manifest
+        Where its outputs are recorded.
+    list_file : pathlib.Path
+        The list of what is complete.
+    folders : tuple of pathlib.Path
+        Below which its outputs lie; never written to through a symbolic link inside.
+    failures : dict
+        The one line that says what is wrong with a song, by its name; complete once :meth:`batches` was called.
+    proven_by_contents : bool
+        Whether files that are not recorded are proven by making them again.
+    follows : bool
+        Whether its batches come as soon as what they need is complete, rather than after everything else.
+    """
+
+    unit: ClassVar[str]
+    made: ClassVar[str]
+    proven_by_contents: ClassVar[bool] = False
+    follows: ClassVar[bool] = False
+    settings: Settings
+    manifest: Manifest
+    list_file: Path
+    folders: tuple[Path, ...]
+    failures: dict[str, str]
+
+    @functools.cached_property
+    def records(self) -> dict[tuple[str, str], Record]:
+        """What the manifest holds, by the outputs' keys."""
+        return self.manifest.read()
+
+    @abc.abstractmethod
+    def batches(self) -> list[Batch]:
+        """All that is selected, complete or not, in batches.
+
+        Raises
+        ------
+        UsageError
+            If metadata or an HRIR cannot be used.
+        """
+
+    def outputs(self) -> Iterator[Output]:
+        """All that is selected, one by one."""
+        for batch in self.batches():
+            yield from batch.outputs
+
+    @property
+    def lists(self) -> tuple[Path, ...]:
+        """The files that list what is complete."""
+        return (self.list_file,)
+
+    @abc.abstractmethod
+    def text(self, place: Path) -> str:
+        """What one of the :attr:`lists` should hold now."""
+
+    def orphans(self) -> list[tuple[Path, tuple[str, str]]]:
+        """Files that were made of songs that cannot be used any more, as far as they are recorded, and their keys."""
+        return []
+
+    def present(self) -> Iterator[Path]:
+        """All files that are there where the outputs go."""
+        return iter(())
+
+    @property
+    def unusable(self) -> int:
+        """Selected units of which there is no batch, since their songs cannot be used."""
+        return 0
+
+    @property
+    def all_complete(self) -> bool:
+        """Whether all that the list should name is complete: then a shard may write it."""
+        return True
+
+    def describe(self) -> list[str]:
+        """A few lines on what there is, for the beginning of a run."""
+        return []
+
+    def format_of(
+        self, product: str, name: str, asked: AudioFormat | None, usual: AudioFormat
+    ) -> AudioFormat:
+        """The format of an output: as asked for, else as it is recorded, else the usual one of the root."""
+        if asked is not None:
+            return asked
+        record = self.records.get(key_of(product, f"{name}.wav"))
+        return AudioFormat(record.container, record.subtype) if record else usual
+
+    def usual_format(
+        self, product: str, default: AudioFormat, places: Iterable[tuple[Path, str]] = ()
+    ) -> AudioFormat:
+        """The commonest format of a product's records; without records, that of the first file found.
+
+        Parameters
+        ----------
+        product : str
+        default : AudioFormat
+            Where there is neither.
+        places : iterable of (pathlib.Path, str)
+            Folders and stems of file names to look at.
+        """
+        found = Counter(
+            (record.container, record.subtype)
+            for (of, _), record in self.records.items()
+            if of == product and record.container in CONTAINERS
+        )
+        if found:
+            return AudioFormat(*found.most_common(1)[0][0])
+        for folder, stem in places:
+            if not folder.is_dir():
+                continue
+            for container in CONTAINERS:
+                try:
+                    header = read_header(folder / f"{stem}.{container}")
+                except AudioError:
+                    continue
+                if header.subtype in ("PCM_16", "PCM_24", "FLOAT") and header.format == container.upper():
+                    return AudioFormat(container, header.subtype)
+        return default

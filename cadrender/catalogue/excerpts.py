@@ -1,0 +1,320 @@
+"""Validation and evaluation excerpts: drawn from songs, listed, and cut into stems of their own.
+
+What is cut is a small song, so that at-mic music is rendered from it as from every song.
+"""
+
+import contextlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cadrender.catalogue.base import Catalogue
+from cadrender.catalogue.output import CONTAINERS, Batch, Output
+from cadrender.catalogue.songs import Song, look_at_song
+from cadrender.config import Settings
+from cadrender.errors import AudioError, MetadataError, UsageError
+from cadrender.metadata import (
+    Excerpt,
+    Sample,
+    cut_excerpts,
+    draw_excerpts,
+    excerpt_samples,
+    excerpt_scenes,
+    excerpts_json,
+    generate_scene_listeners,
+    read_excerpts,
+    read_gains,
+    read_listeners,
+    read_positions,
+    read_scenes,
+    read_track_lists,
+    scene_listeners_json,
+    scenes_json,
+)
+from cadrender.metadata.excerpts import SEED
+from cadrender.signals import ExcerptStem
+from cadrender.signals.excerpt import excerpt_format
+from cadrender.stems import MIXTURE
+from cadrender.store import read_header, read_stem
+from cadrender.store.manifest import Manifest, Record, key_of
+
+_SHORTEST = 0.4  # seconds that a loudness needs
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What excerpts are wanted.
+
+    Attributes
+    ----------
+    seconds : float
+        Length of an excerpt.
+    per_song : int
+        Excerpts drawn from each song; 0 cuts songs from end to end.
+    seed : str
+        Part of what seeds the draws.
+    min_loudness : float, optional
+        LUFS that the mixture must have at least.
+    """
+
+    seconds: float = 10.0
+    per_song: int = 2
+    seed: str = SEED
+    min_loudness: float | None = None
+
+
+class ExcerptCatalogue(Catalogue):
+    """The stems of a split's excerpts.
+
+    Parameters
+    ----------
+    settings : Settings
+    samples : sequence of Sample
+        The excerpts as they are rendered.
+    songs : mapping of str to Song
+        What they are cut from, by track name.
+
+    Attributes
+    ----------
+    excerpts : list of Excerpt
+        The same, where they were drawn.
+    remarks : list of str
+        Songs that gave fewer excerpts than wanted, and what else one should know.
+    metadata : dict
+        The metadata files of the draw and what they will hold.
+    """
+
+    unit = "excerpts"
+    made = "cut"
+    proven_by_contents = True
+
+    def __init__(self, settings: Settings, samples: Sequence[Sample], songs: Mapping[str, Song]):
+        self.settings = settings
+        self.manifest = Manifest.beside(settings.excerpts_file, settings.root)
+        self.list_file = settings.excerpts_file
+        self.folders = (settings.excerpts_dir,)
+        self.failures = {}
+        self.samples = list(samples)
+        self.excerpts: list[Excerpt] = []
+        self.remarks: list[str] = []
+        self.metadata: dict[Path, str] = {}
+        self._songs = songs
+        self._subtypes: dict[Path, str] = {}
+        self._listed = {sample.name for sample in samples}
+
+    @classmethod
+    def of_list(cls, settings: Settings, samples: Sequence[Sample]) -> "ExcerptCatalogue":
+        """The stems of excerpts that were drawn before, as far as their songs are there."""
+        songs = {}
+        for sample in samples:
+            if sample.frames and sample.track.name not in songs:
+                with contextlib.suppress(AudioError):
+                    folder = settings.music_dir / sample.track.path
+                    songs[sample.track.name] = look_at_song(sample.track.name, folder, settings.sample_rate)
+        fitting = [
+            sample
+            for sample in samples
+            if sample.track.name in songs
+            and sample.frames
+            and sample.start + sample.frames <= songs[sample.track.name].frames
+        ]
+        catalogue = cls(settings, fitting, songs)
+        catalogue._listed = {sample.name for sample in samples if sample.frames}
+        return catalogue
+
+    def batches(self) -> list[Batch]:
+        """One batch a song: all stems of its excerpts, that neighbours in the song are read together."""
+        by_song = {}
+        for sample in self.samples:
+            by_song.setdefault(sample.track.name, []).append(sample)
+        return [
+            Batch(name, tuple(self._outputs(samples)), self.manifest) for name, samples in by_song.items()
+        ]
+
+    def _outputs(self, samples):
+        for sample in samples:
+            for stem, source in self._songs[sample.track.name].files.items():
+                audio_format = excerpt_format(self._subtype(source))
+                signal = ExcerptStem(
+                    stem, source, sample.start, sample.frames, self.settings.sample_rate, audio_format.subtype
+                )
+                name = f"{sample.path}/{stem}.wav"
+                yield Output(signal, self.settings.excerpts_dir / name, name, "wav", sample.name)
+
+    def _subtype(self, source):
+        """Of a song's file, whose header is read once."""
+        if source not in self._subtypes:
+            self._subtypes[source] = read_header(source).subtype
+        return self._subtypes[source]
+
+    def orphans(self) -> list[tuple[Path, tuple[str, str]]]:
+        """The recorded stems of excerpts whose songs are not there any more."""
+        usable = {sample.name for sample in self.samples}
+        return [
+            (self.settings.excerpts_dir / record.path, key)
+            for key, record in self.records.items()
+            if Path(record.path).parent.name in self._listed - usable
+        ]
+
+    @property
+    def lists(self) -> tuple[Path, ...]:
+        """None: the metadata are written before anything is cut."""
+        return ()
+
+    def text(self, place: Path) -> str:
+        """What a metadata file of the draw should hold."""
+        return self.metadata[place]
+
+    def at_mic_files(self, name: str) -> list[Path]:
+        """Where the at-mic files of an excerpt's stem may be; `name` is that of the stem's output."""
+        folder = (self.settings.output_music_dir / name).parent
+        return [folder / f"{Path(name).stem}.{container}" for container in CONTAINERS]
+
+    def of_unknown_origin(self, *, force: bool = False) -> list[Path]:
+        """At-mic files under the names of excerpts of which nothing says that they are these excerpts.
+
+        Parameters
+        ----------
+        force : bool
+            Take a list that cannot be read for none.
+
+        Raises
+        ------
+        MetadataError
+            If there is a list of excerpts that cannot be read, and no `force`.
+        """
+        known = set()
+        if self.list_file.exists():
+            with contextlib.suppress(MetadataError) if force else contextlib.nullcontext():
+                known = {_origin(excerpt) for excerpt in read_excerpts(self.list_file)}
+        listed = {excerpt.name for excerpt in self.excerpts if _origin(excerpt) in known}
+        return [
+            file
+            for output in self.outputs()
+            if output.unit not in listed and not output.file.exists()
+            for file in self.at_mic_files(output.name)
+            if file.exists()
+        ]
+
+
+def recorded_start(records: Mapping[tuple[str, str], Record], sample: Sample, stem: str) -> int | None:
+    """The first frame of an excerpt's stem as its manifest has it; None if it is not recorded."""
+    record = records.get(key_of(ExcerptStem.product, f"{sample.path}/{stem}.wav"))
+    return record.parameters.get("start") if record else None
+
+
+def _origin(excerpt):
+    return excerpt.name, excerpt.track.path, excerpt.start, excerpt.frames
+
+
+def draw(settings: Settings, recipe: Recipe) -> ExcerptCatalogue:
+    """Draw the excerpts of a split; nothing is written.
+
+    Valid excerpts come from random places, and from head positions that the song's training scenes do not
+    have, as long as there are such; test songs (``recipe.per_song`` 0) are cut from end to end.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the split that the excerpts are for; its music list names the songs.
+    recipe : Recipe
+
+    Raises
+    ------
+    UsageError
+        If the recipe cannot be followed: too few positions or gains, too short excerpts.
+    MetadataError
+        If a metadata file breaks its contract.
+    """
+    rate = settings.sample_rate
+    frames = round(recipe.seconds * rate)
+    if frames < _SHORTEST * rate:
+        raise UsageError(f"excerpts of {recipe.seconds:g} s are too short: a loudness needs {_SHORTEST} s")
+    tracks = read_track_lists(settings.music_files or (settings.music_file,))
+    if not tracks:
+        raise UsageError(f"{settings.music_file}: no songs to draw excerpts from")
+    positions = read_positions(settings.head_loudspeaker_positions_file)
+    gains = list(read_gains(settings.gains_file))
+    trained = _training_positions(settings)
+    draws, songs, remarks, failures = [], {}, [], {}
+    for track in tracks:
+        try:
+            song = look_at_song(track.name, settings.music_dir / track.path, rate)
+            accept = _loud_enough(song, frames, rate, recipe.min_loudness)
+            common = {"seed": recipe.seed, "accept": accept}
+            if recipe.per_song:
+                avoid = trained.get(track.name, ())
+                drawn = draw_excerpts(
+                    *(track, song.frames, frames, recipe.per_song, settings.split, gains, list(positions)),
+                    avoid=avoid,
+                    **common,
+                )
+            else:
+                drawn = cut_excerpts(
+                    track, song.frames, frames, settings.split, gains, list(positions), **common
+                )
+        except AudioError as error:
+            failures[track.name] = str(error)
+            continue
+        songs[track.name] = song
+        draws.append(drawn)
+        if drawn.remark:
+            remarks.append(drawn.remark)
+        again = {excerpt.position for excerpt in drawn.excerpts} & trained.get(track.name, set())
+        if again and recipe.per_song:
+            remarks.append(
+                f"{track.name}: {len(again)} excerpts have head positions of its training scenes: there are no "
+                "others left"
+            )
+    scenes = excerpt_scenes(draws)
+    excerpts = [excerpt for each in draws for excerpt in each.excerpts]
+    _check_names(excerpts)
+    catalogue = ExcerptCatalogue(settings, excerpt_samples(scenes, excerpts, positions), songs)
+    catalogue.excerpts, catalogue.remarks, catalogue.failures = excerpts, remarks, failures
+    catalogue.metadata = {
+        settings.scene_file: scenes_json(scenes),
+        settings.excerpts_file: excerpts_json(excerpts),
+    }
+    if settings.listeners_file.exists():
+        listeners = list(read_listeners(settings.listeners_file))
+        text = f"{recipe.seed} {settings.split}"
+        heard = generate_scene_listeners(
+            [scene.id for scene in scenes], listeners, settings.number_listeners_per_scene, text
+        )
+        catalogue.metadata[settings.scene_listeners_file] = scene_listeners_json(heard)
+    else:
+        remarks.append(
+            f"{settings.listeners_file}: no such file: {settings.scene_listeners_file} is not made"
+        )
+    return catalogue
+
+
+def _training_positions(settings):
+    """The positions of each song's training scenes; none where there are no training scenes."""
+    file = settings.metadata_dir / "scenes.train.json"
+    used = {}
+    if file.exists():
+        for scene in read_scenes(file):
+            used.setdefault(scene.music, set()).add(scene.position)
+    return used
+
+
+def _loud_enough(song, frames, samplerate, least):
+    """What tells whether the excerpt from a given frame on is loud enough; None if all are."""
+    if least is None:
+        return None
+    from cadrender.dsp.loudness import integrated_loudness
+
+    def tell(start):
+        mixture = read_stem(song.files[MIXTURE], samplerate, start, frames)
+        return integrated_loudness(mixture, samplerate) >= least
+
+    return tell
+
+
+def _check_names(excerpts):
+    names = Counter(excerpt.name for excerpt in excerpts)
+    for name, count in names.items():
+        if count > 1:
+            raise UsageError(f"{name!r} would be the name of {count} excerpts: rename a song or a position")

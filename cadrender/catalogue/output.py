@@ -1,0 +1,134 @@
+"""Outputs: signals with a place; and batches of them, which are made together because they share work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cadrender.signals import Made, Signal
+from cadrender.signals.base import Sink
+from cadrender.store import AudioFormat, is_complete
+from cadrender.store.manifest import Manifest, key_of
+
+CONTAINERS = ("wav", "flac")
+
+# A file as it was seen: inode, time of the last change, size.
+State = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Output:
+    """A signal with a place.
+
+    Attributes
+    ----------
+    signal : Signal
+    file : pathlib.Path
+        Its place.
+    name : str
+        The same relative to its product's folder, with ``/``: its path in the manifest.
+    container : str
+        ``wav`` or ``flac``.
+    unit : str
+        What it is a part of, and what is counted: a sample, target, excerpt or song.
+    """
+
+    signal: Signal
+    file: Path
+    name: str
+    container: str
+    unit: str
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The key of its record in the manifest."""
+        return key_of(self.signal.product, self.name)
+
+    @property
+    def audio_format(self) -> AudioFormat:
+        """Container and subtype."""
+        return AudioFormat(self.container, self.signal.subtype)
+
+    @property
+    def bytes(self) -> int:
+        """Its size on disk; an upper bound for FLAC."""
+        return 44 + self.signal.cost * self.audio_format.bytes_per_frame
+
+    def is_complete(self) -> bool:
+        """Whether its file is there, with the right length and format; False while the length is not known."""
+        return self.signal.frames is not None and is_complete(
+            self.file, self.signal.frames, self.signal.samplerate, self.audio_format
+        )
+
+    def in_other_containers(self) -> Iterator[Path]:
+        """Where it would be with another container."""
+        return (self.file.with_suffix(f".{each}") for each in CONTAINERS if each != self.container)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Outputs that are made together; paths and numbers only, so that it can travel to another process.
+
+    Attributes
+    ----------
+    song : str
+        For messages, and what shards are divided by where a batch needs another.
+    outputs : tuple of Output
+        All of one class of signals; their manifest is one.
+    manifest : Manifest
+        Where they are recorded.
+    stale : tuple of State or None
+        For each output the file that was there when the batch was planned and is to be replaced; None for none.
+    needs : tuple of (Output, State or None)
+        Outputs of other batches of the same run that must be there first, likewise.
+    obsolete : tuple of pathlib.Path
+        Files of another container that are removed when the outputs that replace them are in place.
+    """
+
+    song: str
+    outputs: tuple[Output, ...]
+    manifest: Manifest
+    stale: tuple[State | None, ...] = ()
+    needs: tuple[tuple[Output, State | None], ...] = ()
+    obsolete: tuple[Path, ...] = ()
+
+    @property
+    def frame_scenes(self) -> int:
+        """Frames times outputs: what the batch costs."""
+        return sum(output.signal.cost for output in self.outputs)
+
+    @property
+    def name(self) -> str:
+        """Stand for the batch: its first output."""
+        return self.outputs[0].name
+
+    def having(self, outputs: Sequence[Output]) -> Batch:
+        """The batch with some of its outputs only."""
+        known = dict(zip((output.file for output in self.outputs), self.stale, strict=False))
+        stale = tuple(known.get(output.file) for output in outputs)
+        return replace(self, outputs=tuple(outputs), stale=stale)
+
+    def make(self, outputs: Sequence[Output], sinks: Sequence[Sink]) -> list[Made]:
+        """Make some of its outputs, each into its sink."""
+        signals = [output.signal for output in outputs]
+        return type(signals[0]).make(signals, sinks, self.manifest)
+
+    def shape(self) -> object:
+        """Stand for all that decides what must be compiled and planned; None for nothing."""
+        signals = [output.signal for output in self.outputs]
+        return type(signals[0]).shape(signals)
+
+    def rehearse(self) -> None:
+        """Compile and plan it."""
+        signals = [output.signal for output in self.outputs]
+        type(signals[0]).rehearse(signals)
+
+
+def state_of(file: Path) -> State | None:
+    """A file as it is now; None if it is not there."""
+    try:
+        status = file.lstat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size

@@ -1,0 +1,92 @@
+"""``remix.<split>.json``: the targets that are there, with what they were made of."""
+
+import json
+import math
+from collections.abc import Sequence
+
+from cadrender.config import Settings
+from cadrender.metadata import SceneRecord, sample_name
+from cadrender.signals import Amplified, Target
+from cadrender.store import AudioFormat, is_complete
+from cadrender.store.manifest import Manifest, Record
+
+
+def remix_json(
+    settings: Settings, scenes: Sequence[SceneRecord], manifest: Manifest, audio_format: AudioFormat
+) -> str:
+    """The list as JSON text: an entry for every scene whose target is there now, in the order of the scenes.
+
+    Parameters
+    ----------
+    settings : Settings
+    scenes : sequence of SceneRecord
+    manifest : Manifest
+        Where the targets are recorded.
+    audio_format : AudioFormat
+        Which targets are listed where a scene has several.
+    """
+    plain, amplified = {}, {}
+    for record in manifest.read().values():
+        if not _is_there(settings, record):
+            continue
+        scene = record.parameters.get("scene")
+        if record.product == Amplified.product:
+            amplified.setdefault(scene, {})[record.parameters.get("listener")] = record
+        elif record.container == audio_format.container or scene not in plain:
+            plain[scene] = record
+    out = {}
+    for scene in scenes:
+        name = sample_name(scene.music, scene.position)
+        target = plain.get(scene.id)
+        if target is None or (target.parameters["sample"], target.parameters["gain"]) != (name, scene.gain):
+            continue
+        out[scene.id] = {
+            "scene": scene.id,
+            "split": settings.split,
+            **_file(target),
+            "sample": name,
+            "music": scene.music,
+            "head_loudspeaker_positions": scene.position,
+            "gain": target.parameters["gain"],
+            "gains_db": target.parameters["gains_db"],
+            **{name: _number(target.levels.get(name)) for name in _LEVELS},
+            "listeners": {
+                listener: _file(record)
+                for listener, record in amplified.get(scene.id, {}).items()
+                if all(record.parameters[key] == target.parameters[key] for key in ("sample", "gains_db"))
+            },
+        }
+    return json.dumps(out, indent=4)
+
+
+_LEVELS = ("loudness_before", "loudness_after", "loudness_mixture", "scale_db")
+
+
+def _file(record):
+    return {
+        "path": record.path,
+        "frames": record.frames,
+        "samplerate": record.samplerate,
+        "subtype": record.subtype,
+        "clipped": record.levels.get("clipped", 0),
+        "blake3": record.digest,
+    }
+
+
+def _number(lufs):
+    return lufs if lufs is not None and math.isfinite(lufs) else None
+
+
+def _is_there(settings: Settings, record: Record) -> bool:
+    """Whether the file of a record is there as it was made."""
+    folders = {
+        Target.product: settings.output_remix_dir,
+        Amplified.product: settings.output_remix_listeners_dir,
+    }
+    if (
+        record.product not in folders
+        or not {"scene", "sample", "gain", "gains_db"} <= record.parameters.keys()
+    ):
+        return False
+    kind = AudioFormat(record.container, record.subtype)
+    return is_complete(folders[record.product] / record.path, record.frames, record.samplerate, kind)

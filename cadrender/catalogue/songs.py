@@ -1,0 +1,112 @@
+"""Songs and excerpts as sources: which files a song has, whether they can be used, which songs a pattern selects."""
+
+import fnmatch
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cadrender.config import Settings
+from cadrender.errors import AudioError, MetadataError, UsageError
+from cadrender.metadata import Sample
+from cadrender.stems import MIXTURE, STEMS
+from cadrender.store import read_header, read_hrir
+from cadrender.store.audio import check_stem_header
+
+INGESTED = ".ingest.json"
+"""The record in the folder of a song that `cadrender ingest` made: it may lack stems that its corpus lacks."""
+
+
+@dataclass(frozen=True)
+class Song:
+    """The source files of one track or excerpt, all of one length.
+
+    Attributes
+    ----------
+    name : str
+        The track's or the excerpt's name.
+    files : mapping of str to pathlib.Path
+        By stem; all five, or those that a corpus has.
+    frames : int
+        Their length.
+    """
+
+    name: str
+    files: Mapping[str, Path]
+    frames: int
+
+
+def look_at_song(name: str, folder: Path, samplerate: int) -> Song:
+    """Check the headers of a song's files.
+
+    All five must be there. A folder whose only file of the five is the mixture is a song without stems, as FMA's
+    are; a song that ``cadrender ingest`` made has the stems that its corpus has.
+
+    Raises
+    ------
+    AudioError
+        If a file is missing, unreadable, not stereo, of another rate, too short, or of another length than
+        the mixture.
+    """
+    files = {stem: folder / f"{stem}.wav" for stem in STEMS}
+    present = {stem: file for stem, file in files.items() if file.exists()}
+    if MIXTURE in present and (len(present) == 1 or (folder / INGESTED).exists()):
+        files = present
+    frames = None
+    for file in files.values():
+        header = read_header(file)
+        check_stem_header(file, header, samplerate)
+        if frames is None:
+            frames = header.frames
+        elif header.frames != frames:
+            raise AudioError(f"{file}: {header.frames} frames, but the mixture has {frames}")
+    return Song(name, files, frames)
+
+
+def source_folder(settings: Settings, sample: Sample) -> Path:
+    """Where the stems are that a sample is rendered from: a song's, or an excerpt's own."""
+    if sample.frames:
+        return settings.excerpts_dir / sample.path
+    return settings.music_dir / sample.track.path
+
+
+def select_songs(names: Collection[str], patterns: Sequence[str]) -> set[str]:
+    """Names that match one of the shell patterns, case and all, or as they stand; all without a pattern.
+
+    Raises
+    ------
+    UsageError
+        If a pattern matches none.
+    """
+    if not patterns:
+        return set(names)
+    selected = set()
+    for pattern in patterns:
+        matching = {name for name in names if matches(name, [pattern])}
+        if not matching:
+            raise UsageError(f"--songs {pattern!r}: no song of the scenes has such a name")
+        selected |= matching
+    return selected
+
+
+def matches(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a name matches one of the shell patterns or is one of them; True without a pattern."""
+    return not patterns or any(name == each or fnmatch.fnmatchcase(name, each) for each in patterns)
+
+
+def check_hrirs(settings: Settings, samples: Iterable[Sample]) -> None:
+    """Read every HRIR that samples need.
+
+    Raises
+    ------
+    MetadataError
+        If one cannot be used.
+    """
+    names = {}
+    for sample in samples:
+        for name in (sample.position.left_hrir, sample.position.right_hrir):
+            names.setdefault(name, sample.position.id)
+    for name, position in names.items():
+        try:
+            read_hrir(settings.hrtf_dir / name, settings.sample_rate)
+        except AudioError as error:
+            raise MetadataError(f"{error} (needed by head position {position})") from error

@@ -1,0 +1,419 @@
+"""The rebalanced targets of a root: one for every scene, and one for every listener of a scene."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from cadrender.catalogue.at_mic import AtMicCatalogue
+from cadrender.catalogue.base import Catalogue
+from cadrender.catalogue.output import CONTAINERS, Batch, Output
+from cadrender.catalogue.remix_list import remix_json
+from cadrender.catalogue.songs import check_hrirs, matches
+from cadrender.config import Settings
+from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
+from cadrender.metadata import (
+    Listener,
+    Sample,
+    SceneRecord,
+    check_name,
+    read_at_mic,
+    read_gains,
+    read_listeners,
+    read_scene_listeners,
+    read_scenes,
+    sample_name,
+)
+from cadrender.signals import Amplified, Stored, Target
+from cadrender.signals.target import target_frames
+from cadrender.stems import MIXTURE, VDBO
+from cadrender.store import AudioFormat, read_header
+from cadrender.store.audio import check_stem_header
+from cadrender.store.manifest import Manifest
+
+# Files that one batch writes at the same time, at most.
+_MOST_FILES = 64
+
+LISTENER_FORMAT = AudioFormat("wav", "FLOAT")
+"""Of amplified targets by default: they exceed full scale."""
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """A sample as far as it matters here.
+
+    Attributes
+    ----------
+    name, song, path : str
+        Of the sample, its track, and its folder.
+    sample : Sample, optional
+        All that is known of it; None where the at-mic music alone is there.
+    """
+
+    name: str
+    song: str
+    path: str
+    sample: Sample | None
+
+
+class TargetCatalogue(Catalogue):
+    """The rebalanced targets of a root's scenes.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the root.
+    audio_format : AudioFormat, optional
+        Of the targets; by default as they are recorded, and WAV, PCM_16 where nothing is.
+    listener_format : AudioFormat, optional
+        Of the targets amplified for listeners; WAV, FLOAT by default, for they exceed full scale.
+    output_rate : int, optional
+        Of both, in hertz; that of the at-mic files by default.
+    listeners : bool
+        Whether there is, for each scene and listener, the target amplified for the listener.
+    scenes, songs : sequence of str
+        Shell patterns of scene ids and of track names; all by default.
+    after : AtMicCatalogue, optional
+        At-mic files that are rendered by the same run.
+
+    Raises
+    ------
+    MetadataError
+        If a metadata file breaks its contract.
+    UsageError
+        If a pattern matches nothing, or a rate cannot be had.
+    """
+
+    unit = "targets"
+    made = "made"
+    follows = True
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        audio_format: AudioFormat | None = None,
+        listener_format: AudioFormat | None = None,
+        output_rate: int | None = None,
+        listeners: bool = False,
+        scenes: Sequence[str] = (),
+        songs: Sequence[str] = (),
+        after: AtMicCatalogue | None = None,
+    ):
+        self.settings = settings
+        self.manifest = Manifest.beside(settings.output_remix_file, settings.root)
+        self.list_file = settings.output_remix_file
+        self.folders = (settings.output_remix_dir, settings.output_remix_listeners_dir)
+        self.failures = {}
+        self.scenes = read_scenes(settings.scene_file)
+        self.output_rate = output_rate or settings.sample_rate
+        if not 4000 <= self.output_rate <= 384_000:
+            raise UsageError(f"a sample rate of {self.output_rate} Hz: 4000 to 384000 can be had")
+        if listeners and settings.sample_rate < 12_000:
+            raise UsageError(
+                f"sample_rate={settings.sample_rate}: a prescription reaches to 6000 Hz and needs 12000"
+            )
+        self.selected = _select(self.scenes, scenes, songs)
+        self.stemless: list[str] = []
+        self.asked_format, self._listener_format = audio_format, listener_format
+        self._after = after
+        self._gains = _gains(settings, self.scenes)
+        self._listeners = _hearing(settings, self.scenes) if listeners else {}
+
+    @functools.cached_property
+    def format(self) -> AudioFormat:
+        """Of targets that are not recorded."""
+        return self.asked_format or self.usual_format(Target.product, AudioFormat())
+
+    @functools.cached_property
+    def _amplified_format(self) -> AudioFormat:
+        return self._listener_format or self.usual_format(Amplified.product, LISTENER_FORMAT)
+
+    @functools.cached_property
+    def by_id(self) -> dict[str, SceneRecord]:
+        """The scenes by their ids."""
+        return {scene.id: scene for scene in self.scenes}
+
+    @functools.cached_property
+    def _at_mic(self) -> AtMicCatalogue | None:
+        """The at-mic music of the same scenes; None where there is no list of songs."""
+        settings = self.settings
+        files = (*(settings.music_files or (settings.music_file,)), settings.excerpts_file)
+        if not any(file.exists() for file in files) and settings.output_music_file.exists():
+            return None  # the at-mic music alone is there, as the validation set is distributed
+        return self._after or AtMicCatalogue(settings)
+
+    @functools.cached_property
+    def _heard(self) -> dict[str, _Heard]:
+        """All samples of the scenes by name."""
+        settings = self.settings
+        if self._at_mic:
+            return {
+                sample.name: _Heard(sample.name, sample.track.name, sample.path, sample)
+                for sample in self._at_mic.samples
+            }
+        listed = read_at_mic(settings.output_music_file)
+        out = {}
+        for scene in self.scenes:
+            name = sample_name(scene.music, scene.position)
+            if name not in listed:
+                raise MetadataError(
+                    f"{settings.scene_file}: scene {scene.id!r}: {name!r} is not in {settings.output_music_file}"
+                )
+            out[name] = _Heard(name, scene.music, listed[name].path, None)
+        return out
+
+    @functools.cached_property
+    def _parts(self) -> dict[str, tuple[Stored, ...] | AudioError]:
+        return {}
+
+    def parts(self, name: str) -> tuple[Stored, ...]:
+        """A sample's at-mic stems: vocals, drums, bass, other and the mixture; none if the song has no stems.
+
+        Raises
+        ------
+        AudioError
+            If they are not there and cannot be rendered.
+        """
+        if name not in self._parts:
+            try:
+                self._parts[name] = self._look_at(self._heard[name])
+            except AudioError as error:
+                self._parts[name] = error
+        parts = self._parts[name]
+        if isinstance(parts, AudioError):
+            raise parts
+        return parts
+
+    def _look_at(self, heard):
+        cause = None
+        if heard.sample is not None:
+            try:
+                song = self._at_mic.song(heard.sample)
+            except AudioError as error:
+                if self._after:
+                    raise
+                cause = error
+            else:
+                if len(song.files) == 1:
+                    return ()
+                if lacking := [stem for stem in VDBO if stem not in song.files]:
+                    raise AudioError(
+                        f"{heard.song}: has no {', '.join(lacking)}: a target needs {', '.join(VDBO)}"
+                    )
+                return tuple(self._part(heard, stem) for stem in (*VDBO, MIXTURE))
+        return self._stored_parts(heard, cause or "there is no music list")
+
+    def _part(self, heard, stem):
+        output = self._at_mic.output(heard.sample, stem)
+        signal = output.signal
+        at_mic = replace(signal, subtype="PCM_16")
+        if self._after:
+            return Stored(stem, (output.file,), signal.frames, signal.samplerate, signal.subtype, at_mic)
+        return Stored(stem, self._files(heard, stem), signal.frames, signal.samplerate, "", at_mic)
+
+    def _files(self, heard, stem):
+        folder = self.settings.output_music_dir / heard.path
+        return tuple(folder / f"{stem}.{container}" for container in CONTAINERS)
+
+    def _stored_parts(self, heard, cause):
+        """The stems of a sample of which nothing but the at-mic files is there."""
+        rate = self.settings.sample_rate
+        frames = _stored_frames(self._files(heard, MIXTURE), rate, cause)
+        parts = tuple(Stored(stem, self._files(heard, stem), frames, rate) for stem in (*VDBO, MIXTURE))
+        for part in parts:
+            if part.find() is None:
+                raise AudioError(
+                    f"{part.files[0]}: not a stereo file of {frames} frames at {rate} Hz, "
+                    f"and it cannot be rendered: {cause}"
+                )
+        return parts
+
+    def output(self, scene: SceneRecord, listener: Listener | None = None) -> Output:
+        """The target of a scene, or the one amplified for a listener.
+
+        Raises
+        ------
+        AudioError
+            If its at-mic stems are not there and cannot be rendered, or its song has no stems.
+        MetadataError
+            If the file could not have such a name.
+        """
+        name = sample_name(scene.music, scene.position)
+        parts = self.parts(name)
+        if not parts:
+            raise AudioError(f"{scene.music}: has no stems: there is nothing to rebalance")
+        settings = self.settings
+        product, folder, stem = Target, settings.output_remix_dir, scene.id
+        asked, usual = self.asked_format, self.format
+        extra = {}
+        if listener:
+            product, folder, stem = (
+                Amplified,
+                settings.output_remix_listeners_dir,
+                f"{scene.id}_{listener.id}",
+            )
+            asked, usual = self._listener_format, self._amplified_format
+            extra = {"heard_by": listener}
+        place = f"{settings.split}/{stem}"
+        audio_format = self.format_of(product.product, place, asked, usual)
+        file_name = check_name(f"{stem}.{audio_format.container}", settings.scene_file, "target file")
+        frames = target_frames(parts[0].frames, settings.sample_rate, self.output_rate, listener is not None)
+        signal = product(
+            scene.id,
+            name,
+            scene.gain,
+            self._gains[scene.id],
+            parts,
+            frames,
+            self.output_rate,
+            audio_format.subtype,
+            self._after is not None,
+            **extra,
+        )
+        path = f"{settings.split}/{file_name}"
+        return Output(signal, folder / path, path, audio_format.container, path)
+
+    def find(self, path: str) -> Output:
+        """The output that a path of the targets' tree names, such as ``train/scene_10001.wav``.
+
+        Raises
+        ------
+        UsageError
+            If no scene has such a file.
+        AudioError
+            If its song cannot be used.
+        """
+        place = PurePosixPath(path)
+        scene = self.by_id.get(place.stem)
+        if scene is None or place.parent.name != self.settings.split:
+            raise UsageError(f"{path}: no scene of {self.settings.scene_file} asks for such a file")
+        output = self.output(scene)
+        if output.name != path:
+            raise UsageError(f"{path}: its name would be {output.name}")
+        return output
+
+    def batches(self) -> list[Batch]:
+        """The targets of a sample together; only those of selected scenes."""
+        by_sample: dict[str, list[Output]] = {}
+        places = set()
+        unstored = []
+        for scene in self.selected:
+            name = sample_name(scene.music, scene.position)
+            try:
+                parts = self.parts(name)
+            except AudioError as error:
+                # At-mic music tells of its own failures, and a damaged song is told of once.
+                told = {*self._after.failures.values()} if self._after else set()
+                if str(error) not in (*told, *self.failures.values()):
+                    self.failures[name] = str(error)
+                continue
+            if not parts:
+                if scene.music not in self.stemless:
+                    self.stemless.append(scene.music)
+                continue
+            if not self._after and any(part.at_mic and part.find() is None for part in parts):
+                unstored.append(self._heard[name].sample)
+            for listener in (None, *self._listeners.get(scene.id, ())):
+                output = self.output(scene, listener)
+                if output.file in places:
+                    raise MetadataError(
+                        f"{self.settings.scene_file}: two targets would be called {output.file.name!r}"
+                    )
+                places.add(output.file)
+                by_sample.setdefault(name, []).append(output)
+        check_hrirs(self.settings, unstored)
+        wanted = {sample_name(scene.music, scene.position) for scene in self.selected}
+        if wanted and not self._after and not by_sample and not self.failures:
+            raise CadrenderError(
+                f"{self.settings.scene_file}: none of the songs has stems: there is nothing to rebalance"
+            )
+        return [
+            Batch(self._heard[name].song, tuple(outputs[first : first + _MOST_FILES]), self.manifest)
+            for name, outputs in by_sample.items()
+            for first in range(0, len(outputs), _MOST_FILES)
+        ]
+
+    def recorded(self) -> "TargetCatalogue":
+        """The same targets with all listeners of whom amplified targets are recorded, at the recorded rate."""
+        records = self.records.values()
+        rates = {record.samplerate for record in records} or {None}
+        listeners = any(record.product == Amplified.product for record in records)
+        return TargetCatalogue(self.settings, listeners=listeners, output_rate=rates.pop())
+
+    def text(self, place: Path) -> str:
+        """The list of the targets that are there now."""
+        return remix_json(self.settings, self.scenes, self.manifest, self.format)
+
+    def describe(self) -> list[str]:
+        """How many scenes there are."""
+        lines = [f"{len(self.scenes)} scenes in {self.settings.scene_file}"]
+        if len(self.selected) < len(self.scenes):
+            lines.append(f"{len(self.selected)} scenes selected")
+        if self.stemless:
+            shown = ", ".join(self.stemless[:3]) + (", ..." if len(self.stemless) > 3 else "")
+            lines.append(f"no stems, so there is nothing to rebalance: {len(self.stemless)} songs ({shown})")
+        return lines
+
+
+def _select(records, scenes, songs):
+    """The scenes that match the patterns."""
+    for option, patterns, names in (
+        ("--scenes", scenes, [record.id for record in records]),
+        ("--songs", songs, [record.music for record in records]),
+    ):
+        for pattern in patterns:
+            if not any(matches(name, [pattern]) for name in names):
+                what = "scene" if option == "--scenes" else "song of the scenes"
+                raise UsageError(f"{option} {pattern!r}: no {what} has such a name")
+    return [r for r in records if matches(r.id, scenes) and matches(r.music, songs)]
+
+
+def _gains(settings, records):
+    """Gains in dB of vocals, drums, bass and other, by scene."""
+    known = read_gains(settings.gains_file)
+    out = {}
+    for record in records:
+        if record.gain not in known:
+            raise MetadataError(
+                f"{settings.scene_file}: scene {record.id!r}: the gain {record.gain!r} is not in "
+                f"{settings.gains_file}"
+            )
+        gain = known[record.gain]
+        if set(gain) != set(VDBO):
+            raise MetadataError(
+                f"{settings.gains_file}: gain {record.gain!r} is of {', '.join(gain) or 'nothing'}; "
+                f"needed are {', '.join(VDBO)}"
+            )
+        out[record.id] = tuple(gain[stem] for stem in VDBO)
+    return out
+
+
+def _hearing(settings, records) -> dict[str, list[Listener]]:
+    """Who listens to each scene."""
+    known = read_listeners(settings.listeners_file)
+    pairs = read_scene_listeners(settings.scene_listeners_file)
+    for record in records:
+        if record.id not in pairs:
+            raise MetadataError(f"{settings.scene_listeners_file}: nobody listens to scene {record.id!r}")
+        for listener in pairs[record.id]:
+            if listener not in known:
+                raise MetadataError(
+                    f"{settings.scene_listeners_file}: scene {record.id!r}: the listener {listener!r} is not "
+                    f"in {settings.listeners_file}"
+                )
+    return {record.id: [known[listener] for listener in pairs[record.id]] for record in records}
+
+
+def _stored_frames(files, samplerate, cause):
+    """Length of an at-mic mixture."""
+    for file in files:
+        try:
+            header = read_header(file)
+        except AudioError:
+            if file.exists():
+                raise
+        else:
+            check_stem_header(file, header, samplerate)
+            return header.frames
+    raise AudioError(f"{files[0]}: no such file, and it cannot be rendered: {cause}")

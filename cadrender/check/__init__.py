@@ -1,0 +1,117 @@
+"""Checking a root without rendering anything: all that is wrong with it, not only the first thing."""
+
+from collections.abc import Callable, Sequence
+
+from cadrender.check.area import Area
+from cadrender.check.hrirs import check_hrirs, hrir_problems
+from cadrender.check.lists import check_gains, check_positions, check_split, split_files
+from cadrender.check.songs import SUM_TOLERANCE, Source, at_mic_problems, read_headers, sum_problems
+from cadrender.config import Settings
+from cadrender.errors import UsageError
+
+__all__ = ["SUM_TOLERANCE", "Area", "check_root", "hrir_problems"]
+
+
+def check_root(
+    splits: Sequence[Settings],
+    n_jobs: int = 1,
+    *,
+    headers_only: bool = False,
+    tolerance: float = SUM_TOLERANCE,
+    begin: Callable[[int], None] = lambda frames: None,
+    advance: Callable[[int], None] = lambda frames: None,
+) -> list[Area]:
+    """Check the metadata, HRIRs, songs and at-mic files of a root.
+
+    Parameters
+    ----------
+    splits : sequence of Settings
+        One for each split to check; splits of which there is no file are passed over.
+    n_jobs : int
+        Songs that are read at once.
+    headers_only : bool
+        Do not read the songs' samples.
+    tolerance : float
+        See `cadrender.check.songs.sum_problems`.
+    begin, advance : callable
+        Told the frames of the mixtures that will be read, then those that have been since the last call.
+
+    Returns
+    -------
+    list of Area
+
+    Raises
+    ------
+    UsageError
+        If the folder is no root: there is no metadata folder, or no split in it.
+    """
+    settings = splits[0]
+    if not settings.metadata_dir.is_dir():
+        raise UsageError(f"{settings.metadata_dir}: no such folder: a root has audio/ and metadata/")
+    present = [each for each in splits if any(file.exists() for file in split_files(each))]
+    if not present:
+        names = " or ".join(each.music_file.name for each in splits)
+        raise UsageError(f"{settings.metadata_dir}: there is nothing to check, such as {names}")
+    area, positions = check_positions(settings.head_loudspeaker_positions_file)
+    areas = [area]
+    area, gains = check_gains(settings.gains_file)
+    areas.append(area)
+    areas.append(check_hrirs(settings.hrtf_dir, (positions or {}).values(), settings.sample_rate))
+    waiting = []
+    for each in present:
+        lists = check_split(each, positions, gains)
+        areas += lists.areas
+        frames = {}
+        for name, unit, sources in (
+            ("songs", "songs", _songs(each, lists)),
+            ("excerpts' stems", "excerpts", _excerpts(each, lists)),
+        ):
+            if sources is None:
+                continue
+            area = Area(f"{each.split}: {name}", unit, len(sources))
+            areas.append(area)
+            for source in sources:
+                headers, problems = read_headers(source, each.sample_rate)
+                area.problems += problems
+                if headers:
+                    frames[source.name] = next(iter(headers.values())).frames
+                if not problems:
+                    waiting.append((area, source, headers))
+        if lists.at_mic is not None:
+            area = Area(f"{each.split}: at-mic files", "samples", len(lists.at_mic))
+            areas.append(area)
+            for sample in lists.at_mic.values():
+                source = sample.name if lists.excerpts is not None else sample.original_track
+                area.problems += at_mic_problems(
+                    sample, each.output_music_dir, each.sample_rate, frames.get(source)
+                )
+    if not headers_only:
+        _check_sums(waiting, n_jobs, tolerance, begin, advance)
+    return areas
+
+
+def _songs(settings, lists):
+    if lists.tracks is None:
+        return None
+    return [Source(track.name, settings.music_dir / track.path) for track in lists.tracks.values()]
+
+
+def _excerpts(settings, lists):
+    if lists.excerpts is None:
+        return None
+    return [
+        Source(excerpt.name, settings.excerpts_dir / excerpt.path, excerpt.frames)
+        for excerpt in lists.excerpts.values()
+    ]
+
+
+def _check_sums(waiting, n_jobs, tolerance, begin, advance):
+    """Read the songs in threads: reading and summing hold no lock."""
+    from joblib import Parallel, delayed
+
+    begin(sum(next(iter(headers.values())).frames for _, _, headers in waiting))
+    found = Parallel(max(1, n_jobs), prefer="threads", return_as="generator")(
+        delayed(sum_problems)(source, headers, tolerance, advance) for _, source, headers in waiting
+    )
+    for (area, _, _), problems in zip(waiting, found, strict=True):
+        area.problems += problems

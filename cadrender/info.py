@@ -1,0 +1,298 @@
+"""What a root holds, how much of it is rendered, and how long the rest would take here."""
+
+import math
+import statistics
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from cadrender.catalogue import AtMicCatalogue, Batch
+from cadrender.catalogue.songs import look_at_song
+from cadrender.config import Settings
+from cadrender.errors import AudioError, CadrenderError
+from cadrender.metadata import read_scenes, read_track_lists
+from cadrender.pipeline.commit import run_batch
+from cadrender.pipeline.plan import free_space, make_plan
+from cadrender.signals import AtMic
+from cadrender.stems import MIXTURE
+from cadrender.store import AudioFormat, AudioWriter, read_stem
+from cadrender.store.manifest import Manifest, key_of
+
+# Seconds that measuring mixtures may take, and rendering noise.
+LOUDNESS_SECONDS = 2.0
+SPEED_SECONDS = 1.0
+
+# Seconds of noise that are rendered at a time; a song is longer, and costs no less a frame.
+_NOISE_SECONDS = 8
+
+
+@dataclass(frozen=True)
+class Loudness:
+    """How loud the mixtures are.
+
+    Attributes
+    ----------
+    lowest, median, highest : float
+        LUFS; NaN where there is none that is not silent.
+    known, measured, songs : int
+        Mixtures that the manifest knows, mixtures that were measured now, and how many there are.
+    silent : int
+        Of those known or measured, the silent ones.
+    """
+
+    lowest: float
+    median: float
+    highest: float
+    known: int
+    measured: int
+    songs: int
+    silent: int
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast this machine renders.
+
+    Attributes
+    ----------
+    nanoseconds : float
+        Per frame and scene, in one process, from the song on disk to the at-mic file.
+    heads, taps : int
+        What was measured: so many head positions for a stem, with HRIRs so long.
+    seconds : float
+        How long was measured.
+    """
+
+    nanoseconds: float
+    heads: int
+    taps: int
+    seconds: float
+
+
+@dataclass
+class SplitInfo:
+    """What there is of a split.
+
+    Attributes
+    ----------
+    split : str
+    songs, unusable : int
+        Songs or excerpts whose files are in order, and others.
+    seconds : float
+        Length of the former together.
+    scenes, samples, rendered, missing : int
+        Scenes, samples that they name, those that are complete, and the others.
+    bytes_now, bytes_to_come : int
+        Of at-mic files.
+    bytes_free : int
+        On the disk that they are on.
+    loudness : Loudness, optional
+    speed : Speed, optional
+    generate_seconds, whole_seconds : float
+        How long ``generate`` would take with so many processes: for what is missing, and for everything.
+    n_jobs : int
+        Processes.
+    """
+
+    split: str
+    songs: int = 0
+    unusable: int = 0
+    seconds: float = 0.0
+    scenes: int = 0
+    samples: int = 0
+    rendered: int = 0
+    missing: int = 0
+    bytes_now: int = 0
+    bytes_to_come: int = 0
+    bytes_free: int = 0
+    loudness: Loudness | None = None
+    speed: Speed | None = None
+    generate_seconds: float = 0.0
+    whole_seconds: float = 0.0
+    n_jobs: int = 1
+
+
+def look_at_split(settings: Settings, n_jobs: int) -> SplitInfo:
+    """Find out what there is of a split; nothing is written but noise in a temporary folder.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the split.
+    n_jobs : int
+        Processes that ``generate`` would use.
+
+    Raises
+    ------
+    MetadataError
+        If a metadata file breaks its contract, or an HRIR cannot be used.
+    """
+    info = SplitInfo(settings.split, n_jobs=n_jobs)
+    catalogue = AtMicCatalogue(settings) if settings.scene_file.exists() else None
+    plan = make_plan(catalogue) if catalogue else None
+    songs = dict(catalogue.songs) if catalogue else {}
+    if not settings.excerpts_file.exists():
+        for track in read_track_lists([file for file in settings.music_files if file.exists()]):
+            if track.name not in songs:
+                try:
+                    songs[track.name] = look_at_song(
+                        track.name, settings.music_dir / track.path, settings.sample_rate
+                    )
+                except AudioError:
+                    info.unusable += 1
+    else:
+        info.unusable = len(catalogue.failures) if catalogue else 0
+    info.songs = len(songs)
+    info.seconds = sum(song.frames for song in songs.values()) / settings.sample_rate
+    info.loudness = measure_loudness(songs, settings.sample_rate, _known_loudness(catalogue))
+    info.bytes_free = free_space(settings.output_music_dir)
+    if plan:
+        _look_at_plan(info, catalogue, plan)
+    return info
+
+
+def _look_at_plan(info, catalogue, plan):
+    info.scenes = len(read_scenes(catalogue.settings.scene_file))
+    info.samples = len(catalogue.samples)
+    info.rendered = len(catalogue.complete_samples())
+    info.missing = info.samples - info.rendered
+    info.bytes_to_come = plan.bytes
+    whole = catalogue.batches()
+    info.bytes_now = sum(_size(output.file) for batch in whole for output in batch.outputs)
+    if whole:
+        info.speed = measure_speed(whole)
+        info.generate_seconds = estimate(plan.batches, info.speed, info.n_jobs)
+        info.whole_seconds = estimate(whole, info.speed, info.n_jobs)
+
+
+def _size(file):
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _known_loudness(catalogue: AtMicCatalogue | None) -> dict[str, float]:
+    """The mixtures' loudness as the manifest has it, by song."""
+    known = {}
+    for sample in catalogue.samples if catalogue else ():
+        record = catalogue.records.get(key_of(AtMic.product, f"{sample.path}/{MIXTURE}.wav"))
+        song = catalogue.songs.get(sample.source)
+        if record and song and record.frames == song.frames and "loudness_before" in record.levels:
+            known[sample.source] = record.levels["loudness_before"]
+    return known
+
+
+def measure_loudness(songs: dict, samplerate: int, known: dict[str, float]) -> Loudness | None:
+    """Measure the songs' mixtures, as many as two seconds allow, and whole.
+
+    Parameters
+    ----------
+    songs : dict of str to Song
+    samplerate : int
+        In hertz.
+    known : dict of str to float
+        Loudness of some of them in LUFS; these are not measured again.
+
+    Returns
+    -------
+    Loudness or None
+        None if there are no songs. Which ones are measured, where there is no time for all, is spread evenly.
+    """
+    from cadrender.dsp.loudness import integrated_loudness
+
+    if not songs:
+        return None
+    found = dict(known)
+    end = time.perf_counter() + LOUDNESS_SECONDS
+    for name in _spread([name for name in songs if name not in known]):
+        try:
+            mixture = read_stem(songs[name].files[MIXTURE], samplerate)
+        except AudioError:
+            continue
+        found[name] = integrated_loudness(mixture, samplerate)
+        if time.perf_counter() > end:
+            break
+    sounding = [level for level in found.values() if math.isfinite(level)]
+    low, middle, high = (
+        (min(sounding), statistics.median(sounding), max(sounding)) if sounding else (math.nan,) * 3
+    )
+    silent = len(found) - len(sounding)
+    return Loudness(low, middle, high, len(known), len(found) - len(known), len(songs), silent)
+
+
+def _spread(items):
+    """Items in an order whose every beginning is spread over all of them: by the golden ratio's multiples."""
+    golden = (math.sqrt(5) - 1) / 2
+    return [item for _, item in sorted((k * golden % 1, item) for k, item in enumerate(items))]
+
+
+def measure_speed(batches: list[Batch]) -> Speed:
+    """Render noise for a second as the commonest of some batches would be rendered, into a temporary folder.
+
+    What is compiled and planned on the way is done before the clock starts.
+
+    Raises
+    ------
+    CadrenderError
+        If the temporary folder cannot be used.
+    """
+    usual, _ = Counter(len(batch.outputs) for batch in batches).most_common(1)[0]
+    like = next(batch for batch in batches if len(batch.outputs) == usual)
+    signal = like.outputs[0].signal
+    frames = min(signal.frames, _NOISE_SECONDS * signal.samplerate)
+    noise = np.random.default_rng(0).integers(-8000, 8000, (frames, 2), dtype=np.int16)
+    try:
+        with tempfile.TemporaryDirectory(prefix="cadrender-") as name:
+            folder = Path(name)
+            with AudioWriter(folder / "noise.wav", frames, signal.samplerate, AudioFormat()) as writer:
+                writer.write(noise)
+                writer.finish()
+                writer.commit()
+            outputs = tuple(
+                replace(
+                    output,
+                    signal=replace(output.signal, source=folder / "noise.wav", frames=frames),
+                    file=folder / f"{k}.{output.container}",
+                )
+                for k, output in enumerate(like.outputs)
+            )
+            batch = replace(like, outputs=outputs, manifest=Manifest(folder / "manifest.jsonl", folder))
+            _render(batch)
+            rendered = 0
+            began = time.perf_counter()
+            while (seconds := time.perf_counter() - began) < SPEED_SECONDS:
+                for output in outputs:
+                    output.file.unlink()
+                _render(batch)
+                rendered += batch.frame_scenes
+    except OSError as error:
+        raise CadrenderError(
+            f"{error.filename or tempfile.gettempdir()}: {error.strerror or error}"
+        ) from error
+    return Speed(1e9 * seconds / rendered, usual, _taps(like), seconds)
+
+
+def _render(batch):
+    report = run_batch(batch)
+    if report.error:
+        raise CadrenderError(report.error)
+
+
+def _taps(batch):
+    from cadrender.signals.at_mic import heads_of
+
+    return heads_of([output.signal for output in batch.outputs]).taps
+
+
+def estimate(batches: list[Batch], speed: Speed, n_jobs: int) -> float:
+    """Seconds that batches would take if all processes were as fast as one alone.
+
+    No batch is divided, so that the longest one is the least that it can take.
+    """
+    frame_scenes = [batch.frame_scenes for batch in batches]
+    return 1e-9 * speed.nanoseconds * max(sum(frame_scenes) / n_jobs, max(frame_scenes, default=0))

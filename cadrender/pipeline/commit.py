@@ -1,0 +1,171 @@
+"""Making one batch and committing its files: claimed, written whole, recorded, renamed; the same for all products."""
+
+import contextlib
+import errno
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from cadrender.catalogue.output import Batch, Output, state_of
+from cadrender.errors import CadrenderError
+from cadrender.signals import NotReadyError
+from cadrender.store import AudioWriter, ClaimedError
+from cadrender.store.manifest import Record
+from cadrender.version import version
+
+# errnos local to one path; all others (ENOSPC, ...) stop the run.
+_OF_ONE_PATH = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOENT}
+
+
+@dataclass(frozen=True)
+class Written:
+    """One file that was written.
+
+    Attributes
+    ----------
+    output : Output
+    levels : dict
+        What was measured: see :class:`cadrender.store.manifest.Record`.
+    frames : int
+        Its length.
+    """
+
+    output: Output
+    levels: dict
+    frames: int
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What became of a batch.
+
+    Attributes
+    ----------
+    batch : Batch
+    written : tuple of Written
+    found : tuple of Output
+        Files that another process has completed since the batch was planned.
+    claimed : tuple of Output
+        Files that another process is writing.
+    waiting : str
+        What it waits for, in one line; empty if for nothing.
+    on_the_way : int
+        At-mic signals that had to be rendered because they were not on disk.
+    error : str
+        One line; empty if all went well.
+    fatal : bool
+        Whether the error would hit every other batch too (no space left, read-only).
+    seconds : float
+        Time it took.
+    """
+
+    batch: Batch
+    written: tuple[Written, ...] = ()
+    found: tuple[Output, ...] = ()
+    claimed: tuple[Output, ...] = ()
+    waiting: str = ""
+    on_the_way: int = 0
+    error: str = ""
+    fatal: bool = False
+    seconds: float = 0.0
+
+
+@dataclass
+class _Done:
+    """The fields of a report while they grow."""
+
+    written: list[Written] = field(default_factory=list)
+    found: list[Output] = field(default_factory=list)
+    claimed: list[Output] = field(default_factory=list)
+    on_the_way: int = 0
+
+
+def run_batch(batch: Batch) -> BatchReport:
+    """Make a batch's files; whatever goes wrong with it is in the report."""
+    began = time.perf_counter()
+    done = _Done()
+    waiting, error, fatal = "", "", False
+    try:
+        _make(batch, done)
+    except NotReadyError as problem:
+        waiting = str(problem)
+    except CadrenderError as problem:
+        error = str(problem)
+    except MemoryError:
+        error = f"{batch.outputs[0].file}: not enough memory to make it; use fewer jobs (-j)"
+    except OSError as problem:
+        where = problem.filename2 or problem.filename or batch.outputs[0].file.parent
+        error = f"{where}: cannot be written: {problem.strerror or problem}"
+        fatal = problem.errno not in _OF_ONE_PATH
+    return BatchReport(
+        batch,
+        tuple(done.written),
+        tuple(done.found),
+        tuple(done.claimed),
+        waiting,
+        done.on_the_way,
+        error,
+        fatal,
+        time.perf_counter() - began,
+    )
+
+
+def is_there(output: Output, stale) -> bool:
+    """Whether an output's file is complete, and not the one that was to be replaced."""
+    return output.is_complete() and (stale is None or state_of(output.file) != stale)
+
+
+def _make(batch, done):
+    for needed, stale in batch.needs:
+        if not is_there(needed, stale):
+            raise NotReadyError(f"{needed.unit}: {needed.file.name} is not complete: nothing is made of it")
+    with ExitStack() as open_files:
+        outputs, writers = [], []
+        for output, stale in zip(batch.outputs, batch.stale or [None] * len(batch.outputs), strict=True):
+            signal = output.signal
+            try:
+                writer = AudioWriter(output.file, signal.frames, signal.samplerate, output.audio_format)
+            except ClaimedError:
+                done.claimed.append(output)
+                continue
+            open_files.enter_context(writer)
+            if is_there(output, stale):  # another process has been here since the batch was planned
+                done.found.append(output)
+                continue
+            outputs.append(output)
+            writers.append(writer)
+        if outputs:
+            _commit(batch, outputs, writers, batch.make(outputs, writers), done)
+
+
+def _commit(batch, outputs, writers, made, done):
+    """Record finished files and move them into place; a file's line comes before its name."""
+    records = []
+    for output, writer, one in zip(outputs, writers, made, strict=True):
+        digest, size = writer.finish()
+        signal = output.signal
+        records.append(
+            Record(
+                product=signal.product,
+                path=output.name,
+                parameters=signal.parameters(),
+                inputs=one.inputs,
+                container=output.container,
+                subtype=signal.subtype,
+                samplerate=signal.samplerate,
+                frames=writer.frames,
+                bytes=size,
+                digest=digest,
+                levels=one.levels,
+                version=version(),
+            )
+        )
+        done.on_the_way += one.on_the_way
+    batch.manifest.append(records)
+    for output, writer, record in zip(outputs, writers, records, strict=True):
+        writer.commit()
+        done.written.append(Written(output, record.levels, record.frames))
+        for other in output.in_other_containers():
+            if other in batch.obsolete:
+                with contextlib.suppress(FileNotFoundError):
+                    other.unlink()

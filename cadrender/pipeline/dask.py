@@ -1,0 +1,211 @@
+"""Running batches on a Dask cluster, through joblib's Dask backend: only paths travel, the shared disk has the data.
+
+The user starts the scheduler and the workers; a worker that dies loses the batch that it was at, which Dask runs
+again elsewhere. Every worker must run the same cadrender, to the byte of its source. Machines may differ: each
+compiles its kernels and plans its transforms for itself.
+"""
+
+import contextlib
+import functools
+import logging
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
+from pathlib import Path
+
+from cadrender.errors import CadrenderError, UsageError
+from cadrender.version import version
+
+# Seconds to wait for the scheduler, and for a first worker.
+_PATIENCE = 20
+
+# A worker with several threads would run several batches at once, and FFTW's plans have one set of buffers a process.
+_one_at_a_time = threading.Lock()
+
+
+@functools.cache
+def fingerprint() -> str:
+    """The version, and a digest of the package's source."""
+    from blake3 import blake3
+
+    package = Path(__file__).parents[1]
+    hasher = blake3()
+    for file in sorted(package.rglob("*.py")):
+        hasher.update(f"{file.relative_to(package).as_posix()}\0".encode() + file.read_bytes() + b"\0")
+    return f"{version()} ({hasher.hexdigest()[:12]})"
+
+
+def _introduce(folder, dask_worker):
+    """What a worker says of itself: which cadrender, how many threads, and whether it sees a folder."""
+    return fingerprint(), dask_worker.state.nthreads, folder.is_dir()
+
+
+def _run_bundle(work, bundle, expected):
+    if fingerprint() != expected:  # a worker that came later than the others
+        raise CadrenderError(f"a worker runs cadrender {fingerprint()}, and this is {expected}")
+    with _one_at_a_time:
+        return [(number, work(batch)) for number, batch in bundle]
+
+
+class Cluster:
+    """The workers of a Dask scheduler; a context manager.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler, such as ``tcp://node1:8786``.
+    folder : pathlib.Path
+        A folder that all workers must see: the root.
+    say : callable
+        Told what is worth a line.
+
+    Attributes
+    ----------
+    workers : int
+        How many there are at the beginning.
+
+    Raises
+    ------
+    UsageError
+        If Dask is not installed.
+    CadrenderError
+        If the scheduler cannot be reached, has no workers, or a worker cannot be used.
+    """
+
+    def __init__(self, address: str, folder: Path, say: Callable[[str], None] = lambda line: None):
+        try:
+            from distributed import Client, KilledWorker
+        except ImportError as error:
+            raise UsageError(
+                "--backend dask needs Dask on this machine: pip install 'cadrender[dask]'"
+            ) from error
+        _silence()
+        self.killed = KilledWorker
+        self._address = address
+        try:
+            self._client = Client(address, timeout=_PATIENCE, set_as_default=False)
+        except (OSError, ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise CadrenderError(f"{address}: no Dask scheduler answers there: {reason}") from error
+        try:
+            self._check_workers(folder, say)
+        except BaseException:
+            self._client.close()
+            raise
+
+    def _check_workers(self, folder, say):
+        try:
+            self._client.wait_for_workers(1, timeout=_PATIENCE)
+        except TimeoutError as error:
+            raise CadrenderError(
+                f"{self._address}: the scheduler has no workers; start some with: dask worker {self._address}"
+            ) from error
+        answers = self._client.run(_introduce, folder, on_error="return")
+        for worker, answer in answers.items():
+            if not isinstance(answer, tuple):
+                reason = " ".join(str(answer).split())[:200]
+                raise CadrenderError(
+                    f"{worker}: cadrender {fingerprint()} does not run on this worker: {reason}"
+                )
+            found, threads, sees = answer
+            if found != fingerprint():
+                raise CadrenderError(
+                    f"{worker}: this worker runs cadrender {found}; {fingerprint()} is needed"
+                )
+            if not sees:
+                raise CadrenderError(f"{worker}: this worker does not see {folder}; a shared disk is needed")
+            if threads > 1:
+                say(f"{worker}: renders one batch at a time; start it with --nthreads 1 and more --nworkers")
+        self.workers = len(answers)
+
+    def prepare(self, batches: list) -> None:
+        """Compile and plan on one worker of each machine; the others there find it in the user's cache."""
+        from cadrender.pipeline.warmup import warm_up
+
+        machines = {}
+        for worker, facts in self._client.scheduler_info(n_workers=-1)["workers"].items():
+            machines.setdefault(facts["host"], worker)
+        if machines:
+            self._client.run(warm_up, batches, workers=list(machines.values()), on_error="ignore")
+
+    def run(self, batches: dict, numbers: list[int], n_jobs: int, work: Callable, flying: set) -> Iterator:
+        """Run numbered batches; those handed to the scheduler are entered in `flying`.
+
+        Parameters
+        ----------
+        batches : dict
+            Number to batch.
+        numbers : list of int
+            Which of them to run.
+        n_jobs : int
+            How many at a time; more when more workers are there.
+        work : callable
+            What is done with a batch.
+        flying : set of int
+            Is told the numbers.
+
+        Yields
+        ------
+        int, Report
+        """
+        from joblib import Parallel, delayed
+
+        def calls():
+            for number in numbers:
+                flying.add(number)
+                yield delayed(_run_bundle)(work, [(number, batches[number])], fingerprint())
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
+            pool = Parallel(
+                backend=_backend(self._client),
+                batch_size=1,
+                pre_dispatch=1 if n_jobs == 1 else "3 * n_jobs",
+                return_as="generator_unordered",
+            )
+            try:
+                for reports in pool(calls()):
+                    yield from reports
+            except (CancelledError, OSError) as error:
+                raise CadrenderError(
+                    f"{self._address}: the connection to the Dask scheduler was lost"
+                ) from error
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        with contextlib.suppress(TimeoutError, OSError):
+            self._client.close(timeout=1)
+
+
+def _silence():
+    """Keep Dask's own remarks, tracebacks of lost connections among them, off the screen."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.partition(".")[0] in ("distributed", "tornado"):
+            logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _backend(client):
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):
+        """joblib's, with two habits mended.
+
+        It runs the batches in this process when there is a single worker, and waits for ever for a batch whose workers
+        all died.
+        """
+
+        def effective_n_jobs(self, n_jobs):
+            return max(2, super().effective_n_jobs(n_jobs))
+
+        def submit(self, func, callback=None):
+            future = super().submit(func, callback)
+            if callback is not None:
+                future.add_done_callback(
+                    lambda done: callback(done.exception()) if done.exception() else None
+                )
+            return future
+
+    return Backend(client=client)

@@ -1,0 +1,500 @@
+"""What of a catalogue is not current, and why: by size and time, then by digest. Nothing is written here."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cadrender.catalogue.base import Catalogue
+from cadrender.catalogue.output import Batch, Output, State, state_of
+from cadrender.errors import AudioError, CadrenderError
+from cadrender.pipeline.shards import Shard
+from cadrender.signals import Signal, Stored
+from cadrender.store import AudioFormat, is_complete, read_header, read_stem
+from cadrender.store.manifest import Input, Manifest, Record, relative_name
+
+if TYPE_CHECKING:
+    from cadrender.pipeline.dask import Cluster
+    from cadrender.pipeline.events import Event
+    from cadrender.pipeline.run import Summary
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why an output is not current.
+
+    Attributes
+    ----------
+    kind : str
+        ``missing``, ``incomplete`` (another length, or no audio file), ``unrecorded``, ``format``, ``parameters``,
+        ``input`` (what it was made from has changed) or ``asked`` (the caller wants it again).
+    cause : pathlib.Path, optional
+        The input that changed.
+    replaces : bool
+        Whether a whole file is there, which stays until the new one is complete.
+    """
+
+    kind: str
+    cause: Path | None = None
+    replaces: bool = False
+
+
+@dataclass
+class Share:
+    """What a plan holds of one catalogue.
+
+    Attributes
+    ----------
+    catalogue : Catalogue
+    units : dict
+        The number of outputs that each unit lacks; 0 where it is complete.
+    selected : list of Output
+        All that was looked at.
+    reasons : dict
+        File to Reason, for what is not current.
+    touched : list of Record
+        New records of files whose inputs changed in nothing but their time or name.
+    batches : list of Batch
+        What is to be made, the most expensive songs first.
+    """
+
+    catalogue: Catalogue
+    units: Counter = field(default_factory=Counter)
+    selected: list[Output] = field(default_factory=list)
+    reasons: dict[Path, Reason] = field(default_factory=dict)
+    touched: list[Record] = field(default_factory=list)
+    batches: list[Batch] = field(default_factory=list)
+
+    @property
+    def current(self) -> int:
+        """Units that are complete."""
+        return sum(not lacks for lacks in self.units.values())
+
+    @property
+    def todo(self) -> list[Output]:
+        """What is not current."""
+        return [output for output in self.selected if output.file in self.reasons]
+
+
+@dataclass
+class Plan:
+    """The work of one run; made by :func:`make_plan`.
+
+    Attributes
+    ----------
+    shares : list of Share
+        One for each catalogue.
+    shard : Shard, optional
+        The part of the work that is this run's.
+    """
+
+    shares: list[Share]
+    shard: Shard | None = None
+
+    def __repr__(self):
+        parts = [f"{len(each.todo)} files of {each.catalogue.unit}" for each in self.shares]
+        return f"<Plan: {', '.join(parts)} to make>"
+
+    @property
+    def failures(self) -> list[str]:
+        """What is wrong with songs that cannot be used, one line each."""
+        lines = (line for share in self.shares for line in share.catalogue.failures.values())
+        return list(dict.fromkeys(lines))
+
+    @property
+    def batches(self) -> list[Batch]:
+        """What is to be made."""
+        return self.in_turn(1)
+
+    @property
+    def todo(self) -> list[Output]:
+        """What is to be made."""
+        return [output for share in self.shares for output in share.todo]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes to write; an upper bound for FLAC."""
+        return sum(output.bytes for output in self.todo)
+
+    @property
+    def frame_scenes(self) -> int:
+        """Frames to write."""
+        return sum(output.signal.cost for output in self.todo)
+
+    @property
+    def unstored(self) -> int:
+        """At-mic signals that are not on disk and will be rendered on the way."""
+        parts = {}
+        for output in self.todo:
+            for value in output.signal.inputs().values():
+                if isinstance(value, Stored) and not output.signal.waits:
+                    parts[value.files] = value
+        return sum(part.find() is None for part in parts.values())
+
+    def in_turn(self, jobs: int) -> list[Batch]:
+        """What is to be made, in the order in which it is begun by so many processes.
+
+        A batch that follows others comes behind what it needs, so that it finds its files in the page cache. As many
+        batches lie between the two as there are other processes, so that what it needs is most probably done when it
+        begins; one that comes too early is put off to the end.
+        """
+        order = []
+        for share in self.shares:
+            if not share.catalogue.follows or not order:
+                order += share.batches
+                continue
+            places = {output.file: place for place, batch in enumerate(order) for output in batch.outputs}
+            following = {}
+            for batch in share.batches:
+                needed = [places[need.file] for need, _ in batch.needs if need.file in places]
+                place = min(max(needed) + jobs - 1, len(order) - 1) if needed else -1
+                following.setdefault(place, []).append(batch)
+            order = following.pop(-1, []) + [
+                each for place, batch in enumerate(order) for each in (batch, *following.get(place, ()))
+            ]
+        return order
+
+    def run(
+        self,
+        jobs: int | None = None,
+        *,
+        on_event: Callable[[Event], None] = lambda event: None,
+        cluster: Cluster | None = None,
+    ) -> Summary:
+        """Make what is not current, and write the lists of what is complete.
+
+        Parameters
+        ----------
+        jobs : int, optional
+            Processes; default: all usable CPUs.
+        on_event : callable
+            Called with each :class:`cadrender.pipeline.events.Event` when it happens.
+        cluster : Cluster, optional
+            Where the work is done; processes of this machine by default.
+
+        Raises
+        ------
+        CadrenderError
+            If nothing more can be written (disk full, read-only); the lists have been written by then where that
+            is possible.
+        """
+        from cadrender.pipeline.run import run
+
+        return run(self, jobs, on_event, cluster)
+
+    def check_space(self, jobs: int = 1) -> None:
+        """Compare what will be written with the free space of the disk.
+
+        Parameters
+        ----------
+        jobs : int
+            Processes; at-mic signals that are rendered on the way lie beside the targets while they are needed.
+
+        Raises
+        ------
+        CadrenderError
+            If it does not fit.
+        """
+        longest = sorted((batch.outputs[0].signal.cost for batch in self.batches), reverse=True)[:jobs]
+        needed = self.bytes + (20 * sum(longest) if self.unstored else 0)
+        for share in self.shares:
+            folder = share.catalogue.folders[0]
+            if share.reasons and needed > (free := free_space(folder)):
+                raise CadrenderError(
+                    f"{folder}: {needed / 1e9:.2f} GB will be written, "
+                    f"and {free / 1e9:.2f} GB are free (--force to try all the same)"
+                )
+
+
+def make_plan(
+    *catalogues: Catalogue,
+    again: Collection[Path] = (),
+    only: Collection[Path] | None = None,
+    shard: Shard | None = None,
+    by_song: bool = False,
+    shard_songs: Collection[str] | None = None,
+) -> Plan:
+    """Find what is missing or out of date.
+
+    Parameters
+    ----------
+    *catalogues : Catalogue
+        A later one may need what an earlier one makes.
+    again : collection of pathlib.Path
+        Files to make again whatever they hold.
+    only : collection of pathlib.Path, optional
+        Look at these files only.
+    shard : Shard, optional
+        Plan only this part of the work; all by default.
+    by_song : bool
+        Whether a shard takes whole songs, as it does where there are several catalogues.
+    shard_songs : collection of str, optional
+        The songs that it takes; by default they are chosen here.
+
+    Raises
+    ------
+    UsageError
+        If metadata, or an HRIR, cannot be used.
+    """
+    by_song = by_song or len(catalogues) > 1 or shard_songs is not None
+    making: dict[Path, tuple[Output, State | None]] = {}
+    shares, mine = [], shard_songs
+    for catalogue in catalogues:
+        batches = catalogue.batches()
+        if shard:
+            if by_song and mine is None:
+                mine = shard.songs(batches)
+            batches = [batch for batch in batches if batch.song in mine] if by_song else shard.of(batches)
+        shares.append(_look_at(catalogue, batches, set(again), only, making))
+    return Plan(shares, shard)
+
+
+def _look_at(catalogue, batches, again, only, making):
+    """Sort out which outputs are not current; what is made enters `making`."""
+    share, planned = Share(catalogue), []
+    check = Check(catalogue, contents=_contents(batches))
+    for batch in batches:
+        outputs, stale, needs, obsolete = [], [], {}, []
+        for output in batch.outputs:
+            if only is not None and output.file not in only:
+                continue
+            share.selected.append(output)
+            needed = [making[file] for file in _files(output.signal) if file in making]
+            reason = check.reason(output)
+            if reason is None and output.file in again:
+                reason = Reason("asked", replaces=True)
+            if reason is None and needed:
+                reason = Reason("input", needed[0][0].file, replaces=True)
+            share.units[output.unit] += reason is not None
+            if reason is None:
+                continue
+            share.reasons[output.file] = reason
+            outputs.append(output)
+            stale.append(state_of(output.file))
+            needs |= {need[0].file: need for need in needed}
+            obsolete += check.obsolete(output)
+        if outputs:
+            planned.append(
+                replace(
+                    batch,
+                    outputs=tuple(outputs),
+                    stale=tuple(stale),
+                    needs=tuple(needs.values()),
+                    obsolete=tuple(obsolete),
+                )
+            )
+            making |= {output.file: (output, state) for output, state in zip(outputs, stale, strict=True)}
+    share.touched, share.batches = check.touched, _most_expensive_songs_first(planned)
+    return share
+
+
+def _contents(batches):
+    """Whether the files of signals that are compared by making them hold these, in threads."""
+    outputs = [
+        output
+        for batch in batches
+        for output in batch.outputs
+        if output.signal.remade_to_verify and output.is_complete()
+    ]
+    with ThreadPoolExecutor() as threads:
+        return dict(zip((output.file for output in outputs), threads.map(holds_signal, outputs), strict=True))
+
+
+def _files(signal):
+    """Where a signal's inputs are stored."""
+    for value in signal.inputs().values():
+        yield from (value.files if isinstance(value, Stored) else (value,))
+
+
+def _most_expensive_songs_first(batches):
+    cost = {}
+    for batch in batches:
+        cost[batch.song] = max(cost.get(batch.song, 0), batch.frame_scenes)
+    return sorted(batches, key=lambda batch: -cost[batch.song])
+
+
+class Check:
+    """Answers whether outputs of a catalogue are current; each input is looked at once.
+
+    Parameters
+    ----------
+    catalogue : Catalogue
+    records : dict, optional
+        The manifest, read anew; as the catalogue has it by default.
+    digested : dict, optional
+        Path to Input, or to None for a file that cannot be read: what has been digested already. A file in it is
+        known by its digest, whatever its size and time say.
+    contents : dict, optional
+        Path to whether a file holds its signal, for signals that are compared by making them; they are looked at when
+        they are asked for by default.
+
+    Attributes
+    ----------
+    touched : list of Record
+        New records of files whose inputs have another time or name and the same bytes.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        records: dict[tuple[str, str], Record] | None = None,
+        digested: dict[Path, Input | None] | None = None,
+        contents: dict[Path, bool] | None = None,
+    ):
+        self._records = catalogue.records if records is None else records
+        self._manifest: Manifest = catalogue.manifest
+        self._stats: dict[Path, tuple[int, int]] = {}
+        self._digests = dict(digested or {})
+        self._contents = contents
+        self.touched: list[Record] = []
+
+    def reason(self, output: Output) -> Reason | None:
+        """Why an output is not current; None if it is."""
+        signal = output.signal
+        record = self._records.get(output.key)
+        if signal.frames is None:  # only the record knows
+            if record is None or not _is_as_recorded(output.file, record):
+                return Reason("incomplete" if output.file.exists() else "missing")
+        elif not output.is_complete():
+            return _why_incomplete(output)
+        if signal.remade_to_verify:
+            holds = holds_signal(output) if self._contents is None else self._contents[output.file]
+            return None if holds else Reason("input", _first(signal), replaces=True)
+        if record is None:
+            return None if signal.unrecorded_counts else Reason("unrecorded", replaces=True)
+        if record.path != output.name:
+            return None if signal.unrecorded_counts else Reason("format", replaces=True)
+        if record.parameters != signal.parameters():
+            return Reason("parameters", replaces=True)
+        cause = self.changed_input(output, record)
+        return None if cause is None else Reason("input", cause, replaces=True)
+
+    def record(self, output: Output) -> Record | None:
+        """What the manifest says of an output, whatever its container."""
+        return self._records.get(output.key)
+
+    def obsolete(self, output: Output) -> list[Path]:
+        """Its files in other containers, as far as they are recorded."""
+        record = self._records.get(output.key)
+        return [
+            file
+            for file in output.in_other_containers()
+            if record and file.name == PurePosixPath(record.path).name and file.exists()
+        ]
+
+    def changed_input(self, output: Output, record: Record) -> Path | None:
+        """The first input of an output that is not what its record says; None if all are."""
+        cause, now = self._compare(output.signal, record.inputs)
+        if cause is None and now != record.inputs:
+            self.touched.append(replace(record, inputs=now))
+        return cause
+
+    def _compare(self, signal: Signal, recorded):
+        cause, now = None, {}
+        for role, value in signal.inputs().items():
+            known = recorded.get(role)
+            if isinstance(value, Stored):
+                different, now[role] = self._compare_stored(value, known)
+            elif isinstance(known, Input):
+                now[role] = self._now(value, known)
+                different = value if now[role] is None or now[role].digest != known.digest else None
+            else:
+                different, now[role] = value, known
+            cause = cause or different
+        if recorded.keys() - now.keys():
+            cause = cause or _first(signal)
+        return cause, now
+
+    def _compare_stored(self, part, known):
+        """Of an at-mic stem: what was read from its file, or what it was rendered from, is compared."""
+        if isinstance(known, Input):
+            states = [self._stat(file) for file in part.files]
+            there = [file for file, state in zip(part.files, states, strict=True) if state[0] >= 0]
+            # A file that is gone has not changed: it would be rendered to the same samples.
+            same = not there or (known.bytes, known.mtime_ns) in states
+            return (None if same else there[0]), known
+        if known is None:
+            return part.files[0], known
+        if part.at_mic is None:
+            return None, known
+        return self._compare(part.at_mic, known)
+
+    def _now(self, file, known):
+        """What a file is now: `known` itself if it looks unchanged, None if it cannot be read."""
+        name = relative_name(file, self._manifest.base)
+        if file in self._digests:
+            return self._digests[file]
+        size, mtime_ns = self._stat(file)
+        if (name, size, mtime_ns) == (known.path, known.bytes, known.mtime_ns):
+            return known
+        if size < 0:
+            return None
+        if size != known.bytes:  # another file for certain: no need to read it
+            return Input(name, size, mtime_ns, "")
+        try:
+            self._digests[file] = self._manifest.look_at(file)
+        except AudioError:
+            self._digests[file] = None
+        return self._digests[file]
+
+    def _stat(self, file):
+        if file not in self._stats:
+            try:
+                status = file.stat()
+                self._stats[file] = status.st_size, status.st_mtime_ns
+            except OSError:
+                self._stats[file] = -1, -1
+        return self._stats[file]
+
+
+def _why_incomplete(output):
+    """Tell another format from a file that is damaged or not there."""
+    for file in (output.file, *output.in_other_containers()):
+        if not file.exists():
+            continue
+        try:
+            header = read_header(file)
+        except AudioError:
+            continue
+        if (header.frames, header.channels) == (output.signal.frames, 2) or file == output.file:
+            same_length = header.frames == output.signal.frames
+            other_rate = header.samplerate != output.signal.samplerate
+            return Reason("format" if same_length or other_rate else "incomplete", replaces=same_length)
+    return Reason("incomplete" if output.file.exists() else "missing")
+
+
+def _first(signal):
+    return next(_files(signal), None)
+
+
+def _is_as_recorded(file, record):
+    kind = AudioFormat(record.container, record.subtype)
+    return is_complete(file, record.frames, record.samplerate, kind)
+
+
+def holds_signal(output: Output) -> bool:
+    """Whether an output's file holds just what its signal gives; True if the signal cannot be read."""
+    signal = output.signal
+    try:
+        present = read_stem(output.file, signal.samplerate)
+    except AudioError:
+        return False
+    try:
+        wanted = signal.read(dtype={"PCM_24": "int32", "FLOAT": "float32"}.get(signal.subtype, "int16"))
+    except AudioError:
+        return True  # that its source cannot be read is reported where it is made
+    return np.array_equal(present, wanted)
+
+
+def free_space(folder: Path) -> int:
+    """Free bytes on the disk that ``folder`` is or will be on."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

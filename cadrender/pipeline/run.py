@@ -1,0 +1,318 @@
+"""The one run loop: everything between a plan and finished files with their lists."""
+
+import contextlib
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cadrender.catalogue.base import Catalogue
+from cadrender.catalogue.output import Output, state_of
+from cadrender.errors import CadrenderError
+from cadrender.pipeline.commit import BatchReport
+from cadrender.pipeline.dask import Cluster
+from cadrender.pipeline.events import Clipped, Event, Failed, Note, Progressed, Silent
+from cadrender.pipeline.plan import Check, Plan, Share
+from cadrender.pipeline.pool import run_batches, usable_cpus
+from cadrender.store import AtomicFile, ClaimedError, is_claimed, remove_leftovers
+
+# Seconds between two looks at files that another process is writing.
+_PATIENCE = 0.5
+
+
+@dataclass
+class Tally:
+    """What a run did of one catalogue.
+
+    Attributes
+    ----------
+    unit, made : str
+        What is counted, in the plural (samples, targets, excerpts, songs), and what happened to it.
+    done, skipped, incomplete : int
+        Units completed by this run, complete before, and still lacking files.
+    files, frames : int
+        Files written, and their frames in all.
+    clipped, silent : int
+        Files with clipped PCM values, and files that are digital silence for want of a loudness.
+    on_the_way : int
+        At-mic signals that were rendered because they were not on disk.
+    """
+
+    unit: str
+    made: str
+    done: int = 0
+    skipped: int = 0
+    incomplete: int = 0
+    files: int = 0
+    frames: int = 0
+    clipped: int = 0
+    silent: int = 0
+    on_the_way: int = 0
+
+
+@dataclass
+class Summary:
+    """What a run did.
+
+    Attributes
+    ----------
+    tallies : list of Tally
+        One for each catalogue of the plan.
+    failures : list of str
+        One line each.
+    seconds : float
+        Wall time.
+    jobs : int
+        Processes or workers used.
+    """
+
+    tallies: list[Tally]
+    failures: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    jobs: int = 1
+
+    @property
+    def nanoseconds(self) -> float:
+        """Wall time per frame written."""
+        frames = sum(tally.frames for tally in self.tallies)
+        return 1e9 * self.seconds / frames if frames else 0.0
+
+
+def run(
+    plan: Plan, jobs: int | None, on_event: Callable[[Event], None], cluster: Cluster | None = None
+) -> Summary:
+    """Make what a plan lacks; see :meth:`Plan.run`."""
+    return _Run(plan, cluster.workers if cluster else jobs or usable_cpus(), on_event, cluster).run()
+
+
+class _Run:
+    """A run while it goes on."""
+
+    def __init__(self, plan, jobs, on_event, cluster):
+        self._plan, self._jobs, self._on_event, self._cluster = plan, jobs, on_event, cluster
+        tallies = [
+            Tally(share.catalogue.unit, share.catalogue.made, skipped=share.current) for share in plan.shares
+        ]
+        self._summary = Summary(tallies, plan.failures, jobs=jobs)
+        self._lacking = [Counter(share.units) for share in plan.shares]
+        self._ours = [set() for _ in plan.shares]
+
+    def run(self):
+        for line in self._summary.failures:
+            self._on_event(Failed(line))
+        began = time.perf_counter()
+        self._begin()
+        try:
+            self._make(self._plan.in_turn(self._jobs))
+        except BaseException:
+            self._sweep()
+            with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
+                self._finish()
+            raise
+        self._finish()
+        self._summary.seconds = time.perf_counter() - began
+        return self._summary
+
+    def _begin(self):
+        """Make folders, remove what killed runs left, bring the manifests up to date."""
+        removed = 0
+        for share in self._plan.shares:
+            folders = dict.fromkeys(output.file.parent for output in share.todo)
+            removed += make_folders(share.catalogue.folders, folders)
+            others = {output.file.parent for output in share.selected} - folders.keys()
+            removed += sum(map(remove_leftovers, others))
+        if removed:
+            self._on_event(
+                Note(f"removed {removed} temporary file{'s' * (removed != 1)} of an interrupted run")
+            )
+        for share in self._plan.shares:
+            _begin_manifest(share)
+
+    def _sweep(self):
+        """Remove the temporary files of workers that were ended, on a full disk for instance."""
+        for folder in {output.file.parent for output in self._plan.todo}:
+            remove_leftovers(folder)
+
+    def _make(self, batches):
+        """Run batches; those whose files another process is writing are looked at again until they are done."""
+        told = False
+        while batches:
+            claimed, waiting = [], []
+            for report in self._reports(batches):
+                self._take(report)
+                if report.claimed:
+                    claimed.append(report.batch.having(report.claimed))
+                if report.waiting:
+                    waiting.append(report)
+            producers = any(not batch.needs for batch in batches)
+            if waiting and not claimed and not producers:
+                for report in waiting:
+                    self._fail(report.waiting)
+                return
+            if claimed and not told:
+                told = True
+                self._on_event(Note("another cadrender is at work on some of these files: waiting for it"))
+            batches = claimed + [report.batch for report in waiting]
+            while claimed and all(is_claimed(output.file) for each in claimed for output in each.outputs):
+                time.sleep(_PATIENCE)
+            batches = self._still_lacking(batches)
+
+    def _reports(self, batches):
+        return run_batches(batches, self._jobs, say=self._note, cluster=self._cluster)
+
+    def _note(self, line):
+        self._on_event(Note(line))
+
+    def _fail(self, line):
+        self._summary.failures.append(line)
+        self._on_event(Failed(line))
+
+    def _take(self, report: BatchReport):
+        """Count what became of a batch, and tell."""
+        if report.error:
+            if report.fatal:
+                self._summary.failures.append(report.error)
+                raise CadrenderError(report.error)
+            self._fail(report.error)
+        number = self._share_of(report.batch.outputs[0])
+        tally = self._summary.tallies[number]
+        tally.on_the_way += report.on_the_way
+        for written in report.written:
+            tally.files += 1
+            tally.frames += written.frames
+            if clipped := written.levels.get("clipped"):
+                tally.clipped += 1
+                self._on_event(Clipped(written.output.file, clipped))
+            if written.levels.get("gain") == 0.0:
+                tally.silent += 1
+                self._on_event(Silent(written.output.file))
+        made = [written.output for written in report.written]
+        self._complete(number, made, report.found)
+
+    def _complete(self, number, made, found=()):
+        lacking, ours = self._lacking[number], self._ours[number]
+        ours.update(output.unit for output in made)
+        there = [*made, *found]
+        lacking.subtract(output.unit for output in there)
+        completed = {output.unit for output in there if lacking[output.unit] == 0}
+        tally = self._summary.tallies[number]
+        tally.done += len(completed & ours)
+        tally.skipped += len(completed - ours)
+        if there:
+            frames = sum(output.signal.cost for output in there)
+            self._on_event(Progressed(frames, len(completed), tally.unit))
+
+    def _share_of(self, output: Output) -> int:
+        for number, share in enumerate(self._plan.shares):
+            if output.file in share.reasons:
+                return number
+        raise AssertionError(output.file)
+
+    def _still_lacking(self, batches):
+        """What nobody has made meanwhile of batches that had to wait."""
+        left = []
+        checks = {}
+        for batch in batches:
+            number = self._share_of(batch.outputs[0])
+            if number not in checks:
+                catalogue = self._plan.shares[number].catalogue
+                checks[number] = Check(catalogue, records=catalogue.manifest.read())
+            stale = dict(zip((output.file for output in batch.outputs), batch.stale, strict=False))
+            lacking, found = [], []
+            for output in batch.outputs:
+                untouched = stale.get(output.file) and state_of(output.file) == stale[output.file]
+                current = not untouched and checks[number].reason(output) is None
+                (found if current else lacking).append(output)
+            if found:
+                self._complete(number, (), found)
+            if lacking:
+                left.append(batch.having(lacking))
+        return left
+
+    def _finish(self):
+        """Write the lists of what is complete. Of several shards the last one finds everything complete."""
+        for share, tally, lacking in zip(
+            self._plan.shares, self._summary.tallies, self._lacking, strict=True
+        ):
+            catalogue = share.catalogue
+            if self._plan.shard is None or catalogue.all_complete:
+                write_lists(catalogue)
+            tally.incomplete = sum(count > 0 for count in lacking.values()) + catalogue.unusable
+
+
+def make_folders(bases: Iterable[Path], folders: Iterable[Path]) -> int:
+    """Make folders, and remove the temporary files of killed runs in them.
+
+    Returns
+    -------
+    int
+        Temporary files removed.
+
+    Raises
+    ------
+    CadrenderError
+        If a folder cannot be made, or leads elsewhere through a symbolic link under one of `bases`.
+    """
+    removed = 0
+    bases = tuple(bases)
+    folders = list(folders)
+    try:
+        for folder in folders:
+            base = next((each for each in bases if folder.is_relative_to(each)), folder)
+            base.mkdir(parents=True, exist_ok=True)
+            for step in reversed([folder, *folder.parents]):
+                if step.is_relative_to(base) and step != base and step.is_symlink():
+                    raise CadrenderError(f"{step}: a symbolic link; files are never written through one")
+            folder.mkdir(parents=True, exist_ok=True)
+            removed += remove_leftovers(folder)
+            if not os.access(base, os.W_OK | os.X_OK):
+                raise CadrenderError(f"{base}: this user may not write there")
+    except OSError as error:
+        raise CadrenderError(
+            f"{error.filename or bases[0]}: cannot be made: {error.strerror or error}"
+        ) from error
+    return removed
+
+
+def _begin_manifest(share: Share):
+    """Start a manifest, or bring it up to date with inputs that were only touched."""
+    if not (share.reasons or share.touched):
+        return
+    manifest = share.catalogue.manifest
+    try:
+        manifest.file.parent.mkdir(parents=True, exist_ok=True)
+        manifest.append(share.touched)
+    except OSError as error:
+        raise CadrenderError(f"{manifest.file}: cannot be written: {error.strerror or error}") from error
+    manifest.compact()
+
+
+def write_lists(catalogue: Catalogue) -> None:
+    """Write the lists of what is complete now.
+
+    Several processes take turns, so that the list that stays is the one made last.
+
+    Raises
+    ------
+    CadrenderError
+        If one cannot be written.
+    """
+    for place in catalogue.lists:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with _in_turn(place) as file:
+                file.write(catalogue.text(place).encode())
+                os.fsync(file.descriptor)
+                file.commit()
+        except OSError as error:
+            raise CadrenderError(f"{place}: cannot be written: {error.strerror or error}") from error
+
+
+def _in_turn(place):
+    while True:
+        try:
+            return AtomicFile(place)
+        except ClaimedError:
+            time.sleep(_PATIENCE / 10)

@@ -1,0 +1,72 @@
+"""A run's share of the work where several machines take one each, without talking to one another."""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from cadrender.catalogue.output import Batch
+from cadrender.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of `count` shares.
+
+    Attributes
+    ----------
+    index : int
+        Which one, from 1 to `count`.
+    count : int
+        How many there are.
+    """
+
+    index: int
+    count: int
+
+    def __str__(self):
+        return f"{self.index}/{self.count}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read ``I/N``.
+
+        Raises
+        ------
+        UsageError
+            Unless 1 <= I <= N.
+        """
+        match = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise UsageError(f"--shard {text!r} is not of the form I/N with I from 1 to N, such as 3/8")
+        return cls(int(match[1]), int(match[2]))
+
+    def of(self, batches: Sequence[Batch], by: Callable[[Batch], str] | None = None) -> list[Batch]:
+        """The batches of this share.
+
+        The largest group goes to the share that has least so far, and so on. What is complete already plays no
+        part, so that every run of the same scenes and songs divides the work in the same way, whenever it
+        starts.
+
+        Parameters
+        ----------
+        batches : sequence of Batch
+            All there are, complete or not.
+        by : callable, optional
+            What stays together: batches of which it gives the same; each batch by itself by default.
+        """
+        groups = {}
+        for batch in batches:
+            groups.setdefault(by(batch) if by else (batch.song, batch.name), []).append(batch)
+        costs = {key: sum(batch.frame_scenes for batch in group) for key, group in groups.items()}
+        loads = [0] * self.count
+        mine = []
+        for key in sorted(groups, key=lambda key: (-costs[key], key)):
+            least = loads.index(min(loads))
+            loads[least] += costs[key]
+            if least == self.index - 1:
+                mine += groups[key]
+        return mine
+
+    def songs(self, batches: Sequence[Batch]) -> set[str]:
+        """The songs of this share where those of one song stay together."""
+        return {batch.song for batch in self.of(batches, by=lambda batch: batch.song)}

@@ -1,0 +1,416 @@
+"""Proving what was made: every byte against the manifests, every source, and some files made anew."""
+
+import math
+import random
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cadrender.catalogue.base import Catalogue
+from cadrender.catalogue.output import Batch, Output
+from cadrender.errors import AudioError, CadrenderError
+from cadrender.metadata import holds
+from cadrender.pipeline.events import Event
+from cadrender.pipeline.plan import Check, holds_signal, make_plan
+from cadrender.pipeline.pool import run_batches
+from cadrender.store.compare import AudioComparer
+from cadrender.store.digest import digest_of
+
+# What the data contract accepts between two machines: one PCM value in so many, by one step.
+_ONE_IN = 10**7
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that is not as it should be.
+
+    Attributes
+    ----------
+    kind : str
+        ``missing``, ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the manifest), ``source``
+        (a source or HRIR has changed), ``excerpt`` (not what its song holds), ``different`` (from a new
+        rendering), ``failed`` or ``list``.
+    file : pathlib.Path
+        Where; for ``source`` the source.
+    text : str
+        What, on one line.
+    redo : tuple of pathlib.Path
+        The files to make again.
+    """
+
+    kind: str
+    file: Path
+    text: str
+    redo: tuple[Path, ...] = ()
+
+    def __str__(self):
+        return f"{self.file}: {self.text}"
+
+
+@dataclass
+class Verdict:
+    """What a verification found.
+
+    Attributes
+    ----------
+    problems : list of Problem
+    files : int
+        Files looked at.
+    bytes : int
+        Read, sources included.
+    compared : int
+        Files made anew.
+    differing : int
+        PCM values of these that differ by one step, within what the data contract accepts.
+    extra : list of pathlib.Path
+        Files beside these that nothing asks for.
+    seconds : float
+        Wall time.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    files: int = 0
+    bytes: int = 0
+    compared: int = 0
+    differing: int = 0
+    extra: list[Path] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass
+class _Part:
+    """One catalogue while it is verified."""
+
+    catalogue: Catalogue
+    batches: list[Batch]
+    outputs: list[Output]
+    orphans: list[tuple[Path, tuple[str, str]]]
+
+    @property
+    def files(self) -> dict[Path, tuple[str, str]]:
+        """All files, and the keys of their records."""
+        return {output.file: output.key for output in self.outputs} | dict(self.orphans)
+
+
+def verify(
+    catalogues: Sequence[Catalogue],
+    n_jobs: int = 1,
+    *,
+    sources: bool = True,
+    deep: float = 0.0,
+    seed: int = 0,
+    only: Collection[Path] | None = None,
+    found: Callable[[Problem], None] = lambda problem: None,
+    begin: Callable[[str, int], None] = lambda what, total: None,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Verdict:
+    """Compare what was made with its manifests, and these with the sources.
+
+    Parameters
+    ----------
+    catalogues : sequence of Catalogue
+    n_jobs : int
+        Threads that read, and processes that render.
+    sources : bool
+        Whether to read the sources and HRIRs too.
+    deep : float
+        Percentage of the files to make anew and compare value by value, chosen at random.
+    seed : int
+        Of that choice.
+    only : collection of pathlib.Path, optional
+        Look at these files only.
+    found : callable
+        Called with each problem when it is found.
+    begin : callable
+        Called with what is going to be done and how much of it there is: bytes to read, or frames to render.
+    advance : callable
+        Called with how much has been done since the last call; from several threads.
+
+    Raises
+    ------
+    CadrenderError
+        If a manifest cannot be read.
+    """
+    began = time.perf_counter()
+    verdict = Verdict()
+
+    def report(problem):
+        verdict.problems.append(problem)
+        found(problem)
+
+    parts = [_part(catalogue, only) for catalogue in catalogues]
+    for name, failure in sorted(
+        (name, failure) for part in parts for name, failure in part.catalogue.failures.items()
+    ):
+        report(Problem("failed", parts[0].catalogue.settings.music_dir / name, failure))
+    files = [file for part in parts for file in part.files]
+    verdict.files = len(files)
+    inputs = _inputs(parts) if sources else {}
+    digests, inputs = _read(files, inputs, n_jobs, verdict, begin, advance)
+    for part in parts:
+        wrong = _judge(part, digests, report)
+        if sources:
+            _judge_sources(part, digests, inputs, report)
+            _judge_contents(part, wrong, n_jobs, report)
+    if deep:
+        _make_anew(parts, digests, n_jobs, deep, seed, verdict, report, begin, advance)
+    if only is None:
+        for part in parts:
+            for place in part.catalogue.lists:
+                if not holds(place, part.catalogue.text(place)):
+                    text = f"is missing, or does not list exactly the {part.catalogue.unit} that are complete"
+                    report(Problem("list", place, text))
+            verdict.extra += sorted(set(part.catalogue.present()) - part.files.keys())
+    verdict.seconds = time.perf_counter() - began
+    return verdict
+
+
+def repair(
+    catalogues: Sequence[Catalogue],
+    problems: Sequence[Problem],
+    n_jobs: int = 1,
+    on_event: Callable[[Event], None] = lambda event: None,
+) -> set[Path]:
+    """Make again what is wrong, and whatever is missing.
+
+    Parameters
+    ----------
+    catalogues : sequence of Catalogue
+        New ones: what is recorded and on disk is looked at again.
+    problems : sequence of Problem
+        As :func:`verify` found them.
+    n_jobs : int
+        Processes.
+    on_event : callable
+        Called with each event of the run.
+
+    Returns
+    -------
+    set of pathlib.Path
+        The files that had to be made again, to be verified.
+
+    Raises
+    ------
+    CadrenderError
+        If nothing more can be written.
+    """
+    redo = {file for problem in problems for file in problem.redo}
+    plan = make_plan(*catalogues, again=redo)
+    redo |= {output.file for output in plan.todo}
+    plan.run(n_jobs, on_event=on_event)
+    return redo
+
+
+def _part(catalogue, only):
+    batches = [_of(batch, only) for batch in catalogue.batches()]
+    batches = [batch for batch in batches if batch.outputs]
+    outputs = [output for batch in batches for output in batch.outputs]
+    orphans = [(file, key) for file, key in catalogue.orphans() if only is None or file in only]
+    return _Part(catalogue, batches, outputs, orphans)
+
+
+def _of(batch, only):
+    """A batch with those of its outputs that are to be looked at."""
+    if only is None:
+        return batch
+    return batch.having([output for output in batch.outputs if output.file in only])
+
+
+def _inputs(parts):
+    """The stored files that things were made from, and the manifest that names each."""
+    inputs = {}
+    for part in parts:
+        manifest = part.catalogue.manifest
+        for output in part.outputs:
+            signal = output.signal
+            if signal.remade_to_verify:
+                continue
+            record = part.catalogue.records.get(output.key)
+            for role, value in signal.inputs().items():
+                if isinstance(value, Path):
+                    inputs[value] = manifest
+                elif record and isinstance(record.inputs.get(role), dict) and value.at_mic:
+                    inputs |= dict.fromkeys(value.at_mic.inputs().values(), manifest)
+    return inputs
+
+
+def _read(files, inputs, n_jobs, verdict, begin, advance):
+    """Digest files, several at once; what cannot be read has None.
+
+    Returns
+    -------
+    digests : dict
+        File to (digest, size).
+    inputs : dict
+        Source or HRIR to Input.
+    """
+    from joblib import Parallel, delayed
+
+    def digest(file):
+        try:
+            return file, (digest_of(file, advance), file.stat().st_size)
+        except OSError:
+            return file, None
+
+    def look(file, manifest):
+        try:
+            return file, manifest.look_at(file, advance)
+        except AudioError:
+            return file, None
+
+    verdict.bytes = sum(_size(file) for file in (*files, *inputs))
+    begin("reading", verdict.bytes)
+    threads = Parallel(n_jobs, prefer="threads", batch_size=1)
+    digests = dict(threads(delayed(digest)(file) for file in files))
+    return digests, dict(threads(delayed(look)(file, manifest) for file, manifest in inputs.items()))
+
+
+def _size(file):
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
+def _judge(part, digests, report):
+    """Compare digests with the manifest; the files that are wrong."""
+    records = part.catalogue.records
+    if part.files and not records and not part.catalogue.proven_by_contents:
+        text = "no manifest: nothing says what the files should hold (--repair makes all of them again)"
+        report(Problem("unlisted", part.catalogue.manifest.file, text, tuple(part.files)))
+        return set(part.files)
+    owner = {record.digest: record.path for record in records.values()}
+    wrong = set()
+    for file, key in part.files.items():
+        if problem := _problem_of(file, records.get(key), digests[file], owner, part.catalogue):
+            wrong.add(file)
+            report(problem)
+    return wrong
+
+
+def _problem_of(file, record, found, owner, catalogue):
+    if found is None:
+        return Problem("missing", file, "cannot be read" if file.exists() else "missing", (file,))
+    digest, size = found
+    if record is None or not record.path.endswith(file.suffix):
+        if catalogue.proven_by_contents:
+            return None
+        return Problem("unlisted", file, "not in the manifest: nothing says what it should hold", (file,))
+    if size < record.bytes:
+        text = f"truncated: {size} bytes, and {record.bytes} were written"
+        return Problem("truncated", file, text, (file,))
+    if digest == record.digest:
+        return None
+    if digest in owner:
+        return Problem("swapped", file, f"holds what belongs into {owner[digest]}", (file,))
+    return Problem("changed", file, "its bytes are not those that were written", (file,))
+
+
+def _judge_sources(part, digests, inputs, report):
+    """Compare sources and HRIRs with what the files were made from; one problem a source."""
+    check = Check(part.catalogue, digested=inputs)
+    redo = {}
+    for output in part.outputs:
+        record = check.record(output)
+        if not digests[output.file] or not record or output.signal.remade_to_verify:
+            continue
+        if cause := check.changed_input(output, record):
+            redo.setdefault(cause, []).append(output.file)
+    for cause, files in redo.items():
+        product = part.outputs[0].signal.product
+        count = f"{len(files)} {product} file{'s were' if len(files) > 1 else ' was'}"
+        text = f"changed since {count} {part.catalogue.made} from it"
+        report(Problem("source", cause, text, tuple(files)))
+
+
+def _judge_contents(part, wrong, n_jobs, report):
+    """Compare files with their signals where that is the proof; one problem a unit."""
+    from joblib import Parallel, delayed
+
+    outputs = [
+        output
+        for output in part.outputs
+        if output.signal.remade_to_verify and output.file not in wrong and output.file.exists()
+    ]
+    threads = Parallel(n_jobs, prefer="threads")
+    same = threads(delayed(holds_signal)(output) for output in outputs)
+    by_unit = {}
+    for output, holding in zip(outputs, same, strict=True):
+        if not holding:
+            by_unit.setdefault(output.unit, []).append(output)
+    for different in by_unit.values():
+        signal = different[0].signal
+        stems = ", ".join(output.file.stem for output in different)
+        text = (
+            f"not what {signal.source.parent} holds from frame {signal.start} on ({stems}): cadrender "
+            f"excerpts --split {part.catalogue.settings.split} cuts it anew"
+        )
+        redo = tuple(output.file for output in different)
+        report(Problem("excerpt", different[0].file.parent, text, redo))
+
+
+def _make_anew(parts, digests, n_jobs, deep, seed, verdict, report, begin, advance):
+    """Make some of the files that are there once more, and compare."""
+    there = [output.file for part in parts for output in part.outputs if digests[output.file]]
+    chosen = set(random.Random(seed).sample(there, math.ceil(len(there) * min(deep, 100.0) / 100.0)))
+    batches = [_of(batch, chosen) for part in parts for batch in part.batches]
+    batches = [batch for batch in batches if batch.outputs]
+    begin("rendering", sum(batch.frame_scenes for batch in batches))
+    for comparison in run_batches(batches, n_jobs, compare_batch, Comparison):
+        if comparison.error:
+            report(Problem("failed", comparison.batch.outputs[0].file, comparison.error))
+        for file, values, different, largest in comparison.results:
+            verdict.compared += 1
+            if different > max(1, values // _ONE_IN) or largest > 1.0:
+                text = f"{different} of {values} PCM values differ from a new rendering, by up to {largest:g} steps"
+                report(Problem("different", file, text, (file,)))
+            else:
+                verdict.differing += different
+        advance(comparison.batch.frame_scenes)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What became of a batch whose files were compared.
+
+    Attributes
+    ----------
+    batch : Batch
+    results : tuple of (pathlib.Path, int, int, float)
+        File, its PCM values, how many of them differ, and by how many steps at most.
+    error : str
+        One line; empty if all went well.
+    """
+
+    batch: Batch
+    results: tuple[tuple[Path, int, int, float], ...] = ()
+    error: str = ""
+
+
+def compare_batch(batch: Batch) -> Comparison:
+    """Make a batch, and compare it with its files instead of writing it."""
+    try:
+        with ExitStack() as open_files:
+            comparers = [
+                open_files.enter_context(
+                    AudioComparer(output.file, output.signal.frames, output.audio_format)
+                )
+                for output in batch.outputs
+            ]
+            batch.make(batch.outputs, comparers)
+        results = [
+            (output.file, 2 * output.signal.frames, comparer.different, comparer.largest)
+            for output, comparer in zip(batch.outputs, comparers, strict=True)
+        ]
+        return Comparison(batch, tuple(results))
+    except CadrenderError as error:
+        return Comparison(batch, error=str(error))
+    except OSError as error:
+        return Comparison(
+            batch, error=f"{error.filename or batch.outputs[0].file}: {error.strerror or error}"
+        )
+    except MemoryError:
+        text = "not enough memory to make it; use fewer jobs (-j)"
+        return Comparison(batch, error=f"{batch.outputs[0].file}: {text}")

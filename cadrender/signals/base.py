@@ -1,0 +1,224 @@
+"""What all signals have in common."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, ClassVar, Protocol
+
+import numpy as np
+
+from cadrender.errors import CadrenderError
+from cadrender.store.writing import quantised
+
+if TYPE_CHECKING:
+    from cadrender.store.manifest import Inputs, Manifest
+
+DTYPES = ("int16", "int32", "float32", "float64")
+
+# Bytes of whole signals that are kept for the next read of a part.
+_KEPT_BYTES = 256 << 20
+
+
+class NotReadyError(CadrenderError):
+    """What a signal is made from is not there yet, and is being made by the same run."""
+
+
+class Sink(Protocol):
+    """What a signal is made into: `cadrender.store.AudioWriter` and its like."""
+
+    pcm16: bool
+    folder: Path | None
+    """Where large temporary files may go; the system's place for them by default."""
+
+    def write(self, piece: np.ndarray) -> None:
+        """Take the next frames: (n, 2) int16 where ``pcm16``, else float64 with full scale 1."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What there is to say of a signal that was made.
+
+    Attributes
+    ----------
+    levels : dict
+        Loudness in LUFS, gains, clipped PCM values.
+    inputs : Inputs
+        The files that it was made from.
+    on_the_way : int
+        At-mic signals that had to be rendered for it because they were not on disk.
+    """
+
+    levels: dict
+    inputs: Inputs
+    on_the_way: int = 0
+
+
+class Signal:
+    """A stereo signal of which any part can be read; the samples are those that its file would hold.
+
+    A frozen dataclass of paths and numbers, so that it can travel to another process.
+
+    Attributes
+    ----------
+    product : str
+        ``at-mic``, ``target``, ``amplified``, ``excerpt`` or ``song``.
+    frames, samplerate : int
+        Its length, and its rate in hertz.
+    subtype : str
+        How its samples are quantised: ``PCM_16``, ``PCM_24`` or ``FLOAT``.
+    remade_to_verify : bool
+        Whether it is compared with its inputs by making it again, which is quicker than digesting them.
+    unrecorded_counts : bool
+        Whether a file of the right format that no manifest knows is taken for it.
+    """
+
+    product: ClassVar[str]
+    remade_to_verify: ClassVar[bool] = False
+    unrecorded_counts: ClassVar[bool] = False
+    channels: ClassVar[int] = 2
+    frames: int
+    samplerate: int
+    subtype: str
+
+    @property
+    def cost(self) -> int:
+        """Its frames, as far as they are known: what making it costs."""
+        return self.frames
+
+    def read(
+        self, start: int = 0, frames: int = -1, dtype: str = "int16", out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Read a part, as ``soundfile.read`` reads it from the file.
+
+        Parameters
+        ----------
+        start : int
+            The first frame; negative numbers count from the end.
+        frames : int
+            How many; -1 for all to the end. A read past the end gives what is there.
+        dtype : {"int16", "int32", "float32", "float64"}
+            Integers are fractions of their full scale, floats have full scale 1. Ignored where `out` is given.
+        out : ndarray, optional
+            (n, 2), C-contiguous, of one of these types: filled from the beginning, and returned, or the part of it
+            that was filled.
+
+        Returns
+        -------
+        ndarray
+            (frames, 2).
+
+        Raises
+        ------
+        ValueError
+            If `dtype` or `out` is none of these, or integers are asked for of a FLOAT signal.
+        CadrenderError
+            If the signal cannot be made, for the reasons for which its file could not.
+        """
+        if out is not None:
+            if out.ndim != 2 or out.shape[1] != 2 or not out.flags.c_contiguous:
+                raise ValueError(f"out has the shape {out.shape}; a C-contiguous (n, 2) is needed")
+            dtype = out.dtype.name
+            frames = len(out) if frames < 0 else min(frames, len(out))
+        dtype = getattr(np.dtype(dtype), "name", dtype) if dtype is not None else "None"
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype {dtype!r} is none of {', '.join(DTYPES)}")
+        if self.subtype == "FLOAT" and dtype.startswith("int"):
+            raise ValueError(f"dtype {dtype!r}: a FLOAT signal is read as float32 or float64")
+        start, end, _ = slice(start, None if frames < 0 else start + frames).indices(self.frames)
+        part = as_dtype(self._quantised(start, max(0, end - start)), dtype)
+        if out is None:
+            return part
+        out[: len(part)] = part
+        return out[: len(part)]
+
+    def _quantised(self, start: int, frames: int) -> np.ndarray:
+        """A part as it is stored: int16, the upper 24 bits of int32, or float32."""
+        raise NotImplementedError
+
+    def parameters(self) -> dict:
+        """All that the samples depend on beside their inputs and format, as JSON values."""
+        raise NotImplementedError
+
+    def inputs(self) -> Mapping[str, Path | Signal]:
+        """What the signal is made from, by role: stored files, and signals that may be stored or not."""
+        raise NotImplementedError
+
+    @staticmethod
+    def make(signals: Sequence[Signal], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
+        """Make several signals that share work, each into its sink: the fast way to the samples of `read`.
+
+        Raises
+        ------
+        CadrenderError
+            If they cannot be made.
+        """
+        raise NotImplementedError
+
+    @staticmethod
+    def shape(signals: Sequence[Signal]) -> object:
+        """Stand for all that decides what must be compiled and planned for :meth:`make`; None for nothing."""
+        return None
+
+    @staticmethod
+    def rehearse(signals: Sequence[Signal]) -> None:
+        """Compile and plan what :meth:`make` needs; it is kept in the user's cache."""
+
+
+class Kept:
+    """Whole signals as they are stored, the last ones used, in bounded memory; for signals read in parts."""
+
+    def __init__(self, limit: int = _KEPT_BYTES):
+        self._limit = limit
+        self._arrays: OrderedDict[object, np.ndarray] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: object, make) -> np.ndarray:
+        """The array of a key, made if it is not there; arrays are not to be changed."""
+        with self._lock:
+            if key in self._arrays:
+                self._arrays.move_to_end(key)
+                return self._arrays[key]
+        array = make()
+        array.flags.writeable = False
+        with self._lock:
+            self._arrays[key] = array
+            while sum(each.nbytes for each in self._arrays.values()) > self._limit and len(self._arrays) > 1:
+                self._arrays.popitem(last=False)
+        return array
+
+
+def as_dtype(stored: np.ndarray, dtype: str) -> np.ndarray:
+    """Convert samples as they are stored to another type, as soundfile does."""
+    if stored.dtype == dtype:
+        return stored.copy() if not stored.flags.writeable else stored
+    if stored.dtype.kind == "f":
+        return stored.astype(dtype)
+    bits = 8 * stored.dtype.itemsize
+    if dtype == "int16":
+        return (stored >> 16).astype(np.int16)
+    if dtype == "int32":
+        return stored.astype(np.int32) << 16
+    return np.multiply(stored, np.dtype(dtype).type(2.0 ** (1 - bits)), dtype=dtype)
+
+
+class ArraySink:
+    """Takes a signal into memory as it would be stored."""
+
+    folder = None
+
+    def __init__(self, frames: int, subtype: str):
+        self.pcm16 = subtype == "PCM_16"
+        self._subtype = subtype
+        self.array = np.empty(
+            (frames, 2), {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}[subtype]
+        )
+        self._at = 0
+
+    def write(self, piece: np.ndarray) -> None:
+        """Take the next frames."""
+        self.array[self._at : self._at + len(piece)] = quantised(piece, self._subtype)
+        self._at += len(piece)

@@ -1,0 +1,91 @@
+"""Excerpts: seconds of a song's stem, cut before anything is rendered (section 8 of the data contract)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from cadrender.signals.base import Made, Signal, Sink
+from cadrender.store import AudioFormat, read_stem
+from cadrender.store.manifest import Manifest, check_unchanged
+
+
+@dataclass(frozen=True)
+class ExcerptStem(Signal):
+    """One stem of an excerpt, with the samples that the song has there.
+
+    Attributes
+    ----------
+    stem : str
+        ``mixture``, ``vocals``, ``drums``, ``bass`` or ``other``.
+    source : pathlib.Path
+        The song's file.
+    start, frames, samplerate : int
+        Where in it the excerpt begins, how long it is, and the rate of both in hertz.
+    subtype : str
+        The song's as far as possible, so that no sample changes.
+    """
+
+    product: ClassVar[str] = "excerpt"
+    remade_to_verify: ClassVar[bool] = True
+    stem: str
+    source: Path
+    start: int
+    frames: int
+    samplerate: int
+    subtype: str = "PCM_16"
+
+    def parameters(self) -> dict:
+        """Where in the song it begins."""
+        return {"start": self.start}
+
+    def inputs(self) -> dict[str, Path]:
+        """The song's file."""
+        return {"source": self.source}
+
+    def _quantised(self, start, frames):
+        if not frames:
+            return np.zeros((0, 2), {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}[self.subtype])
+        return self._as_stored(self._cut()[start : start + frames])
+
+    def _cut(self):
+        return read_stem(self.source, self.samplerate, self.start, self.frames)
+
+    def _as_stored(self, signal):
+        """The song's samples as this subtype holds them: int16, the upper 24 bits of int32, or float32."""
+        if self.subtype == "FLOAT" and signal.dtype != np.float32:
+            full_scale = 2.0 ** (8 * signal.dtype.itemsize - 1) if signal.dtype.kind == "i" else 1.0
+            return (signal / full_scale).astype(np.float32)
+        return signal
+
+    @staticmethod
+    def make(signals: Sequence["ExcerptStem"], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
+        """Cut each of them.
+
+        The song's digest is not computed: that would take longer than cutting, and cutting again shows a change.
+        """
+        made = []
+        for one, sink in zip(signals, sinks, strict=True):
+            source = manifest.stat(one.source)
+            signal = one._cut()
+            check_unchanged(one.source, source)
+            sink.write(signal if one.subtype == "PCM_16" else as_float(signal))
+            made.append(Made({}, {"source": source}))
+        return made
+
+
+def as_float(signal: np.ndarray) -> np.ndarray:
+    """A signal of any type as float64 with full scale 1."""
+    if signal.dtype.kind == "i":
+        return signal / 2.0 ** (8 * signal.dtype.itemsize - 1)
+    return signal.astype(np.float64)
+
+
+def excerpt_format(subtype: str) -> AudioFormat:
+    """The format that holds a song's samples without loss, as far as a stereo WAV file does."""
+    return AudioFormat("wav", _KEPT_AS.get(subtype, "FLOAT"))
+
+
+_KEPT_AS = {"PCM_S8": "PCM_16", "PCM_U8": "PCM_16", "PCM_16": "PCM_16", "PCM_24": "PCM_24"}

@@ -1,0 +1,300 @@
+"""A real scheduler, real workers, and what becomes of a run when one of them dies."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, contextmanager, suppress
+
+import psutil
+import pytest
+
+from tests.roots import REPOSITORY, environment, leftovers, make_root, run, start, tree
+
+pytest.importorskip("distributed", reason="Dask is not installed (the extra `dask`)")
+
+SONGS = tuple(f"Song {letter}" for letter in "ABCDEF")
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory):
+    """A copy of the package, which nobody edits while the test runs."""
+    folder = tmp_path_factory.mktemp("package")
+    shutil.copytree(
+        REPOSITORY / "cadrender", folder / "cadrender", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    root = make_root(tmp_path_factory.mktemp("rendered") / "root", songs=SONGS, seconds=[5.0] * len(SONGS))
+    assert run("generate", "--root", root, "-j", 1).returncode == 0
+    return root
+
+
+@pytest.fixture
+def root(rendered, tmp_path):
+    """The same root, nothing rendered."""
+    root = shutil.copytree(rendered, tmp_path / "root")
+    shutil.rmtree(root / "audio/at_mic_music")
+    for file in (root / "metadata").glob("at_mic_music.*"):
+        file.unlink()
+    return root
+
+
+@contextmanager
+def dask_process(kind, log, *arguments, **variables):
+    """``dask scheduler`` or ``dask worker``, as a user starts it."""
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.dask_{kind}", *map(str, arguments)],
+            stdout=stream,
+            stderr=stream,
+            env=environment(**variables),
+            start_new_session=True,
+        )
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@contextmanager
+def cluster(folder, package, workers=2, *options, **variables):
+    """A scheduler and some workers; gives the scheduler's address, its process and theirs."""
+    variables = only(package) | variables
+    with ExitStack() as processes:
+        file = folder / "scheduler.json"
+        local = ("--host", "127.0.0.1", "--no-dashboard")
+        scheduler = processes.enter_context(
+            dask_process(
+                "scheduler",
+                folder / "scheduler.log",
+                *local,
+                "--port",
+                0,
+                "--scheduler-file",
+                file,
+                **variables,
+            )
+        )
+        wait_for(file.exists)
+        address = wait_for(lambda: address_in(file))
+        logs = [folder / f"worker{k}.log" for k in range(workers)]
+        started = [
+            processes.enter_context(
+                dask_process(
+                    "worker",
+                    log,
+                    address,
+                    *local,
+                    *("--local-directory", folder),
+                    *(options or ("--nthreads", 1, "--no-nanny")),
+                    **variables,
+                )
+            )
+            for log in logs
+        ]
+        for log in logs:
+            wait_for(lambda log=log: "Registered to" in log.read_text())
+        yield address, scheduler, started
+
+
+def only(package):
+    """Variables with which cadrender comes from there, not from the current folder."""
+    return {"PYTHONPATH": str(package), "PYTHONSAFEPATH": "1"}
+
+
+def address_in(file):
+    try:
+        return json.loads(file.read_text())["address"]
+    except ValueError:
+        return None
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+    return value
+
+
+def arguments(root, address):
+    return "generate", "--root", root, "--backend", "dask", "--scheduler", address
+
+
+def one_line(done, *words):
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("cadrender: ")]
+    for word in words:
+        assert word in line
+    return line
+
+
+def test_two_workers_render_what_one_process_does(tmp_path, package, rendered, root):
+    with cluster(tmp_path, package) as (address, _, _):
+        done = run(*arguments(root, address), **only(package))
+        assert done.returncode == 0, done.stderr
+        assert "2 processes" in done.stderr
+        assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
+        assert tree(root / "metadata").keys() == tree(rendered / "metadata").keys()
+        again = run(*arguments(root, address), **only(package))
+        assert "0 files to render" in again.stderr
+    assert run("verify", "--root", root).returncode == 0
+
+
+def test_a_worker_that_dies_loses_its_job_only_which_runs_elsewhere(tmp_path, package, rendered, root):
+    with cluster(tmp_path, package) as (address, _, workers):
+        process = start(*arguments(root, address), "-q", **only(package))
+        wait_for(lambda: list((root / "audio").rglob(".*.part")))
+        victim = wait_for(lambda: holder(root, workers))
+        victim.kill()
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        assert "Traceback" not in errors
+    assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
+    assert not leftovers(root)
+
+
+def holder(root, workers):
+    """A worker that has a temporary file open."""
+    for worker in workers:
+        files = [file.path for file in psutil.Process(worker.pid).open_files()]
+        if any(path.startswith(str(root)) and path.endswith(".part") for path in files):
+            return worker
+    return None
+
+
+def test_a_worker_with_several_threads_renders_one_job_at_a_time(tmp_path, package, rendered, root):
+    with cluster(tmp_path, package, 1, "--nthreads", 4, "--no-nanny") as (address, _, _):
+        done = run(*arguments(root, address), **only(package))
+        assert done.returncode == 0, done.stderr
+        assert "--nthreads 1" in done.stderr
+    assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
+
+
+def test_a_worker_with_another_cadrender_is_refused(tmp_path, package, root):
+    other = shutil.copytree(package, tmp_path / "other")
+    file = other / "cadrender/render/stem.py"
+    file.write_text(file.read_text() + "\n# another release\n")
+    with cluster(tmp_path, other, 1) as (address, _, _):
+        done = run(*arguments(root, address), **only(package))
+        assert done.returncode == 1
+        assert re.search(r"this worker runs cadrender .* is needed", one_line(done, "tcp://127.0.0.1"))
+    assert not list((root / "audio/at_mic_music").rglob("*.wav"))
+
+
+def test_a_worker_without_cadrender_is_refused(tmp_path, package, root):
+    broken = tmp_path / "broken/cadrender/__init__.py"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("raise ImportError('there is none')")
+    with cluster(tmp_path, tmp_path / "broken", 1) as (address, _, _):
+        done = run(*arguments(root, address), **only(package))
+        assert done.returncode == 1
+        one_line(done, "tcp://127.0.0.1", "does not run on this worker")
+
+
+def test_a_scheduler_that_is_not_there_is_named(root, package):
+    done = run(*arguments(root, "tcp://127.0.0.1:9"), **only(package))
+    assert done.returncode == 1
+    one_line(done, "tcp://127.0.0.1:9", "no Dask scheduler answers there")
+
+
+def test_a_scheduler_without_workers_is_named(tmp_path, package, root):
+    with cluster(tmp_path, package, 0) as (address, _, _):
+        done = run(*arguments(root, address), **only(package))
+        assert done.returncode == 1
+        one_line(done, address, "no workers", "dask worker")
+
+
+def test_a_scheduler_that_dies_ends_the_run_with_a_line(tmp_path, package, rendered, root):
+    with cluster(tmp_path, package) as (address, scheduler, _):
+        process = start(*arguments(root, address), "-q", **only(package))
+        wait_for(lambda: list((root / "audio").rglob(".*.part")))
+        scheduler.kill()
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 1, errors
+    assert "Traceback" not in errors
+    assert [line for line in errors.splitlines() if line.startswith("cadrender: ") and address in line]
+    done = run("generate", "--root", root, "-j", 1)
+    assert done.returncode == 0
+    assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
+
+
+def test_ctrl_c_ends_a_run_on_a_cluster(tmp_path, package, rendered, root):
+    with cluster(tmp_path, package) as (address, _, _):
+        process = start(*arguments(root, address), "-q", **only(package))
+        wait_for(lambda: list((root / "audio").rglob(".*.part")))
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert time.monotonic() - began < 6
+        assert process.returncode == 130, errors
+        assert "Traceback" not in errors
+        # The same workers take up the rest.
+        assert run(*arguments(root, address), "-q", **only(package)).returncode == 0
+    assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
+
+
+BOMB = """
+import os, sys, time
+from pathlib import Path
+from cadrender.pipeline.dask import Cluster
+from cadrender.pipeline.pool import run_batches
+from cadrender.jobs.stem import Report, StemJob, Target
+from cadrender.store import AudioFormat
+
+def bomb(job):
+    if job.stem == "bomb":
+        os.kill(os.getpid(), 9)
+    time.sleep(0.05)
+    return Report(job)
+
+if __name__ == "__main__":
+    import bombs
+    target = Target("s", Path("out"), Path("left"), Path("right"))
+    jobs = [
+        StemJob(song, stem, Path("in"), 0, 1000, 44100, AudioFormat(), (target,))
+        for song in ("Ann", "Ben", "Cleo")
+        for stem in ("vocals", "bomb" if song == "Ben" else "drums", "bass")
+    ]
+    with Cluster(sys.argv[1], Path("/")) as cluster:
+        for report in run_batches(jobs, 2, bombs.bomb, say=print, cluster=cluster):
+            print("report", report.job.song, report.job.stem, report.error)
+"""
+
+
+def test_a_job_that_kills_every_worker_is_given_up(tmp_path, package):
+    """Dask itself gives up a job after four workers died of it; their nannies start new ones."""
+    shutil.copytree(package, tmp_path / "package")
+    script = tmp_path / "package/bombs.py"
+    script.write_text(BOMB)
+    with cluster(tmp_path, tmp_path / "package", 2, "--nthreads", 1) as (address, _, _):
+        done = subprocess.run(
+            [sys.executable, script, address],
+            capture_output=True,
+            text=True,
+            env=environment(**only(tmp_path / "package")),
+            timeout=200,
+        )
+    assert done.returncode == 0, done.stderr
+    reports = [line.split(maxsplit=3)[1:] for line in done.stdout.splitlines() if line.startswith("report ")]
+    assert len(reports) == 9
+    (failure,) = [report for report in reports if len(report) > 2]
+    assert failure[:2] == ["Ben", "bomb"]
+    assert "killed" in failure[2]
+
+
+@pytest.mark.parametrize("options", [("--backend", "dask"), ("--scheduler", "tcp://127.0.0.1:1")])
+def test_backend_and_scheduler_go_together(root, options):
+    done = run("generate", "--root", root, *options)
+    assert done.returncode == 2
+    assert "go together" in done.stderr
