@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from cadrender.check import check_root, hrir_problems
 from cadrender.config import load_settings
 from cadrender.errors import UsageError
-from cadrender.check import check_root, hrir_problems
 from cadrender.stems import VDBO
 from tests.plausible import TEST, TRAIN, make_plausible_root
 from tests.roots import SAMPLERATE, edit_json, music, pcm16, run, tree, write_wav

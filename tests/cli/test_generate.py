@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from cadrender.jobs import plan as plan_module
 
 from cadrender.cli import main
-from cadrender.jobs import plan as plan_module
 from cadrender.stems import STEMS, VDBO
 from cadrender.store.atomic import temporary_name
 from tests import reference

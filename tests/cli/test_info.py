@@ -6,8 +6,8 @@ import shutil
 import pytest
 import soundfile
 
-from cadrender.info import measure_loudness
 from cadrender.catalogue.songs import look_at_song
+from cadrender.info import measure_loudness
 from tests import reference
 from tests.plausible import TEST, TRAIN, make_plausible_root
 from tests.roots import SAMPLERATE, edit_json, run, tree

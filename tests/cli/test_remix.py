@@ -14,12 +14,12 @@ import psutil
 import pytest
 import soundfile
 import soxr
+from cadrender.jobs import remix_plan as plan_module
 
 from benchmarks import reference
 from cadrender import metadata
 from cadrender.cli import main
 from cadrender.dsp.nalr import nalr_filter
-from cadrender.jobs import remix_plan as plan_module
 from cadrender.metadata import Listener, build_gains, gains_json, listeners_json, scene_listeners_json
 from cadrender.stems import STEMS, VDBO
 from cadrender.store.atomic import temporary_name
