@@ -85,10 +85,13 @@ def _run(argv):
         return group.main(argv, prog_name="cadrender", standalone_mode=False) or 0
     except SystemExit as exit:
         return exit.code or 0
+    except click.exceptions.NoArgsIsHelpError as error:  # a group's name alone
+        click.echo(error.ctx.get_help())
+        return 0
     except click.ClickException as error:
         where = getattr(error, "ctx", None)
         path = where.command_path if where else "cadrender"
-        click.echo(f"{path}: {error.format_message()} ({path} --help says more)", err=True)
+        click.echo(f"{path}: {_with_hint(error)} ({path} --help says more)", err=True)
         return 2
     except click.Abort:
         return 130
@@ -100,6 +103,18 @@ def _run(argv):
             return _unsaid(error)
         click.echo(f"cadrender: {error.filename}: {error.strerror or error}", err=True)
         return 1
+
+
+def _with_hint(error):
+    """What is wrong with the usage; for an option of Hydra's, what to do instead."""
+    where = getattr(error, "ctx", None)
+    if isinstance(error, click.NoSuchOption) and where:
+        from cadrender.config import HYDRA_OPTIONS
+
+        takes_overrides = any(parameter.name == "overrides" for parameter in where.command.params)
+        if takes_overrides and error.option_name in HYDRA_OPTIONS:
+            return f"No such option '{error.option_name}': {HYDRA_OPTIONS[error.option_name]}"
+    return error.format_message()
 
 
 def _said(status):

@@ -94,6 +94,34 @@ def test_wrong_usage(arguments, message, capsys):
 
 
 @pytest.mark.parametrize(
+    ("option", "instead"),
+    [
+        ("--config-path=conf", "use --config FILE"),
+        ("--config-name=mine", "use --config FILE"),
+        ("-cn", "use --config FILE"),
+        ("-m", "run it once for each value"),
+        ("--multirun", "run it once for each value"),
+        ("--cfg", "cadrender does not use Hydra"),
+    ],
+)
+@pytest.mark.parametrize("name", ["generate", "scenes"])
+def test_options_of_the_challenges_script_are_refused_with_what_to_do(name, option, instead, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main([name, "path.root=/data", option])
+    assert exit.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"cadrender {name}: No such option '-") and said.count("\n") == 1
+    assert instead in said
+
+
+@pytest.mark.parametrize("words", [[], ["ingest"]])
+def test_a_groups_name_alone_prints_its_help(words):
+    alone, asked = run(*words), run(*words, "--help")
+    assert (alone.returncode, alone.stderr) == (0, "")
+    assert alone.stdout == asked.stdout
+
+
+@pytest.mark.parametrize(
     ("error", "status"),
     [
         (CadrenderError("a.wav: broken"), 1),
