@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from cadrender.cli.settings import check_number, jobs_option, settings_from, settings_options
+from cadrender.cli.settings import check_number, jobs_option, settings_options, splits_from
 from cadrender.config import SPLITS
 
 # Problems of an area that are shown; all of them with --json.
@@ -43,7 +43,7 @@ def command(split, jobs, headers_only, tolerance, everything, as_json, quiet, **
     from cadrender.jobs.check import SUM_TOLERANCE, check_root
     from cadrender.jobs.pool import usable_cpus
 
-    splits = [settings_from(**options, split=name) for name in split or SPLITS]
+    splits = splits_from(split, **options)
     tolerance = SUM_TOLERANCE if tolerance is None else tolerance
     n_jobs = usable_cpus() if jobs in (None, -1) else jobs
     with _Bar(quiet or as_json) as bar:
@@ -103,6 +103,7 @@ class _Bar:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
+        terminal = console.is_terminal and console.file.isatty()  # FORCE_COLOR alone makes none
         self._bar = Progress(
             TextColumn("reading songs"),
             BarColumn(),
@@ -110,7 +111,7 @@ class _Bar:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=quiet or not console.is_terminal,
+            disable=quiet or not terminal,
         )
         self._task = None
 
