@@ -69,6 +69,9 @@ def main(argv=None):
 
     Exit status: 0 all is well, 1 some work failed, 2 wrong usage or bad metadata, 130 interrupted.
     """
+    if argv is None:
+        startup.open_any_name()
+    startup.print_any_name()
     startup.hold_collector()
     startup.one_thread_for_blas()
     startup.allow_open_files()
@@ -98,6 +101,13 @@ def _run(argv):
     except CadrenderError as error:
         click.echo(f"cadrender: {error}", err=True)
         return error.exit_status
+    except UnicodeEncodeError as error:
+        click.echo(
+            f"cadrender: {error.object!r}: file names are {error.encoding} here and cannot hold this name "
+            "(set PYTHONUTF8=1 to use UTF-8)",
+            err=True,
+        )
+        return 1
     except OSError as error:
         if error.filename is None:
             return _unsaid(error)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -178,8 +179,9 @@ def _progress(corpus):
 
 def _screen():
     """Open standard error once more: while this process decodes, file descriptor 2 leads nowhere."""
+    encoding = getattr(sys.stderr, "encoding", None)
     try:
-        return os.fdopen(os.dup(2), "w", buffering=1)
+        return os.fdopen(os.dup(2), "w", buffering=1, encoding=encoding, errors="backslashreplace")
     except OSError:  # it is closed
         return Path(os.devnull).open("w")
 

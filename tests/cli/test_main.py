@@ -7,7 +7,8 @@ import pytest
 
 from cadrender.cli import COMMANDS, group, main
 from cadrender.errors import CadrenderError, MetadataError, UsageError
-from tests.roots import environment, run
+from tests.corpora.trees import tone, write
+from tests.roots import SONGS, environment, make_root, run
 
 # What a command line that only answers must not load.
 HEAVY = (
@@ -143,3 +144,48 @@ def test_exit_status(error, status, capsys, monkeypatch):
     assert "Traceback" not in said
     if isinstance(error, CadrenderError):
         assert said == f"cadrender: {error}\n"
+
+
+@pytest.fixture(scope="module")
+def accented(tmp_path_factory):
+    """A root of which one song, with accents in its name, lacks a file."""
+    root = make_root(tmp_path_factory.mktemp("root"))
+    (root / "audio/music/train" / SONGS[0] / "bass.wav").unlink()
+    return root
+
+
+ASCII = {
+    "a terminal": {"PYTHONIOENCODING": "ascii"},
+    "a locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": None},
+}
+
+
+@pytest.mark.parametrize("where", ASCII)
+def test_names_with_accents_where_everything_is_ascii(accented, tmp_path, where):
+    file = "Se\\xf1or \\xd1and\\xfa - What's Up & Away/{}.wav"
+    for command in ("check", "verify"):
+        done = run(command, "--root", accented, **ASCII[where])
+        assert done.returncode in (1, 2) and "Traceback" not in done.stderr, done.stderr
+        if command == "check":
+            assert f"{file.format('bass')}: no such file" in done.stdout
+            assert file.format("drums") not in done.stdout
+    music = write(tmp_path / "songs/Ñu/vocals.m4a", tone(200), format="WAV").parents[1]
+    write(music / "Über/vocals.wav", tone(200))
+    done = run("ingest", "folder", music, "--root", tmp_path / "root", "-j", "1", **ASCII[where])
+    assert "Traceback" not in done.stderr
+    assert "\\xdcber: has no mixture" in done.stderr
+    assert (tmp_path / "root/audio/music/folder/Über/vocals.wav").exists()
+
+
+def test_a_log_gets_no_bar_even_where_colours_are_forced(accented, tmp_path):
+    made = tmp_path / "made"
+    for command in (
+        ("generate", "--root", accented, "-j", "1", "--output-music-dir", made),
+        ("check", "--root", accented, "-j", "1"),
+        ("verify", "--root", accented, "--output-music-dir", made),
+    ):
+        done = run(*command, FORCE_COLOR="1", TERM="xterm")
+        assert done.returncode == 1
+        assert "\x1b" not in done.stderr, done.stderr
+        if command[0] == "check":
+            assert "\x1b[" in done.stdout  # as was asked for
