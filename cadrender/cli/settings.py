@@ -58,7 +58,11 @@ def splits_from(splits: tuple[str, ...], **options) -> list[Settings]:
 
     Without any they are all three, or ``train`` alone where a file is named, which cannot be that of every split.
     """
-    named = any(options.get(file) for file in ("music_file", "scene_file", "output_music_file"))
+    files = ("music_file", "scene_file", "output_music_file")
+    named = any(options.get(file) for file in files) or any(
+        text.lstrip("+").startswith(tuple(f"path.{file}=" for file in files)) and "${split}" not in text
+        for text in options["overrides"]
+    )
     return [settings_from(**options, split=split) for split in splits or (("train",) if named else SPLITS)]
 
 
