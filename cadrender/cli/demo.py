@@ -12,7 +12,7 @@ from cadrender.cli.settings import jobs_option
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("cadrender-demo"), metavar="[DIR]")
 @jobs_option
 def command(folder, jobs):
-    """Make a small complete root in DIR (./cadrender-demo if not said) and render it.
+    """Make a small complete root in DIR (default: ./cadrender-demo) and render it.
 
     Four synthesised songs, 16 heads computed from a spherical-head model, and all the metadata of the challenge:
     a place to try every other command.
@@ -38,6 +38,13 @@ def command(folder, jobs):
         f"{len(made.written)} files made in {duration(time.monotonic() - began)}",
         err=True,
     )
+    if made.changed:
+        others = f" and {len(made.changed) - 3} more" if len(made.changed) > 3 else ""
+        click.echo(
+            f"{folder}: changed since they were made, and left alone: {', '.join(made.changed[:3])}{others} "
+            "(delete a file to have it made again)",
+            err=True,
+        )
     plan = make_plan(load_settings(root=folder))
     status = run_plan(plan, jobs)
     if status == 0:
