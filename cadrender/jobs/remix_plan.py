@@ -1,6 +1,7 @@
 """What rebalanced targets a root asks for, which of them are done, and the jobs that make the rest."""
 
 import fnmatch
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -269,10 +270,15 @@ def _gains(settings, records):
 def _hearing(settings, records) -> dict[str, list[Listener]]:
     """Who listens to each scene."""
     known = read_listeners(settings.listeners_file)
+    draws = f"cadrender scenes --listeners-only --root {settings.root} --split {settings.split}"
+    if not settings.scene_listeners_file.exists():
+        raise MetadataError(f"{settings.scene_listeners_file}: no such file ({draws} draws it)")
     pairs = read_scene_listeners(settings.scene_listeners_file)
     for record in records:
         if record.id not in pairs:
-            raise MetadataError(f"{settings.scene_listeners_file}: nobody listens to scene {record.id!r}")
+            raise MetadataError(
+                f"{settings.scene_listeners_file}: no listeners for scene {record.id!r} ({draws} draws them anew)"
+            )
         for listener in pairs[record.id]:
             if listener not in known:
                 raise MetadataError(
@@ -418,7 +424,7 @@ def _stored_frames(mixture, samplerate, cause):
         else:
             if frames < 0.4 * samplerate:
                 raise AudioError(
-                    f"{file}: {1000 * frames / samplerate:.0f} ms long; a loudness needs at least 400 ms"
+                    f"{file}: {frames} frames; a loudness needs at least {math.ceil(0.4 * samplerate)} (400 ms)"
                 )
             return frames
     raise AudioError(
