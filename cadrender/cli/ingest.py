@@ -143,6 +143,8 @@ def _run(corpus, root, jobs, scenes):
     from cadrender.cli.running import resumable
     from cadrender.corpora import ingest
 
+    if scenes:
+        _check_scenes(root)
     with _progress(corpus) as (say, on_outcome):
         for note in corpus.notes:
             say(note)
@@ -156,12 +158,20 @@ def _run(corpus, root, jobs, scenes):
     return 1 if report.failed else 0
 
 
+def _check_scenes(root):
+    """See that the root's scenes can be drawn anew, before its songs take an hour."""
+    from cadrender.config import load_settings
+    from cadrender.scenes import check_replaceable
+
+    check_replaceable(load_settings(root=root))
+
+
 def _draw_scenes(root):
     from cadrender.cli.scenes import draw_scenes
     from cadrender.config import load_settings
 
     settings = load_settings(root=root)
-    draw_scenes(settings, without_listeners=not settings.listeners_file.exists())
+    draw_scenes(settings, listeners=settings.listeners_file.exists())
 
 
 @contextlib.contextmanager

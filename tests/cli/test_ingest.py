@@ -23,6 +23,8 @@ from tests.corpora.trees import (
     tree_bytes,
     write,
 )
+from tests.plausible import make_plausible_root
+from tests.roots import edit_json
 
 
 def command(*arguments):
@@ -261,3 +263,14 @@ def test_interrupted_it_ends_at_once_and_says_how_to_go_on(tmp_path, songs, jobs
     assert "run the same command again to go on" in stderr
     run("folder", source, "--root", tmp_path / "root", "-j", 2)
     assert tree_bytes(tmp_path / "root") == expected
+
+
+def test_scenes_that_could_not_be_drawn_again_stop_it_before_any_work(tmp_path):
+    root = make_plausible_root(tmp_path / "root", test={})
+    edit_json(root / "metadata/scenes.train.json", lambda scenes: scenes.popitem())
+    before = tree_bytes(root)
+    write(tmp_path / "src/Song/mixture.wav", tone(440))
+    result = run("folder", tmp_path / "src", "--root", root, "--scenes", status=2)
+    assert "scenes.train.json: not drawn by cadrender" in result.stderr
+    assert "cadrender scenes --force" in result.stderr
+    assert tree_bytes(root) == before
