@@ -115,15 +115,19 @@ def _fma_small(src, root, jobs, scenes, **options):
 @click.option(
     "--map", "pairs", multiple=True, metavar="NAME=STEM", help="Which stem the files NAME.* are; repeatable."
 )
+@click.option(
+    "--mixtures", is_flag=True, help="Take every file in all folders as a song of its own, without stems."
+)
 @click.option("--name", default="folder", show_default=True, help="The corpus's name in ROOT.")
 @click.option(
     "--license", default="unknown", show_default=True, help="What the list says of the songs' licence."
 )
 @click.option("--genre", default="unknown", show_default=True, help="What the list says of the songs' genre.")
 def _folder(src, root, jobs, scenes, pairs, **options):
-    """Any tree of SONG/STEM.(wav|flac|mp3|ogg), STEM being mixture, vocals, drums, bass or other.
+    """Any tree of SONG/STEM.(wav|flac|mp3|...), STEM being mixture, vocals, drums, bass or other.
 
-    Several files of one stem are summed; a song without a mixture gets the sum of its stems.
+    Several files of one stem are summed; a song without a mixture gets the sum of its stems. A folder of songs,
+    SRC/SONG.mp3, gives songs without stems.
     """
     from cadrender.corpora import folder
 

@@ -19,12 +19,6 @@ from cadrender.errors import AudioError
 
 SAMPLERATE = 44100
 BLOCK = 1 << 16
-READABLE = (
-    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus"),
-    *(".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64"),
-)
-"""File name suffixes of what can be decoded."""
-
 # Rates that a corpus could have; a damaged header may say anything.
 _SLOWEST, _FASTEST = 8000, 384_000
 # An MP3's header counts frames that a decoder may leave out at either end.

@@ -15,9 +15,11 @@ import soundfile
 from cadrender.stems import STEMS
 from tests.corpora.trees import (
     bach10,
+    ffmpeg,
     fma,
     fma_metadata,
     medleydb_song,
+    mp3,
     read,
     tone,
     tree_bytes,
@@ -180,6 +182,20 @@ def test_folder(tmp_path):
 
     run(*arguments, "--name", "mine")
     assert list(listed(root, "mine")) == ["One", "Two"]
+
+
+def test_a_flat_folder(tmp_path):
+    source, root = tmp_path / "songs", tmp_path / "root"
+    write(source / "One.wav", tone(440))
+    mp3(source / "Two.mp3", tone(300, channels=1))
+    ffmpeg("-i", source / "One.wav", source / "Three.m4a")
+    result = run("folder", source, "--root", root, "-j", 1, status=1)
+    assert list(listed(root, "folder")) == ["One", "Two"]
+    assert frequency(read(root / "audio/music/folder/Two/mixture.wav")[:, 0]) == 300
+    assert "Three: left out: Three.m4a cannot be decoded" in result.stderr
+    assert "2 files are not named after a stem" in result.stderr
+    report = json.loads((root / "metadata/folder.ingest.json").read_bytes())
+    assert [song["Track Name"] for song in report["Left Out"]] == ["Three"]
 
 
 @pytest.mark.parametrize(

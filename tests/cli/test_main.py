@@ -173,7 +173,9 @@ def test_names_with_accents_where_everything_is_ascii(accented, tmp_path, where)
     write(music / "Über/vocals.wav", tone(200))
     done = run("ingest", "folder", music, "--root", tmp_path / "root", "-j", "1", **ASCII[where])
     assert "Traceback" not in done.stderr
+    assert done.returncode == 1
     assert "\\xdcber: has no mixture" in done.stderr
+    assert "\\xd1u: left out: vocals.m4a cannot be decoded" in done.stderr
     assert (tmp_path / "root/audio/music/folder/Über/vocals.wav").exists()
 
 
