@@ -91,6 +91,23 @@ def test_partly_rendered(root):
     assert [loudness["lowest"], loudness["highest"]] == pytest.approx(levels, abs=1e-9)
 
 
+def test_music_in_other_places(root, tmp_path):
+    scenes = tmp_path / "two.json"
+    content = json.loads((root / "metadata/scenes.train.json").read_text())
+    scenes.write_text(json.dumps(dict(list(content.items())[:2])))
+    music, listing = (
+        ("--output-music-dir", tmp_path / "fast"),
+        ("--output-music-file", tmp_path / "list.json"),
+    )
+    places = (*music, *listing, "--scenes-file", scenes)
+    assert run("generate", "--root", root, "-j", "1", *places).returncode == 0
+    info = info_of(root, *places)
+    assert set(info) == {"train"}  # whose scenes these are
+    assert (info["train"]["scenes"], info["train"]["rendered"], info["train"]["missing"]) == (2, 2, 0)
+    assert info_of(root, *music, *listing)["train"]["rendered"] == 2
+    assert info_of(root)["train"]["rendered"] == 0
+
+
 def test_excerpts(root):
     options = ("--root", root, "--split", "valid", "--duration", "0.5", "-j", "1")
     assert run("excerpts", *options).returncode == 0

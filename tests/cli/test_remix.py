@@ -575,6 +575,21 @@ def test_bad_metadata(root, capsys, file, change, named):
     assert tree(root) == before
 
 
+@pytest.mark.parametrize("missing", ["the file", "a scene"])
+def test_without_scene_listeners_it_says_which_command_draws_them(root, capsys, missing):
+    file = root / "metadata/scene_listeners.train.json"
+    if missing == "the file":
+        file.unlink()
+    else:
+        edit_json(file, drop("scene_10003"))
+    assert call("--root", root, "--listeners", "-j", 1) == 2
+    line = one_line(capsys)
+    assert str(file) in line
+    assert f"(cadrender scenes --listeners-only --root {root} --split train draws " in line
+    assert call("--listeners-only", "--root", root, "--split", "train", command="scenes") == 0
+    assert call("--root", root, "--listeners", "-j", 1) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
