@@ -1,0 +1,461 @@
+"""The compiled loops of :mod:`cadrender.dsp.parts`: own transforms, so that a block never leaves the caches.
+
+**Two blocks travel as one complex signal**, one as its real part, one as its imaginary part; left and right channels
+are two such signals. An HRIR is real, so that its spectrum multiplies both blocks at once, and no spectrum has to be
+taken apart.
+
+**Layout**: a signal or spectrum of ``N`` complex numbers is one float64 row of ``2 N``: eight real parts, then the
+eight imaginary parts, and so on. The forward transform decimates in frequency, the inverse one in time, so that the
+order of the bins in between is the one that falls out (digits reversed); HRIRs are transformed by the same loops and
+so have the same order. Passes of radix 8 and 4 run over strides of at least one register; the last eight-point
+transforms, of neighbours, need the 8 x 8 transposition of a *tile* of 64, and stay transposed until the inverse.
+
+**Overlap-save**: a block's window of ``N`` frames gives its last ``hop`` frames; nothing is carried over.
+"""
+
+import numba
+
+from cadrender.dsp.compiled import compiled, inlined
+from cadrender.dsp.kernels import SNAP, _transpose
+from cadrender.dsp.lanes import (
+    fma,
+    larger,
+    load,
+    load_left,
+    load_right,
+    pointer_to,
+    smaller,
+    splat,
+    store,
+    store_frames,
+    store_pcm_frames,
+    with_sign_of,
+)
+
+_HALF_ROOT = 0.5**0.5
+
+
+@inlined
+def _times(re, im, c, s):
+    """``(re + i im) (c + i s)``."""
+    return fma(im, splat(0.0) - s, re * c), fma(im, c, re * s)
+
+
+@inlined
+def _times_conjugate(re, im, c, s):
+    """``(re + i im) (c - i s)``."""
+    return fma(im, s, re * c), fma(im, c, splat(0.0) - re * s)
+
+
+@inlined
+def _four(r0, i0, r1, i1, r2, i2, r3, i3):
+    """The four-point transform of four complex numbers in each lane; with ``re`` and ``im`` swapped, the inverse."""
+    ar, ai, br, bi = r0 + r2, i0 + i2, r0 - r2, i0 - i2
+    cr, ci, dr, di = r1 + r3, i1 + i3, r1 - r3, i1 - i3
+    return ar + cr, ai + ci, br + di, bi - dr, ar - cr, ai - ci, br - di, bi + dr
+
+
+@inlined
+def _eight(r0, i0, r1, i1, r2, i2, r3, i3, r4, i4, r5, i5, r6, i6, r7, i7):
+    """The eight-point transform; see :func:`_four`."""
+    root = splat(_HALF_ROOT)
+    ar, ai, br, bi, cr, ci, dr, di = _four(r0 + r4, i0 + i4, r1 + r5, i1 + i5, r2 + r6, i2 + i6, r3 + r7, i3 + i7)
+    r0, i0, r1, i1, r2, i2, r3, i3 = r0 - r4, i0 - i4, r1 - r5, i1 - i5, r2 - r6, i2 - i6, r3 - r7, i3 - i7
+    # The second and fourth are to be multiplied by (1 - i) and (-1 - i), the root of 1/2 comes with the last sum.
+    r1, i1 = r1 + i1, i1 - r1
+    r3, i3 = i3 - r3, splat(0.0) - (r3 + i3)
+    r4, i4, r5, i5 = r0 + i2, i0 - r2, r0 - i2, i0 + r2
+    r6, i6, r7, i7 = r1 + r3, i1 + i3, r1 - r3, i1 - i3
+    minus = splat(-_HALF_ROOT)
+    return (
+        ar,
+        ai,
+        fma(root, r6, r4),
+        fma(root, i6, i4),
+        br,
+        bi,
+        fma(root, i7, r5),
+        fma(minus, r7, i5),
+        cr,
+        ci,
+        fma(minus, r6, r4),
+        fma(minus, i6, i4),
+        dr,
+        di,
+        fma(minus, i7, r5),
+        fma(root, r7, i5),
+    )
+
+
+@inlined
+def _store_twiddled(z, at, re, im, twiddles, t):
+    re, im = _times(re, im, load(twiddles, t), load(twiddles, t + 8))
+    store(z, at, re)
+    store(z, at + 8, im)
+
+
+@inlined
+def _store_eight(z, p, step, twiddles, t, a):
+    """Store an eight-point transform, each but the first times its twiddle factor."""
+    store(z, p, a[0])
+    store(z, p + 8, a[1])
+    _store_twiddled(z, p + step, a[2], a[3], twiddles, t)
+    _store_twiddled(z, p + 2 * step, a[4], a[5], twiddles, t + 16)
+    _store_twiddled(z, p + 3 * step, a[6], a[7], twiddles, t + 32)
+    _store_twiddled(z, p + 4 * step, a[8], a[9], twiddles, t + 48)
+    _store_twiddled(z, p + 5 * step, a[10], a[11], twiddles, t + 64)
+    _store_twiddled(z, p + 6 * step, a[12], a[13], twiddles, t + 80)
+    _store_twiddled(z, p + 7 * step, a[14], a[15], twiddles, t + 96)
+
+
+@compiled
+def first_pass(a, a_at, a_gain, b, b_at, b_gain, left, right, twiddles):
+    """The first pass of the forward transform, radix 8, from two windows of interleaved stereo.
+
+    Parameters
+    ----------
+    a, b : ndarray
+        (any,), one type: the windows begin at elements ``a_at`` and ``b_at``.
+    a_gain, b_gain : float
+        Linear factors.
+    left, right : ndarray
+        (2 * N,): written.
+    twiddles : ndarray
+        See :func:`cadrender.dsp.parts._twiddles`.
+    """
+    step = len(left) // 8
+    ga = splat(a_gain)
+    gb = splat(b_gain)
+    t = 0
+    for p in range(0, step, 16):
+        i = a_at + p
+        j = b_at + p
+        _store_eight(
+            left,
+            p,
+            step,
+            twiddles,
+            t,
+            _eight(
+                load_left(a, i) * ga,
+                load_left(b, j) * gb,
+                load_left(a, i + step) * ga,
+                load_left(b, j + step) * gb,
+                load_left(a, i + 2 * step) * ga,
+                load_left(b, j + 2 * step) * gb,
+                load_left(a, i + 3 * step) * ga,
+                load_left(b, j + 3 * step) * gb,
+                load_left(a, i + 4 * step) * ga,
+                load_left(b, j + 4 * step) * gb,
+                load_left(a, i + 5 * step) * ga,
+                load_left(b, j + 5 * step) * gb,
+                load_left(a, i + 6 * step) * ga,
+                load_left(b, j + 6 * step) * gb,
+                load_left(a, i + 7 * step) * ga,
+                load_left(b, j + 7 * step) * gb,
+            ),
+        )
+        _store_eight(
+            right,
+            p,
+            step,
+            twiddles,
+            t,
+            _eight(
+                load_right(a, i) * ga,
+                load_right(b, j) * gb,
+                load_right(a, i + step) * ga,
+                load_right(b, j + step) * gb,
+                load_right(a, i + 2 * step) * ga,
+                load_right(b, j + 2 * step) * gb,
+                load_right(a, i + 3 * step) * ga,
+                load_right(b, j + 3 * step) * gb,
+                load_right(a, i + 4 * step) * ga,
+                load_right(b, j + 4 * step) * gb,
+                load_right(a, i + 5 * step) * ga,
+                load_right(b, j + 5 * step) * gb,
+                load_right(a, i + 6 * step) * ga,
+                load_right(b, j + 6 * step) * gb,
+                load_right(a, i + 7 * step) * ga,
+                load_right(b, j + 7 * step) * gb,
+            ),
+        )
+        t += 112
+
+
+@inlined
+def _load_eight(z, p, step):
+    return _eight(
+        load(z, p),
+        load(z, p + 8),
+        load(z, p + step),
+        load(z, p + step + 8),
+        load(z, p + 2 * step),
+        load(z, p + 2 * step + 8),
+        load(z, p + 3 * step),
+        load(z, p + 3 * step + 8),
+        load(z, p + 4 * step),
+        load(z, p + 4 * step + 8),
+        load(z, p + 5 * step),
+        load(z, p + 5 * step + 8),
+        load(z, p + 6 * step),
+        load(z, p + 6 * step + 8),
+        load(z, p + 7 * step),
+        load(z, p + 7 * step + 8),
+    )
+
+
+@compiled
+def forward_eight(z, span, twiddles, t0):
+    """A pass of the forward transform: radix 8 over each ``span`` floats of ``z``, in place."""
+    step = span // 8
+    for base in range(0, len(z), span):
+        t = t0
+        for p in range(base, base + step, 16):
+            _store_eight(z, p, step, twiddles, t, _load_eight(z, p, step))
+            t += 112
+
+
+@compiled
+def forward_four(z, span, twiddles, t0):
+    """As :func:`forward_eight`, radix 4."""
+    step = span // 4
+    for base in range(0, len(z), span):
+        t = t0
+        for p in range(base, base + step, 16):
+            a = _four(
+                load(z, p),
+                load(z, p + 8),
+                load(z, p + step),
+                load(z, p + step + 8),
+                load(z, p + 2 * step),
+                load(z, p + 2 * step + 8),
+                load(z, p + 3 * step),
+                load(z, p + 3 * step + 8),
+            )
+            store(z, p, a[0])
+            store(z, p + 8, a[1])
+            _store_twiddled(z, p + step, a[2], a[3], twiddles, t)
+            _store_twiddled(z, p + 2 * step, a[4], a[5], twiddles, t + 16)
+            _store_twiddled(z, p + 3 * step, a[6], a[7], twiddles, t + 32)
+            t += 48
+
+
+@inlined
+def _load_twiddled(z, at, twiddles, t):
+    return _times_conjugate(load(z, at), load(z, at + 8), load(twiddles, t), load(twiddles, t + 8))
+
+
+@compiled
+def inverse_eight(z, span, twiddles, t0):
+    """What undoes :func:`forward_eight`, but for a factor of 8."""
+    step = span // 8
+    for base in range(0, len(z), span):
+        t = t0
+        for p in range(base, base + step, 16):
+            r1, i1 = _load_twiddled(z, p + step, twiddles, t)
+            r2, i2 = _load_twiddled(z, p + 2 * step, twiddles, t + 16)
+            r3, i3 = _load_twiddled(z, p + 3 * step, twiddles, t + 32)
+            r4, i4 = _load_twiddled(z, p + 4 * step, twiddles, t + 48)
+            r5, i5 = _load_twiddled(z, p + 5 * step, twiddles, t + 64)
+            r6, i6 = _load_twiddled(z, p + 6 * step, twiddles, t + 80)
+            r7, i7 = _load_twiddled(z, p + 7 * step, twiddles, t + 96)
+            a = _eight(
+                load(z, p + 8), load(z, p), i1, r1, i2, r2, i3, r3, i4, r4, i5, r5, i6, r6, i7, r7
+            )
+            _store_swapped(z, p, step, a)
+            t += 112
+
+
+@inlined
+def _store_swapped(z, p, step, a):
+    """Store eight numbers whose imaginary parts come first."""
+    store(z, p, a[1])
+    store(z, p + 8, a[0])
+    store(z, p + step, a[3])
+    store(z, p + step + 8, a[2])
+    store(z, p + 2 * step, a[5])
+    store(z, p + 2 * step + 8, a[4])
+    store(z, p + 3 * step, a[7])
+    store(z, p + 3 * step + 8, a[6])
+    store(z, p + 4 * step, a[9])
+    store(z, p + 4 * step + 8, a[8])
+    store(z, p + 5 * step, a[11])
+    store(z, p + 5 * step + 8, a[10])
+    store(z, p + 6 * step, a[13])
+    store(z, p + 6 * step + 8, a[12])
+    store(z, p + 7 * step, a[15])
+    store(z, p + 7 * step + 8, a[14])
+
+
+@compiled
+def inverse_four(z, span, twiddles, t0):
+    """What undoes :func:`forward_four`, but for a factor of 4."""
+    step = span // 4
+    for base in range(0, len(z), span):
+        t = t0
+        for p in range(base, base + step, 16):
+            r1, i1 = _load_twiddled(z, p + step, twiddles, t)
+            r2, i2 = _load_twiddled(z, p + 2 * step, twiddles, t + 16)
+            r3, i3 = _load_twiddled(z, p + 3 * step, twiddles, t + 32)
+            a = _four(load(z, p + 8), load(z, p), i1, r1, i2, r2, i3, r3)
+            store(z, p, a[1])
+            store(z, p + 8, a[0])
+            store(z, p + step, a[3])
+            store(z, p + step + 8, a[2])
+            store(z, p + 2 * step, a[5])
+            store(z, p + 2 * step + 8, a[4])
+            store(z, p + 3 * step, a[7])
+            store(z, p + 3 * step + 8, a[6])
+            t += 48
+
+
+@inlined
+def _forward_tile(z, p):
+    """Eight-point transforms of the neighbours of a tile, which stays transposed."""
+    r = _transpose(
+        load(z, p),
+        load(z, p + 16),
+        load(z, p + 32),
+        load(z, p + 48),
+        load(z, p + 64),
+        load(z, p + 80),
+        load(z, p + 96),
+        load(z, p + 112),
+    )
+    i = _transpose(
+        load(z, p + 8),
+        load(z, p + 24),
+        load(z, p + 40),
+        load(z, p + 56),
+        load(z, p + 72),
+        load(z, p + 88),
+        load(z, p + 104),
+        load(z, p + 120),
+    )
+    a = _eight(
+        r[0], i[0], r[1], i[1], r[2], i[2], r[3], i[3], r[4], i[4], r[5], i[5], r[6], i[6], r[7], i[7]
+    )
+    _store_swapped(z, p, 16, (a[1], a[0], a[3], a[2], a[5], a[4], a[7], a[6], a[9], a[8], a[11], a[10], a[13], a[12], a[15], a[14]))
+
+
+@inlined
+def _inverse_tile(z, p):
+    """What undoes :func:`_forward_tile`, but for a factor of 8."""
+    a = _eight(
+        load(z, p + 8),
+        load(z, p),
+        load(z, p + 24),
+        load(z, p + 16),
+        load(z, p + 40),
+        load(z, p + 32),
+        load(z, p + 56),
+        load(z, p + 48),
+        load(z, p + 72),
+        load(z, p + 64),
+        load(z, p + 88),
+        load(z, p + 80),
+        load(z, p + 104),
+        load(z, p + 96),
+        load(z, p + 120),
+        load(z, p + 112),
+    )
+    i = _transpose(a[0], a[2], a[4], a[6], a[8], a[10], a[12], a[14])
+    r = _transpose(a[1], a[3], a[5], a[7], a[9], a[11], a[13], a[15])
+    for_each = (i[0], r[0], i[1], r[1], i[2], r[2], i[3], r[3], i[4], r[4], i[5], r[5], i[6], r[6], i[7], r[7])
+    _store_swapped(z, p, 16, for_each)
+
+
+@compiled
+def forward_tiles(z):
+    """The last pass of the forward transform: eight neighbours each, in place."""
+    for p in range(0, len(z), 128):
+        _forward_tile(z, p)
+
+
+@compiled
+def multiply(left, right, hrirs):
+    """From the channels' spectra before their last pass to the ears' after their first inverse one, in place.
+
+    Parameters
+    ----------
+    left, right : ndarray
+        (2 * N,)
+    hrirs : ndarray
+        (8 * N,): for every eight bins those of left channel to left ear, right to left, left to right and right to
+        right, real parts and imaginary parts.
+    """
+    h = 0
+    for tile in range(0, len(left), 128):
+        _forward_tile(left, tile)
+        _forward_tile(right, tile)
+        for p in range(tile, tile + 128, 16):
+            lr = load(left, p)
+            li = load(left, p + 8)
+            rr = load(right, p)
+            ri = load(right, p + 8)
+            minus_li = splat(0.0) - li
+            minus_ri = splat(0.0) - ri
+            ar = load(hrirs, h)
+            ai = load(hrirs, h + 8)
+            br = load(hrirs, h + 16)
+            bi = load(hrirs, h + 24)
+            store(left, p, fma(minus_ri, bi, fma(rr, br, fma(minus_li, ai, lr * ar))))
+            store(left, p + 8, fma(ri, br, fma(rr, bi, fma(li, ar, lr * ai))))
+            ar = load(hrirs, h + 32)
+            ai = load(hrirs, h + 40)
+            br = load(hrirs, h + 48)
+            bi = load(hrirs, h + 56)
+            store(right, p, fma(minus_ri, bi, fma(rr, br, fma(minus_li, ai, lr * ar))))
+            store(right, p + 8, fma(ri, br, fma(rr, bi, fma(li, ar, lr * ai))))
+            h += 64
+        _inverse_tile(left, tile)
+        _inverse_tile(right, tile)
+
+
+@inlined
+def _put(out, at, left, right, pcm):
+    """Write eight frames: clipped and truncated toward zero, or as they are."""
+    if pcm:
+        snap = splat(SNAP)
+        low = splat(-32768.0)
+        high = splat(32767.0)
+        left = larger(low, smaller(high, left + with_sign_of(snap, left)))
+        right = larger(low, smaller(high, right + with_sign_of(snap, right)))
+        store_pcm_frames(out, at, left, right)
+    else:
+        store_frames(out, at, left, right)
+
+
+@compiled
+def put_pcm(left, right, at, out, out_at, frames, rest):
+    """Write ``frames`` of both ears, in units of one LSB: clipped to int16 and truncated toward zero.
+
+    Parameters
+    ----------
+    left, right : ndarray
+        (2 * N,): the element ``at``, a multiple of 8, is the first frame's, 16 further are the next eight frames'.
+    out : ndarray
+        (any,) int16, or floats, then divided by 32768; from element ``out_at`` on.
+    rest : ndarray
+        (16,) as `out`: overwritten.
+    """
+    whole = frames - frames % 8
+    for n in range(0, whole, 8):
+        _put(out, out_at + 2 * n, load(left, at + 2 * n), load(right, at + 2 * n), True)
+    if whole < frames:
+        _put(rest, 0, load(left, at + 2 * whole), load(right, at + 2 * whole), True)
+        for i in range(2 * (frames - whole)):
+            out[out_at + 2 * whole + i] = rest[i]
+
+
+@compiled
+def put_floats(left, right, at, out, out_at, frames, rest):
+    """As :func:`put_pcm`, but the values as they are."""
+    whole = frames - frames % 8
+    for n in range(0, whole, 8):
+        store_frames(out, out_at + 2 * n, load(left, at + 2 * n), load(right, at + 2 * n))
+    if whole < frames:
+        store_frames(rest, 0, load(left, at + 2 * whole), load(right, at + 2 * whole))
+        for i in range(2 * (frames - whole)):
+            out[out_at + 2 * whole + i] = rest[i]
