@@ -14,6 +14,7 @@ transforms, of neighbours, need the 8 x 8 transposition of a *tile* of 64, and s
 """
 
 import numba
+import numpy as np
 
 from cadrender.dsp.compiled import compiled, inlined
 from cadrender.dsp.kernels import SNAP, _transpose
@@ -336,7 +337,12 @@ def _forward_tile(z, p):
     a = _eight(
         r[0], i[0], r[1], i[1], r[2], i[2], r[3], i[3], r[4], i[4], r[5], i[5], r[6], i[6], r[7], i[7]
     )
-    _store_swapped(z, p, 16, (a[1], a[0], a[3], a[2], a[5], a[4], a[7], a[6], a[9], a[8], a[11], a[10], a[13], a[12], a[15], a[14]))
+    _store_swapped(
+        z,
+        p,
+        16,
+        (a[1], a[0], a[3], a[2], a[5], a[4], a[7], a[6], a[9], a[8], a[11], a[10], a[13], a[12], a[15], a[14]),
+    )
 
 
 @inlined
@@ -459,3 +465,132 @@ def put_floats(left, right, at, out, out_at, frames, rest):
         store_frames(rest, 0, load(left, at + 2 * whole), load(right, at + 2 * whole))
         for i in range(2 * (frames - whole)):
             out[out_at + 2 * whole + i] = rest[i]
+
+
+@compiled
+def forward(z, passes, twiddles):
+    """The passes of the forward transform between the first and the last, in place."""
+    for i in range(1, len(passes)):
+        if passes[i, 0] == 8:
+            forward_eight(z, passes[i, 1], twiddles, passes[i, 2])
+        else:
+            forward_four(z, passes[i, 1], twiddles, passes[i, 2])
+
+
+@compiled
+def inverse(z, passes, twiddles):
+    """The passes of the inverse transform after :func:`multiply`, in place."""
+    for i in range(len(passes) - 1, -1, -1):
+        if passes[i, 0] == 8:
+            inverse_eight(z, passes[i, 1], twiddles, passes[i, 2])
+        else:
+            inverse_four(z, passes[i, 1], twiddles, passes[i, 2])
+
+
+@inlined
+def _is_silent(source, start, stop):
+    n = start
+    while n < stop and source[n] == 0:
+        n += 1
+    return n >= stop
+
+
+@compiled
+def cut_window(source, start, first, last, window):
+    """Copy elements ``first .. last`` of ``source`` to a window that begins at ``start``, zeros elsewhere."""
+    window[: first - start] = 0
+    window[first - start : last - start] = source[first:last]
+    window[last - start :] = 0
+
+
+@compiled
+def render(
+    addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, pcm, frames, out, rest
+):
+    """Convolve parts of some stems with one head's HRIRs.
+
+    Parameters
+    ----------
+    addresses : ndarray
+        (stems,) int64: of each part, interleaved stereo of `like`'s type.
+    lengths : ndarray
+        (stems,) int64: frames of each part; before and behind them there is nothing but zeros.
+    firsts : ndarray
+        (stems,) int64: the frame of each part that an HRIR's first tap brings to the first frame wanted.
+    gains : ndarray
+        (stems,): linear factors, those of the transforms included.
+    length, hop : int
+        Frames of a window and how many of them, the last ones, are of use; the others are a multiple of 8.
+    passes : ndarray
+        (passes, 3): radix, span in floats, where its twiddle factors are.
+    hrirs : ndarray
+        See :func:`multiply`.
+    pcm : bool
+        Whether values are truncated to 16 bits, see :func:`put_pcm`, or not, see :func:`put_floats`.
+    frames : int
+        How many are wanted.
+    out : ndarray
+        (stems, 2 * frames): written.
+    rest : ndarray
+        (16,) as `out`: overwritten.
+    """
+    memory = np.empty(4 * length + 24)
+    # Cache lines; and the second one does not begin where the first does in a page of 4096 bytes.
+    skip = (-memory.ctypes.data % 64) // 8
+    left = memory[skip : skip + 2 * length]
+    right = memory[skip + 2 * length + 16 : skip + 4 * length + 16]
+    windows = np.empty((2, 2 * length), like.dtype)
+    useless = 2 * (length - hop)
+    waiting = False
+    a = windows[0]
+    a_at = a_stem = a_to = 0
+    for stem in range(len(addresses)):
+        source = numba.carray(pointer_to(addresses[stem], like), 2 * lengths[stem])
+        for to in range(0, 2 * frames, 2 * hop):
+            end = min(to + 2 * hop, 2 * frames)
+            start = 2 * firsts[stem] + to - useless
+            first = max(start, 0)
+            last = min(start + useless + end - to, len(source))
+            if gains[stem] == 0.0 or _is_silent(source, first, last):
+                out[stem, to:end] = 0
+                continue
+            b = source
+            b_at = start
+            if first > start or last < start + 2 * length:
+                b = windows[1 if waiting else 0]
+                b_at = 0
+                cut_window(source, start, first, last, b)
+            if not waiting:
+                waiting = True
+                a = b
+                a_at = b_at
+                a_stem = stem
+                a_to = to
+                continue
+            waiting = False
+            first_pass(a, a_at, gains[a_stem], b, b_at, gains[stem], left, right, twiddles)
+            _convolve(left, right, passes, twiddles, hrirs)
+            _put_block(left, right, useless, out[a_stem], a_to, min(hop, frames - a_to // 2), rest, pcm)
+            _put_block(left, right, useless + 8, out[stem], to, (end - to) // 2, rest, pcm)
+    if waiting:
+        windows[1] = 0
+        first_pass(a, a_at, gains[a_stem], windows[1], 0, 0.0, left, right, twiddles)
+        _convolve(left, right, passes, twiddles, hrirs)
+        _put_block(left, right, useless, out[a_stem], a_to, min(hop, frames - a_to // 2), rest, pcm)
+
+
+@compiled
+def _convolve(left, right, passes, twiddles, hrirs):
+    forward(left, passes, twiddles)
+    forward(right, passes, twiddles)
+    multiply(left, right, hrirs)
+    inverse(left, passes, twiddles)
+    inverse(right, passes, twiddles)
+
+
+@inlined
+def _put_block(left, right, at, out, to, frames, rest, pcm):
+    if pcm:
+        put_pcm(left, right, at, out, to, frames, rest)
+    else:
+        put_floats(left, right, at, out, to, frames, rest)
