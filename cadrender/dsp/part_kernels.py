@@ -110,23 +110,19 @@ def _store_eight(z, p, step, twiddles, t, a):
 
 
 @compiled
-def first_pass(a, a_at, a_gain, b, b_at, b_gain, left, right, twiddles):
+def first_pass(a, a_at, b, b_at, left, right, twiddles):
     """The first pass of the forward transform, radix 8, from two windows of interleaved stereo.
 
     Parameters
     ----------
     a, b : ndarray
         (any,), one type: the windows begin at elements ``a_at`` and ``b_at``.
-    a_gain, b_gain : float
-        Linear factors.
     left, right : ndarray
         (2 * N,): written.
     twiddles : ndarray
         See :func:`cadrender.dsp.parts._twiddles`.
     """
     step = len(left) // 8
-    ga = splat(a_gain)
-    gb = splat(b_gain)
     t = 0
     for p in range(0, step, 16):
         i = a_at + p
@@ -138,22 +134,22 @@ def first_pass(a, a_at, a_gain, b, b_at, b_gain, left, right, twiddles):
             twiddles,
             t,
             _eight(
-                load_left(a, i) * ga,
-                load_left(b, j) * gb,
-                load_left(a, i + step) * ga,
-                load_left(b, j + step) * gb,
-                load_left(a, i + 2 * step) * ga,
-                load_left(b, j + 2 * step) * gb,
-                load_left(a, i + 3 * step) * ga,
-                load_left(b, j + 3 * step) * gb,
-                load_left(a, i + 4 * step) * ga,
-                load_left(b, j + 4 * step) * gb,
-                load_left(a, i + 5 * step) * ga,
-                load_left(b, j + 5 * step) * gb,
-                load_left(a, i + 6 * step) * ga,
-                load_left(b, j + 6 * step) * gb,
-                load_left(a, i + 7 * step) * ga,
-                load_left(b, j + 7 * step) * gb,
+                load_left(a, i),
+                load_left(b, j),
+                load_left(a, i + step),
+                load_left(b, j + step),
+                load_left(a, i + 2 * step),
+                load_left(b, j + 2 * step),
+                load_left(a, i + 3 * step),
+                load_left(b, j + 3 * step),
+                load_left(a, i + 4 * step),
+                load_left(b, j + 4 * step),
+                load_left(a, i + 5 * step),
+                load_left(b, j + 5 * step),
+                load_left(a, i + 6 * step),
+                load_left(b, j + 6 * step),
+                load_left(a, i + 7 * step),
+                load_left(b, j + 7 * step),
             ),
         )
         _store_eight(
@@ -163,22 +159,22 @@ def first_pass(a, a_at, a_gain, b, b_at, b_gain, left, right, twiddles):
             twiddles,
             t,
             _eight(
-                load_right(a, i) * ga,
-                load_right(b, j) * gb,
-                load_right(a, i + step) * ga,
-                load_right(b, j + step) * gb,
-                load_right(a, i + 2 * step) * ga,
-                load_right(b, j + 2 * step) * gb,
-                load_right(a, i + 3 * step) * ga,
-                load_right(b, j + 3 * step) * gb,
-                load_right(a, i + 4 * step) * ga,
-                load_right(b, j + 4 * step) * gb,
-                load_right(a, i + 5 * step) * ga,
-                load_right(b, j + 5 * step) * gb,
-                load_right(a, i + 6 * step) * ga,
-                load_right(b, j + 6 * step) * gb,
-                load_right(a, i + 7 * step) * ga,
-                load_right(b, j + 7 * step) * gb,
+                load_right(a, i),
+                load_right(b, j),
+                load_right(a, i + step),
+                load_right(b, j + step),
+                load_right(a, i + 2 * step),
+                load_right(b, j + 2 * step),
+                load_right(a, i + 3 * step),
+                load_right(b, j + 3 * step),
+                load_right(a, i + 4 * step),
+                load_right(b, j + 4 * step),
+                load_right(a, i + 5 * step),
+                load_right(b, j + 5 * step),
+                load_right(a, i + 6 * step),
+                load_right(b, j + 6 * step),
+                load_right(a, i + 7 * step),
+                load_right(b, j + 7 * step),
             ),
         )
         t += 112
@@ -312,42 +308,72 @@ def inverse_four(z, span, twiddles, t0):
 
 
 @inlined
-def _forward_tile(z, p):
-    """Eight-point transforms of the neighbours of a tile, which stays transposed."""
-    r = _transpose(
+def _forward_span(z, p, w):
+    """Four-point transforms over 32 neighbours, eight in each lane, times their twiddle factors."""
+    r0, i0, r1, i1, r2, i2, r3, i3 = _four(
         load(z, p),
-        load(z, p + 16),
-        load(z, p + 32),
-        load(z, p + 48),
-        load(z, p + 64),
-        load(z, p + 80),
-        load(z, p + 96),
-        load(z, p + 112),
-    )
-    i = _transpose(
         load(z, p + 8),
+        load(z, p + 16),
         load(z, p + 24),
+        load(z, p + 32),
         load(z, p + 40),
+        load(z, p + 48),
         load(z, p + 56),
-        load(z, p + 72),
-        load(z, p + 88),
-        load(z, p + 104),
-        load(z, p + 120),
     )
-    a = _eight(
-        r[0], i[0], r[1], i[1], r[2], i[2], r[3], i[3], r[4], i[4], r[5], i[5], r[6], i[6], r[7], i[7]
-    )
-    _store_swapped(
-        z,
-        p,
-        16,
-        (a[1], a[0], a[3], a[2], a[5], a[4], a[7], a[6], a[9], a[8], a[11], a[10], a[13], a[12], a[15], a[14]),
-    )
+    r1, i1 = _times(r1, i1, w[0], w[1])
+    r2, i2 = _times(r2, i2, w[2], w[3])
+    r3, i3 = _times(r3, i3, w[4], w[5])
+    return r0, i0, r1, i1, r2, i2, r3, i3
 
 
 @inlined
-def _inverse_tile(z, p):
-    """What undoes :func:`_forward_tile`, but for a factor of 8."""
+def _forward_tile(z, p, w):
+    """The last two passes, of radix 4 and of radix 8, over a tile, which stays transposed."""
+    r0, i0, r1, i1, r2, i2, r3, i3 = _forward_span(z, p, w)
+    r4, i4, r5, i5, r6, i6, r7, i7 = _forward_span(z, p + 64, w)
+    r = _transpose(r0, r1, r2, r3, r4, r5, r6, r7)
+    i = _transpose(i0, i1, i2, i3, i4, i5, i6, i7)
+    a = _eight(
+        r[0], i[0], r[1], i[1], r[2], i[2], r[3], i[3], r[4], i[4], r[5], i[5], r[6], i[6], r[7], i[7]
+    )
+    store(z, p, a[0])
+    store(z, p + 8, a[1])
+    store(z, p + 16, a[2])
+    store(z, p + 24, a[3])
+    store(z, p + 32, a[4])
+    store(z, p + 40, a[5])
+    store(z, p + 48, a[6])
+    store(z, p + 56, a[7])
+    store(z, p + 64, a[8])
+    store(z, p + 72, a[9])
+    store(z, p + 80, a[10])
+    store(z, p + 88, a[11])
+    store(z, p + 96, a[12])
+    store(z, p + 104, a[13])
+    store(z, p + 112, a[14])
+    store(z, p + 120, a[15])
+
+
+@inlined
+def _inverse_span(z, p, w, r0, i0, r1, i1, r2, i2, r3, i3):
+    """What undoes :func:`_forward_span`, but for a factor of 4."""
+    r1, i1 = _times_conjugate(r1, i1, w[0], w[1])
+    r2, i2 = _times_conjugate(r2, i2, w[2], w[3])
+    r3, i3 = _times_conjugate(r3, i3, w[4], w[5])
+    i0, r0, i1, r1, i2, r2, i3, r3 = _four(i0, r0, i1, r1, i2, r2, i3, r3)
+    store(z, p, r0)
+    store(z, p + 8, i0)
+    store(z, p + 16, r1)
+    store(z, p + 24, i1)
+    store(z, p + 32, r2)
+    store(z, p + 40, i2)
+    store(z, p + 48, r3)
+    store(z, p + 56, i3)
+
+
+@inlined
+def _inverse_tile(z, p, w):
+    """What undoes :func:`_forward_tile`, but for a factor of 32."""
     a = _eight(
         load(z, p + 8),
         load(z, p),
@@ -368,20 +394,34 @@ def _inverse_tile(z, p):
     )
     i = _transpose(a[0], a[2], a[4], a[6], a[8], a[10], a[12], a[14])
     r = _transpose(a[1], a[3], a[5], a[7], a[9], a[11], a[13], a[15])
-    for_each = (i[0], r[0], i[1], r[1], i[2], r[2], i[3], r[3], i[4], r[4], i[5], r[5], i[6], r[6], i[7], r[7])
-    _store_swapped(z, p, 16, for_each)
+    _inverse_span(z, p, w, r[0], i[0], r[1], i[1], r[2], i[2], r[3], i[3])
+    _inverse_span(z, p + 64, w, r[4], i[4], r[5], i[5], r[6], i[6], r[7], i[7])
+
+
+@inlined
+def _tile_twiddles(twiddles):
+    t = len(twiddles) - 48
+    return (
+        load(twiddles, t),
+        load(twiddles, t + 8),
+        load(twiddles, t + 16),
+        load(twiddles, t + 24),
+        load(twiddles, t + 32),
+        load(twiddles, t + 40),
+    )
 
 
 @compiled
-def forward_tiles(z):
-    """The last pass of the forward transform: eight neighbours each, in place."""
+def forward_tiles(z, twiddles):
+    """The last two passes of the forward transform, in place."""
+    w = _tile_twiddles(twiddles)
     for p in range(0, len(z), 128):
-        _forward_tile(z, p)
+        _forward_tile(z, p, w)
 
 
 @compiled
-def multiply(left, right, hrirs):
-    """From the channels' spectra before their last pass to the ears' after their first inverse one, in place.
+def multiply(left, right, twiddles, hrirs):
+    """From the channels' spectra before their last two passes to the ears' after two inverse ones, in place.
 
     Parameters
     ----------
@@ -391,10 +431,11 @@ def multiply(left, right, hrirs):
         (8 * N,): for every eight bins those of left channel to left ear, right to left, left to right and right to
         right, real parts and imaginary parts.
     """
+    w = _tile_twiddles(twiddles)
     h = 0
     for tile in range(0, len(left), 128):
-        _forward_tile(left, tile)
-        _forward_tile(right, tile)
+        _forward_tile(left, tile, w)
+        _forward_tile(right, tile, w)
         for p in range(tile, tile + 128, 16):
             lr = load(left, p)
             li = load(left, p + 8)
@@ -415,62 +456,65 @@ def multiply(left, right, hrirs):
             store(right, p, fma(minus_ri, bi, fma(rr, br, fma(minus_li, ai, lr * ar))))
             store(right, p + 8, fma(ri, br, fma(rr, bi, fma(li, ar, lr * ai))))
             h += 64
-        _inverse_tile(left, tile)
-        _inverse_tile(right, tile)
+        _inverse_tile(left, tile, w)
+        _inverse_tile(right, tile, w)
 
 
 @inlined
-def _put(out, at, left, right, pcm):
-    """Write eight frames: clipped and truncated toward zero, or as they are."""
-    if pcm:
-        snap = splat(SNAP)
-        low = splat(-32768.0)
-        high = splat(32767.0)
-        left = larger(low, smaller(high, left + with_sign_of(snap, left)))
-        right = larger(low, smaller(high, right + with_sign_of(snap, right)))
-        store_pcm_frames(out, at, left, right)
-    else:
-        store_frames(out, at, left, right)
+def _truncatable(v, gain):
+    """A value times a gain, within 16 bits, so that truncating it gives what exact arithmetic would."""
+    v = fma(v, gain, with_sign_of(splat(SNAP), v))
+    return larger(splat(-32768.0), smaller(splat(32767.0), v))
 
 
 @compiled
-def put_pcm(left, right, at, out, out_at, frames, rest):
-    """Write ``frames`` of both ears, in units of one LSB: clipped to int16 and truncated toward zero.
+def put_pcm(left, right, at, gain, out, out_at, frames, rest):
+    """Write frames of both ears times a gain: clipped to 16 bits and truncated toward zero.
 
     Parameters
     ----------
     left, right : ndarray
-        (2 * N,): the element ``at``, a multiple of 8, is the first frame's, 16 further are the next eight frames'.
+        (2 * N,): element ``at``, a multiple of 8, is the first frame's, 16 further are the next eight frames'.
+    gain : float
+        Not negative; the product is in units of one LSB.
     out : ndarray
         (any,) int16, or floats, then divided by 32768; from element ``out_at`` on.
+    frames : int
+        How many.
     rest : ndarray
         (16,) as `out`: overwritten.
     """
-    whole = frames - frames % 8
-    for n in range(0, whole, 8):
-        _put(out, out_at + 2 * n, load(left, at + 2 * n), load(right, at + 2 * n), True)
-    if whole < frames:
-        _put(rest, 0, load(left, at + 2 * whole), load(right, at + 2 * whole), True)
-        for i in range(2 * (frames - whole)):
-            out[out_at + 2 * whole + i] = rest[i]
+    g = splat(gain)
+    whole = 2 * (frames - frames % 8)
+    for i in range(0, whole, 16):
+        store_pcm_frames(
+            out, out_at + i, _truncatable(load(left, at + i), g), _truncatable(load(right, at + i), g)
+        )
+    if whole < 2 * frames:
+        at += whole
+        store_pcm_frames(rest, 0, _truncatable(load(left, at), g), _truncatable(load(right, at), g))
+        for i in range(2 * frames - whole):
+            out[out_at + whole + i] = rest[i]
 
 
 @compiled
-def put_floats(left, right, at, out, out_at, frames, rest):
-    """As :func:`put_pcm`, but the values as they are."""
-    whole = frames - frames % 8
-    for n in range(0, whole, 8):
-        store_frames(out, out_at + 2 * n, load(left, at + 2 * n), load(right, at + 2 * n))
-    if whole < frames:
-        store_frames(rest, 0, load(left, at + 2 * whole), load(right, at + 2 * whole))
-        for i in range(2 * (frames - whole)):
-            out[out_at + 2 * whole + i] = rest[i]
+def put_floats(left, right, at, gain, out, out_at, frames, rest):
+    """As :func:`put_pcm`, but the products as they are."""
+    g = splat(gain)
+    whole = 2 * (frames - frames % 8)
+    for i in range(0, whole, 16):
+        store_frames(out, out_at + i, load(left, at + i) * g, load(right, at + i) * g)
+    if whole < 2 * frames:
+        at += whole
+        store_frames(rest, 0, load(left, at) * g, load(right, at) * g)
+        for i in range(2 * frames - whole):
+            out[out_at + whole + i] = rest[i]
 
 
 @compiled
 def forward(z, passes, twiddles):
-    """The passes of the forward transform between the first and the last, in place."""
-    for i in range(1, len(passes)):
+    """The passes of the forward transform between the first and the last two, in place."""
+    for i in range(1, len(passes) - 1):
         if passes[i, 0] == 8:
             forward_eight(z, passes[i, 1], twiddles, passes[i, 2])
         else:
@@ -480,7 +524,7 @@ def forward(z, passes, twiddles):
 @compiled
 def inverse(z, passes, twiddles):
     """The passes of the inverse transform after :func:`multiply`, in place."""
-    for i in range(len(passes) - 1, -1, -1):
+    for i in range(len(passes) - 2, -1, -1):
         if passes[i, 0] == 8:
             inverse_eight(z, passes[i, 1], twiddles, passes[i, 2])
         else:
@@ -568,29 +612,29 @@ def render(
                 a_to = to
                 continue
             waiting = False
-            first_pass(a, a_at, gains[a_stem], b, b_at, gains[stem], left, right, twiddles)
+            first_pass(a, a_at, b, b_at, left, right, twiddles)
             _convolve(left, right, passes, twiddles, hrirs)
-            _put_block(left, right, useless, out[a_stem], a_to, min(hop, frames - a_to // 2), rest, pcm)
-            _put_block(left, right, useless + 8, out[stem], to, (end - to) // 2, rest, pcm)
+            _put_block(left, right, useless, gains[a_stem], out[a_stem], a_to, min(hop, frames - a_to // 2), rest, pcm)
+            _put_block(left, right, useless + 8, gains[stem], out[stem], to, (end - to) // 2, rest, pcm)
     if waiting:
         windows[1] = 0
-        first_pass(a, a_at, gains[a_stem], windows[1], 0, 0.0, left, right, twiddles)
+        first_pass(a, a_at, windows[1], 0, left, right, twiddles)
         _convolve(left, right, passes, twiddles, hrirs)
-        _put_block(left, right, useless, out[a_stem], a_to, min(hop, frames - a_to // 2), rest, pcm)
+        _put_block(left, right, useless, gains[a_stem], out[a_stem], a_to, min(hop, frames - a_to // 2), rest, pcm)
 
 
 @compiled
 def _convolve(left, right, passes, twiddles, hrirs):
     forward(left, passes, twiddles)
     forward(right, passes, twiddles)
-    multiply(left, right, hrirs)
+    multiply(left, right, twiddles, hrirs)
     inverse(left, passes, twiddles)
     inverse(right, passes, twiddles)
 
 
 @inlined
-def _put_block(left, right, at, out, to, frames, rest, pcm):
+def _put_block(left, right, at, gain, out, to, frames, rest, pcm):
     if pcm:
-        put_pcm(left, right, at, out, to, frames, rest)
+        put_pcm(left, right, at, gain, out, to, frames, rest)
     else:
-        put_floats(left, right, at, out, to, frames, rest)
+        put_floats(left, right, at, gain, out, to, frames, rest)

@@ -20,8 +20,6 @@ from cadrender.dsp.loudness import full_scale
 
 # Nanoseconds of a pair of windows, all included: only their ratios matter, they choose the length.
 _WINDOW_NS = {
-    256: 1400,
-    512: 2500,
     1024: 5200,
     2048: 11000,
     4096: 25000,
@@ -31,7 +29,7 @@ _WINDOW_NS = {
     65536: 620000,
     131072: 1400000,
 }
-_LENGTHS = tuple(1 << e for e in range(8, 21))
+_LENGTHS = tuple(1 << e for e in range(10, 21))
 
 
 def history(heads: Heads, head: int = 0) -> int:
@@ -153,10 +151,10 @@ def window(heads: Heads, stems: int, frames: int) -> tuple[int, int]:
 
 
 def _radices(length):
-    """Of the passes before the last, which is of radix 8: eights, then fours."""
-    bits = (length // 8).bit_length() - 1
+    """Of the passes before the last, which is of radix 8: eights, then fours, at least one."""
+    bits = length.bit_length() - 6
     eights = next(n for n in range(bits // 3, -1, -1) if (bits - 3 * n) % 2 == 0)
-    return [8] * eights + [4] * ((bits - 3 * eights) // 2)
+    return [8] * eights + [4] * ((bits - 3 * eights) // 2 + 1)
 
 
 @functools.cache
@@ -198,13 +196,14 @@ def _spectra(response, length):
     passes, twiddles = transform(length)
     left, right = np.empty((2, 2 * length))
     out = np.empty((length // 8, 4, 2, 8))
+    nothing = np.zeros(2 * length)
     for pair in (0, 2):  # two at a time, as the channels of one window
         channels = np.zeros((length, 2))
         channels[: response.shape[1]] = response[pair : pair + 2].T
         flat = channels.reshape(-1)
-        part_kernels.first_pass(flat, 0, 1.0, flat, 0, 0.0, left, right, twiddles)
+        part_kernels.first_pass(flat, 0, nothing, 0, left, right, twiddles)
         for row, z in enumerate((left, right)):
             part_kernels.forward(z, passes, twiddles)
-            part_kernels.forward_tiles(z)
+            part_kernels.forward_tiles(z, twiddles)
             out[:, pair + row] = z.reshape(-1, 2, 8)
     return _aligned(out.reshape(-1))
