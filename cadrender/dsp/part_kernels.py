@@ -109,75 +109,55 @@ def _store_eight(z, p, step, twiddles, t, a):
     _store_twiddled(z, p + 7 * step, a[14], a[15], twiddles, t + 96)
 
 
-@compiled
-def first_pass(a, a_at, b, b_at, left, right, twiddles):
-    """The first pass of the forward transform, radix 8, from two windows of interleaved stereo.
-
-    Parameters
-    ----------
-    a, b : ndarray
-        (any,), one type: the windows begin at elements ``a_at`` and ``b_at``.
-    left, right : ndarray
-        (2 * N,): written.
-    twiddles : ndarray
-        See :func:`cadrender.dsp.parts._twiddles`.
-    """
-    step = len(left) // 8
+@inlined
+def _first_pass(load_channel, a, a_at, b, b_at, z, twiddles):
+    step = len(z) // 8
     t = 0
     for p in range(0, step, 16):
         i = a_at + p
         j = b_at + p
-        _store_eight(
-            left,
-            p,
-            step,
-            twiddles,
-            t,
-            _eight(
-                load_left(a, i),
-                load_left(b, j),
-                load_left(a, i + step),
-                load_left(b, j + step),
-                load_left(a, i + 2 * step),
-                load_left(b, j + 2 * step),
-                load_left(a, i + 3 * step),
-                load_left(b, j + 3 * step),
-                load_left(a, i + 4 * step),
-                load_left(b, j + 4 * step),
-                load_left(a, i + 5 * step),
-                load_left(b, j + 5 * step),
-                load_left(a, i + 6 * step),
-                load_left(b, j + 6 * step),
-                load_left(a, i + 7 * step),
-                load_left(b, j + 7 * step),
-            ),
+        spectrum = _eight(
+            load_channel(a, i),
+            load_channel(b, j),
+            load_channel(a, i + step),
+            load_channel(b, j + step),
+            load_channel(a, i + 2 * step),
+            load_channel(b, j + 2 * step),
+            load_channel(a, i + 3 * step),
+            load_channel(b, j + 3 * step),
+            load_channel(a, i + 4 * step),
+            load_channel(b, j + 4 * step),
+            load_channel(a, i + 5 * step),
+            load_channel(b, j + 5 * step),
+            load_channel(a, i + 6 * step),
+            load_channel(b, j + 6 * step),
+            load_channel(a, i + 7 * step),
+            load_channel(b, j + 7 * step),
         )
-        _store_eight(
-            right,
-            p,
-            step,
-            twiddles,
-            t,
-            _eight(
-                load_right(a, i),
-                load_right(b, j),
-                load_right(a, i + step),
-                load_right(b, j + step),
-                load_right(a, i + 2 * step),
-                load_right(b, j + 2 * step),
-                load_right(a, i + 3 * step),
-                load_right(b, j + 3 * step),
-                load_right(a, i + 4 * step),
-                load_right(b, j + 4 * step),
-                load_right(a, i + 5 * step),
-                load_right(b, j + 5 * step),
-                load_right(a, i + 6 * step),
-                load_right(b, j + 6 * step),
-                load_right(a, i + 7 * step),
-                load_right(b, j + 7 * step),
-            ),
-        )
+        _store_eight(z, p, step, twiddles, t, spectrum)
         t += 112
+
+
+@compiled
+def first_left(a, a_at, b, b_at, z, twiddles):
+    """The first pass of the forward transform, radix 8, from the left channels of two windows.
+
+    Parameters
+    ----------
+    a, b : ndarray
+        (any,), interleaved stereo of one type: the windows begin at elements ``a_at`` and ``b_at``.
+    z : ndarray
+        (2 * N,): written.
+    twiddles : ndarray
+        See :func:`cadrender.dsp.parts.transform`.
+    """
+    _first_pass(load_left, a, a_at, b, b_at, z, twiddles)
+
+
+@compiled
+def first_right(a, a_at, b, b_at, z, twiddles):
+    """As :func:`first_left`, from the right channels."""
+    _first_pass(load_right, a, a_at, b, b_at, z, twiddles)
 
 
 @inlined
@@ -612,20 +592,21 @@ def render(
                 a_to = to
                 continue
             waiting = False
-            first_pass(a, a_at, b, b_at, left, right, twiddles)
-            _convolve(left, right, passes, twiddles, hrirs)
+            _convolve(a, a_at, b, b_at, left, right, passes, twiddles, hrirs)
             _put_block(left, right, useless, gains[a_stem], out[a_stem], a_to, min(hop, frames - a_to // 2), rest, pcm)
             _put_block(left, right, useless + 8, gains[stem], out[stem], to, (end - to) // 2, rest, pcm)
     if waiting:
         windows[1] = 0
-        first_pass(a, a_at, windows[1], 0, left, right, twiddles)
-        _convolve(left, right, passes, twiddles, hrirs)
+        _convolve(a, a_at, windows[1], 0, left, right, passes, twiddles, hrirs)
         _put_block(left, right, useless, gains[a_stem], out[a_stem], a_to, min(hop, frames - a_to // 2), rest, pcm)
 
 
 @compiled
-def _convolve(left, right, passes, twiddles, hrirs):
+def _convolve(a, a_at, b, b_at, left, right, passes, twiddles, hrirs):
+    # One channel after the other: each stays in the L1 cache.
+    first_left(a, a_at, b, b_at, left, twiddles)
     forward(left, passes, twiddles)
+    first_right(a, a_at, b, b_at, right, twiddles)
     forward(right, passes, twiddles)
     multiply(left, right, twiddles, hrirs)
     inverse(left, passes, twiddles)

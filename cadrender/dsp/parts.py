@@ -201,7 +201,8 @@ def _spectra(response, length):
         channels = np.zeros((length, 2))
         channels[: response.shape[1]] = response[pair : pair + 2].T
         flat = channels.reshape(-1)
-        part_kernels.first_pass(flat, 0, nothing, 0, left, right, twiddles)
+        part_kernels.first_left(flat, 0, nothing, 0, left, twiddles)
+        part_kernels.first_right(flat, 0, nothing, 0, right, twiddles)
         for row, z in enumerate((left, right)):
             part_kernels.forward(z, passes, twiddles)
             part_kernels.forward_tiles(z, twiddles)
