@@ -328,3 +328,16 @@ def pointer_to(typingctx, address, like):
         return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
     return types.CPointer(like.dtype)(types.int64, like), codegen
+
+
+@type_callable(operator.neg)
+def _type_of_minus(context):
+    def resolve(a):
+        return lanes if isinstance(a, Lanes) else None
+
+    return resolve
+
+
+@lower_builtin(operator.neg, Lanes)
+def _minus(context, builder, signature, args):
+    return builder.fneg(*args)  # costs nothing within a fused multiply-add

@@ -39,13 +39,13 @@ _HALF_ROOT = 0.5**0.5
 @inlined
 def _times(re, im, c, s):
     """``(re + i im) (c + i s)``."""
-    return fma(im, splat(0.0) - s, re * c), fma(im, c, re * s)
+    return fma(-im, s, re * c), fma(im, c, re * s)
 
 
 @inlined
 def _times_conjugate(re, im, c, s):
     """``(re + i im) (c - i s)``."""
-    return fma(im, s, re * c), fma(im, c, splat(0.0) - re * s)
+    return fma(im, s, re * c), fma(im, c, -(re * s))
 
 
 @inlined
@@ -64,7 +64,7 @@ def _eight(r0, i0, r1, i1, r2, i2, r3, i3, r4, i4, r5, i5, r6, i6, r7, i7):
     r0, i0, r1, i1, r2, i2, r3, i3 = r0 - r4, i0 - i4, r1 - r5, i1 - i5, r2 - r6, i2 - i6, r3 - r7, i3 - i7
     # The second and fourth are to be multiplied by (1 - i) and (-1 - i), the root of 1/2 comes with the last sum.
     r1, i1 = r1 + i1, i1 - r1
-    r3, i3 = i3 - r3, splat(0.0) - (r3 + i3)
+    r3, i3 = i3 - r3, -(r3 + i3)
     r4, i4, r5, i5 = r0 + i2, i0 - r2, r0 - i2, i0 + r2
     r6, i6, r7, i7 = r1 + r3, i1 + i3, r1 - r3, i1 - i3
     minus = splat(-_HALF_ROOT)
@@ -421,19 +421,17 @@ def multiply(left, right, twiddles, hrirs):
             li = load(left, p + 8)
             rr = load(right, p)
             ri = load(right, p + 8)
-            minus_li = splat(0.0) - li
-            minus_ri = splat(0.0) - ri
             ar = load(hrirs, h)
             ai = load(hrirs, h + 8)
             br = load(hrirs, h + 16)
             bi = load(hrirs, h + 24)
-            store(left, p, fma(minus_ri, bi, fma(rr, br, fma(minus_li, ai, lr * ar))))
+            store(left, p, fma(-ri, bi, fma(rr, br, fma(-li, ai, lr * ar))))
             store(left, p + 8, fma(ri, br, fma(rr, bi, fma(li, ar, lr * ai))))
             ar = load(hrirs, h + 32)
             ai = load(hrirs, h + 40)
             br = load(hrirs, h + 48)
             bi = load(hrirs, h + 56)
-            store(right, p, fma(minus_ri, bi, fma(rr, br, fma(minus_li, ai, lr * ar))))
+            store(right, p, fma(-ri, bi, fma(rr, br, fma(-li, ai, lr * ar))))
             store(right, p + 8, fma(ri, br, fma(rr, bi, fma(li, ar, lr * ai))))
             h += 64
         _inverse_tile(left, tile, w)
