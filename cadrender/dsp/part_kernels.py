@@ -60,7 +60,9 @@ def _four(r0, i0, r1, i1, r2, i2, r3, i3):
 def _eight(r0, i0, r1, i1, r2, i2, r3, i3, r4, i4, r5, i5, r6, i6, r7, i7):
     """The eight-point transform; see :func:`_four`."""
     root = splat(_HALF_ROOT)
-    ar, ai, br, bi, cr, ci, dr, di = _four(r0 + r4, i0 + i4, r1 + r5, i1 + i5, r2 + r6, i2 + i6, r3 + r7, i3 + i7)
+    ar, ai, br, bi, cr, ci, dr, di = _four(
+        r0 + r4, i0 + i4, r1 + r5, i1 + i5, r2 + r6, i2 + i6, r3 + r7, i3 + i7
+    )
     r0, i0, r1, i1, r2, i2, r3, i3 = r0 - r4, i0 - i4, r1 - r5, i1 - i5, r2 - r6, i2 - i6, r3 - r7, i3 - i7
     # The second and fourth are to be multiplied by (1 - i) and (-1 - i), the root of 1/2 comes with the last sum.
     r1, i1 = r1 + i1, i1 - r1
@@ -237,9 +239,7 @@ def inverse_eight(z, span, twiddles, t0):
             r5, i5 = _load_twiddled(z, p + 5 * step, twiddles, t + 64)
             r6, i6 = _load_twiddled(z, p + 6 * step, twiddles, t + 80)
             r7, i7 = _load_twiddled(z, p + 7 * step, twiddles, t + 96)
-            a = _eight(
-                load(z, p + 8), load(z, p), i1, r1, i2, r2, i3, r3, i4, r4, i5, r5, i6, r6, i7, r7
-            )
+            a = _eight(load(z, p + 8), load(z, p), i1, r1, i2, r2, i3, r3, i4, r4, i5, r5, i6, r6, i7, r7)
             _store_swapped(z, p, step, a)
             t += 112
 
@@ -313,9 +313,7 @@ def _forward_tile(z, p, w):
     r4, i4, r5, i5, r6, i6, r7, i7 = _forward_span(z, p + 64, w)
     r = _transpose(r0, r1, r2, r3, r4, r5, r6, r7)
     i = _transpose(i0, i1, i2, i3, i4, i5, i6, i7)
-    a = _eight(
-        r[0], i[0], r[1], i[1], r[2], i[2], r[3], i[3], r[4], i[4], r[5], i[5], r[6], i[6], r[7], i[7]
-    )
+    a = _eight(r[0], i[0], r[1], i[1], r[2], i[2], r[3], i[3], r[4], i[4], r[5], i[5], r[6], i[6], r[7], i[7])
     store(z, p, a[0])
     store(z, p + 8, a[1])
     store(z, p + 16, a[2])
@@ -525,51 +523,23 @@ def cut_window(source, start, first, last, window):
     window[last - start :] = 0
 
 
-@compiled
-def render(
-    addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, pcm, frames, out, rest
-):
-    """Convolve parts of some stems with one head's HRIRs.
-
-    Parameters
-    ----------
-    addresses : ndarray
-        (stems,) int64: of each part, interleaved stereo of `like`'s type.
-    lengths : ndarray
-        (stems,) int64: frames of each part; before and behind them there is nothing but zeros.
-    firsts : ndarray
-        (stems,) int64: the frame of each part that an HRIR's first tap brings to the first frame wanted.
-    gains : ndarray
-        (stems,): linear factors, those of the transforms included.
-    length, hop : int
-        Frames of a window and how many of them, the last ones, are of use; the others are a multiple of 8.
-    passes : ndarray
-        (passes, 3): radix, span in floats, where its twiddle factors are.
-    hrirs : ndarray
-        See :func:`multiply`.
-    pcm : bool
-        Whether values are truncated to 16 bits, see :func:`put_pcm`, or not, see :func:`put_floats`.
-    frames : int
-        How many are wanted.
-    out : ndarray
-        (stems, 2 * frames): written.
-    rest : ndarray
-        (16,) as `out`: overwritten.
-    """
+@inlined
+def _render(put, addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest):
     memory = np.empty(4 * length + 24)
-    # Cache lines; and the second one does not begin where the first does in a page of 4096 bytes.
+    # On cache lines, and the right one not where the left one is in a page of 4096 bytes.
     skip = (-memory.ctypes.data % 64) // 8
     left = memory[skip : skip + 2 * length]
     right = memory[skip + 2 * length + 16 : skip + 4 * length + 16]
     windows = np.empty((2, 2 * length), like.dtype)
+    width = out.shape[1]
     useless = 2 * (length - hop)
     waiting = False
     a = windows[0]
     a_at = a_stem = a_to = 0
     for stem in range(len(addresses)):
         source = numba.carray(pointer_to(addresses[stem], like), 2 * lengths[stem])
-        for to in range(0, 2 * frames, 2 * hop):
-            end = min(to + 2 * hop, 2 * frames)
+        for to in range(0, width, 2 * hop):
+            end = min(to + 2 * hop, width)
             start = 2 * firsts[stem] + to - useless
             first = max(start, 0)
             last = min(start + useless + end - to, len(source))
@@ -590,17 +560,55 @@ def render(
                 a_to = to
                 continue
             waiting = False
-            _convolve(a, a_at, b, b_at, left, right, passes, twiddles, hrirs)
-            _put_block(left, right, useless, gains[a_stem], out[a_stem], a_to, min(hop, frames - a_to // 2), rest, pcm)
-            _put_block(left, right, useless + 8, gains[stem], out[stem], to, (end - to) // 2, rest, pcm)
+            convolve_windows(a, a_at, b, b_at, left, right, passes, twiddles, hrirs)
+            frames = min(hop, (width - a_to) // 2)
+            put(left, right, useless, gains[a_stem], out[a_stem], a_to, frames, rest)
+            put(left, right, useless + 8, gains[stem], out[stem], to, (end - to) // 2, rest)
     if waiting:
         windows[1] = 0
-        _convolve(a, a_at, windows[1], 0, left, right, passes, twiddles, hrirs)
-        _put_block(left, right, useless, gains[a_stem], out[a_stem], a_to, min(hop, frames - a_to // 2), rest, pcm)
+        convolve_windows(a, a_at, windows[1], 0, left, right, passes, twiddles, hrirs)
+        put(left, right, useless, gains[a_stem], out[a_stem], a_to, min(hop, (width - a_to) // 2), rest)
 
 
 @compiled
-def _convolve(a, a_at, b, b_at, left, right, passes, twiddles, hrirs):
+def render_pcm(addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest):
+    """Convolve parts of some stems with one head's HRIRs; :func:`put_pcm` says in what form.
+
+    Parameters
+    ----------
+    addresses : ndarray
+        (stems,) int64: of each part, interleaved stereo of `like`'s type.
+    lengths : ndarray
+        (stems,) int64: frames of each part; before and behind them there is nothing but zeros.
+    firsts : ndarray
+        (stems,) int64: the frame of each part that an HRIR's first tap brings to the first one wanted.
+    gains : ndarray
+        (stems,): linear factors, those of the transforms included.
+    length, hop : int
+        Frames of a window, and how many of them, the last ones, are of use; the others are a multiple of 8.
+    passes, twiddles : ndarray
+        See :func:`cadrender.dsp.parts.transform`.
+    hrirs : ndarray
+        See :func:`multiply`.
+    out : ndarray
+        (stems, 2 * frames wanted): written.
+    rest : ndarray
+        (16,) as `out`: overwritten.
+    """
+    _render(put_pcm, addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest)
+
+
+@compiled
+def render_floats(addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest):
+    """As :func:`render_pcm`, in the form of :func:`put_floats`."""
+    _render(
+        put_floats, addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest
+    )
+
+
+@compiled
+def convolve_windows(a, a_at, b, b_at, left, right, passes, twiddles, hrirs):
+    """Two windows, from their samples to what the ears receive: block ``a`` real, block ``b`` imaginary."""
     # One channel after the other: each stays in the L1 cache.
     first_left(a, a_at, b, b_at, left, twiddles)
     forward(left, passes, twiddles)
@@ -609,11 +617,3 @@ def _convolve(a, a_at, b, b_at, left, right, passes, twiddles, hrirs):
     multiply(left, right, twiddles, hrirs)
     inverse(left, passes, twiddles)
     inverse(right, passes, twiddles)
-
-
-@inlined
-def _put_block(left, right, at, gain, out, to, frames, rest, pcm):
-    if pcm:
-        put_pcm(left, right, at, gain, out, to, frames, rest)
-    else:
-        put_floats(left, right, at, gain, out, to, frames, rest)

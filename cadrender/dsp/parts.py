@@ -32,8 +32,11 @@ _WINDOW_NS = {
 _LENGTHS = tuple(1 << e for e in range(10, 21))
 
 
+_TYPES = ("int16", "int32", "float32", "float64")
+
+
 def history(heads: Heads, head: int = 0) -> int:
-    """How many frames before a part reach into it."""
+    """Frames before a part that its first frame depends on."""
     return heads.delays[head] + heads.trimmed_taps - 1
 
 
@@ -54,26 +57,26 @@ def convolve_parts(
     Parameters
     ----------
     parts : sequence of ndarray
-        For each stem (n, 2) int16, int32, float32 or float64, all of one type: frames ``start - before ..`` of it.
-        What a part does not hold counts as zeros: before it, as before a stem's first frame; behind it, as
-        behind its last one.
+        For each stem (n, 2), interleaved stereo, all int16, int32, float32 or float64: its frames from
+        ``start - before`` on. Frames that a part does not hold count as zeros, as those before a stem's first frame
+        and after its last one do.
     before : int
-        Frames of each part before the first one wanted: ``min(start, history(heads))``, or more.
+        Frames of each part before the first one wanted: ``min(start, history(heads, head))`` or more.
     frames : int
-        How many frames are wanted.
+        Number of frames wanted.
     heads : Heads
         The HRIRs.
     gains : sequence of float
-        (stems,): linear factors; a stem of gain 0 is zeros.
+        (stems,): linear factors, not negative. A stem of gain 0 is all zeros.
     head : int
         Which of the heads.
     pcm16 : bool
-        Whether values are clipped and truncated toward zero to 16 bits, or left as they are.
+        Whether values are clipped to 16 bits and truncated toward zero.
     dtype : str or dtype, optional
-        int16, float32 or float64; the latter two are int16 / 32768 where `pcm16` is set. Default: that of `out`,
-        or int16 with `pcm16` and float64 without.
+        int16, float32 or float64; with `pcm16` the latter two are int16 / 32768. Default: that of `out`, or int16
+        with `pcm16` and float64 without.
     out : ndarray, optional
-        (stems, frames, 2), C-contiguous, of `dtype`: filled and returned.
+        (stems, frames, 2), C-contiguous: filled and returned.
 
     Returns
     -------
@@ -83,33 +86,35 @@ def convolve_parts(
     Raises
     ------
     ValueError
-        If shapes or types do not fit.
+        If shapes, types or gains do not fit.
     """
     parts = list(parts)
+    if not parts:
+        raise ValueError("no parts: at least one stem is needed")
     source = _source_type(parts)
+    gains = np.array(gains, np.float64)
+    if gains.shape != (len(parts),) or not (np.isfinite(gains) & (gains >= 0.0)).all():
+        raise ValueError(f"gains {gains}: {len(parts)} finite factors, none negative, are needed")
     if out is None:
         out = np.empty((len(parts), frames, 2), dtype or (np.int16 if pcm16 else np.float64))
     _check_out(out, (len(parts), frames, 2), dtype, pcm16)
-    if len(gains) != len(parts):
-        raise ValueError(f"{len(gains)} gains for {len(parts)} stems: one each is needed")
-    if out.size == 0:
+    if frames == 0:
         return out
     length, hop = window(heads, len(parts), frames)
     passes, twiddles = transform(length)
     unit = (32768.0 if pcm16 else 1.0) / (full_scale(source) * length)
-    part_kernels.render(
+    render = part_kernels.render_pcm if pcm16 else part_kernels.render_floats
+    render(
         np.array([part.ctypes.data for part in parts], np.int64),
         np.empty(0, source),
         np.array([len(part) for part in parts], np.int64),
         np.full(len(parts), before - heads.delays[head], np.int64),
-        np.array(gains, np.float64) * unit,
+        gains * unit,
         length,
         hop,
         passes,
         twiddles,
         spectra(heads, head, length),
-        pcm16,
-        frames,
         out.reshape(len(parts), -1),
         np.empty(16, out.dtype),
     )
@@ -117,24 +122,26 @@ def convolve_parts(
 
 
 def _source_type(parts):
-    """The one type of all parts."""
-    found = {part.dtype for part in parts}
-    if len(found) != 1:
-        raise ValueError(f"parts of types {', '.join(sorted(map(str, found)))}: one type for all is needed")
+    """The type of all parts."""
+    dtype = parts[0].dtype
+    if dtype not in _TYPES:
+        raise ValueError(f"parts of type {dtype}: one of {', '.join(_TYPES)} is needed")
     for part in parts:
+        if part.dtype != dtype:
+            raise ValueError(f"parts of types {dtype} and {part.dtype}: one type for all is needed")
         if part.ndim != 2 or part.shape[1] != 2 or not (part.flags.c_contiguous and part.flags.aligned):
-            raise ValueError(f"a part of shape {part.shape}: C-contiguous (frames, 2) is needed")
-    return found.pop()
+            raise ValueError(f"a part of shape {part.shape}: C-contiguous, aligned (frames, 2) is needed")
+    return dtype
 
 
 def _check_out(out, shape, dtype, pcm16):
-    if out.shape != shape or not out.flags.c_contiguous:
-        raise ValueError(f"out of shape {out.shape}: C-contiguous {shape} is needed")
-    if dtype is not None and out.dtype != dtype:
-        raise ValueError(f"out is {out.dtype}, dtype {np.dtype(dtype)}")
     accepted = ("int16", "float32", "float64") if pcm16 else ("float32", "float64")
     if out.dtype not in accepted:
         raise ValueError(f"dtype {out.dtype}: one of {', '.join(accepted)} is needed")
+    if dtype is not None and out.dtype != dtype:
+        raise ValueError(f"out is {out.dtype}, but dtype is {np.dtype(dtype)}")
+    if out.shape != shape or not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError(f"out of shape {out.shape}: C-contiguous, writeable {shape} is needed")
 
 
 def window(heads: Heads, stems: int, frames: int) -> tuple[int, int]:
