@@ -184,10 +184,11 @@ def transform(length: int) -> tuple[np.ndarray, np.ndarray]:
         factors.append(np.stack([w.real, w.imag], axis=2).reshape(-1))
         at += factors[-1].size
         span //= radix
-    return np.array(passes), _aligned(np.concatenate(factors))
+    return np.array(passes), aligned(np.concatenate(factors))
 
 
-def _aligned(values):
+def aligned(values: np.ndarray) -> np.ndarray:
+    """A copy that begins on a cache line."""
     out = pyfftw.empty_aligned(values.shape, "float64", n=64)
     out[:] = values
     return out
@@ -214,4 +215,4 @@ def _spectra(response, length):
             part_kernels.forward(z, passes, twiddles)
             part_kernels.forward_tiles(z, twiddles)
             out[:, pair + row] = z.reshape(-1, 2, 8)
-    return _aligned(out.reshape(-1))
+    return aligned(out.reshape(-1))

@@ -170,7 +170,7 @@ def part_of(stems, start, frames, heads, gains, head=0, **options):
 def check(stems, start, frames, heads, gains, files, head=0):
     expected = files[:, start : start + frames]
     np.testing.assert_array_equal(part_of(stems, start, frames, heads, gains, head), expected)
-    for dtype in ("float32", "float64"):
+    for dtype in ("float32", "float64") if stems[0].dtype == "int16" else ():
         ours = part_of(stems, start, frames, heads, gains, head, dtype=dtype)
         assert ours.dtype == dtype
         np.testing.assert_array_equal(ours, (expected / 32768.0).astype(dtype))
@@ -276,8 +276,9 @@ def test_unquantised(dtype):
         ours = part_of(stems, start, frames, heads, gains, pcm16=False)
         assert ours.dtype == np.float64
         np.testing.assert_allclose(ours, files[:, start : start + frames], rtol=0, atol=2e-15)
-        single = part_of(stems, start, frames, heads, gains, pcm16=False, dtype="float32")
-        np.testing.assert_array_equal(single, ours.astype(np.float32))
+        if dtype == "int16":
+            single = part_of(stems, start, frames, heads, gains, pcm16=False, dtype="float32")
+            np.testing.assert_array_equal(single, ours.astype(np.float32))
 
 
 def test_any_head_of_several():
