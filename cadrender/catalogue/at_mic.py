@@ -21,6 +21,7 @@ from cadrender.metadata import (
 from cadrender.signals import AtMic
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat
+from cadrender.store.levels import LevelFiles
 from cadrender.store.manifest import Manifest, key_of
 from cadrender.store.names import check_distinct
 
@@ -96,6 +97,12 @@ class AtMicCatalogue(Catalogue):
             return self.asked_format
         places = ((self.folder(sample), stem) for sample in self.samples for stem in (MIXTURE, "other"))
         return self.usual_format(AtMic.product, AudioFormat(), places)
+
+    @functools.cached_property
+    def level_files(self) -> LevelFiles:
+        """Where the levels of the stems are kept."""
+        settings = self.settings
+        return LevelFiles(settings.metadata_dir, settings.root, (self.manifest.file,))
 
     def folder(self, sample: Sample) -> Path:
         """Where a sample's files are."""
@@ -185,6 +192,7 @@ class AtMicCatalogue(Catalogue):
             song.frames,
             settings.sample_rate,
             audio_format.subtype,
+            self.level_files,
         )
         name = f"{name}.{audio_format.container}"
         return Output(signal, settings.output_music_dir / name, name, audio_format.container, sample.name)
