@@ -27,7 +27,7 @@ def test_a_demo_root(root):
     page = file.read_text()
     assert 1e5 < len(page) < 8e6
     assert page.count("<audio") == 8
-    assert f"cadrender report --root &#x27;{root}&#x27; --seconds 2" in page
+    assert f"cadrender report --root &#39;{root}&#39; --seconds 2" in page
 
 
 def test_options(root, tmp_path):
@@ -46,7 +46,7 @@ def test_a_foreign_file_stays(root, tmp_path):
     done = run("report", "--root", root, "--output", file)
     assert done.returncode == 2 and file.read_text() == "mine"
     assert done.stderr == (
-        f"cadrender: {file}: exists and is no cadrender report: give another --output, or --force\n"
+        f"cadrender: {file}: exists and is not a cadrender report (use another --output, or --force to replace it)\n"
     )
     assert run("report", "--root", root, "--output", file, "--examples", 0, "--force").returncode == 0
     assert "cadrender report" in file.read_text()

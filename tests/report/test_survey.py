@@ -164,7 +164,7 @@ def test_excerpts(rendered, tmp_path):
 def test_what_is_no_root(tmp_path):
     with pytest.raises(UsageError, match="no such folder"):
         survey(tmp_path / "nothing")
-    with pytest.raises(UsageError, match="no root"):
+    with pytest.raises(UsageError, match="not a root"):
         survey(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="no such folder"):

@@ -164,7 +164,7 @@ def test_clipped_and_incomplete_files_are_listed(rendered, tmp_path):
     drums = root / f"audio/at_mic_music/train/{SONGS[0]}-hlp_0001/drums.wav"
     drums.write_bytes(drums.read_bytes()[:-8])
     text = "".join(Page(write_report(settings(root), examples=0).file.read_text()).text)
-    assert "1\u202f234 samples clipped in 1 of 23 files." in text
+    assert "1\u202f234 PCM values clipped in 1 of 23 files." in text
     assert "3 samples of 6 not complete" in text and "no bass" in text and "all files" in text
     assert "drums: truncated: 8 bytes fewer" in text
     assert "3 complete, 2 incomplete, 1 missing" in text
@@ -181,13 +181,13 @@ def test_levels_that_no_ear_has_are_not_drawn(bare):
     file = bare / "metadata/listeners.train.json"
     file.write_text(file.read_text().replace("10,", "1e300,", 1))
     text = "".join(Page(write_report(settings(bare), examples=0).file.read_text()).text)
-    assert "1 audiogram with levels that no ear has are left out" in text
+    assert "1 audiogram with levels that no ear has is left out" in text
 
 
 def test_a_report_is_replaced_and_nothing_else(bare, tmp_path):
     file = tmp_path / "page.html"
     file.write_text("<!doctype html><title>mine</title>")
-    with pytest.raises(UsageError, match="no cadrender report"):
+    with pytest.raises(UsageError, match="not a cadrender report"):
         write_report(settings(bare), file, examples=0)
     assert "mine" in file.read_text()
     write_report(settings(bare), file, examples=0, force=True)
