@@ -292,8 +292,8 @@ def positions_used(positions: Sequence[HeadPosition], used: Sequence[HeadPositio
     columns = thinned(sorted(set(map(_pair, positions))), 12)
     uses = Counter((position.subject, _pair(position)) for position in used)
     counts = np.array([[uses[row, pair] for pair in columns] for row in rows])
-    # A pair straight ahead is one loudspeaker.
-    names = ["\n".join(dict.fromkeys(signed(angle).strip("°") for angle in pair)) for pair in columns]
+    # A pair straight ahead, or behind, is one loudspeaker.
+    names = ["\n".join(signed(angle).strip("°") for angle in dict.fromkeys(pair)) for pair in columns]
     alt = (
         f"Scenes by head and pair of loudspeakers: {int((counts > 0).sum())} of {counts.size} combinations "
         f"are used, at most {int(counts.max(initial=0))} times."
@@ -303,7 +303,7 @@ def positions_used(positions: Sequence[HeadPosition], used: Sequence[HeadPositio
 
 
 def _pair(position):
-    return -abs(position.left_angle), abs(position.right_angle)
+    return wrapped(-abs(position.left_angle)), wrapped(abs(position.right_angle))
 
 
 def grade_of(listener: Listener) -> str:

@@ -80,9 +80,10 @@ def test_no_root(tmp_path):
     assert "path.root is not set" in run("report").stderr
 
 
-def test_without_matplotlib(root, tmp_path):
+@pytest.mark.parametrize("library", ["matplotlib", "jinja2", "markupsafe"])
+def test_without_its_libraries(root, tmp_path, library):
     hidden = (
-        "import sys; sys.modules['matplotlib'] = None; from cadrender.cli import main; main(sys.argv[1:])"
+        f"import sys; sys.modules[{library!r}] = None; from cadrender.cli import main; main(sys.argv[1:])"
     )
     file = tmp_path / "page.html"
     done = subprocess.run(
@@ -110,7 +111,7 @@ def test_help_is_instant():
     )
     assert done.returncode == 0 and "--scenes" in done.stdout
     assert time.monotonic() - began < 5
-    heavy = "[name for name in ('numpy', 'matplotlib') if name in sys.modules]"
+    heavy = "[name for name in ('numpy', 'matplotlib', 'jinja2') if name in sys.modules]"
     imported = f"import sys; from cadrender.cli import report; print({heavy})"
     done = subprocess.run([sys.executable, "-c", imported], env=environment(), capture_output=True, text=True)
     assert done.stdout == "[]\n"

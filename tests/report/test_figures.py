@@ -59,6 +59,29 @@ def test_a_response_panel_draws_both_ears_of_every_head_where_they_belong():
     assert {"100", "1k", "20k", "Frequency (Hz)", "Magnitude (dB)"} <= set(texts(svg))
 
 
+def strongest(svg, hue):
+    """Width and opacity of the boldest line of a colour."""
+    styles = [
+        path.get("style")
+        for path in parsed(svg).iter("path")
+        if f"stroke: var(--{hue})" in path.get("style", "")
+    ]
+    look = [
+        [float((re.findall(f"{key}: ([0-9.]+)", style) or [1])[0]) for key in ("width", "opacity")]
+        for style in styles
+    ]
+    return max(look)
+
+
+def test_a_single_head_is_drawn_as_boldly_as_a_median():
+    for heads in (HEADS[:1], HEADS):
+        found = [response(head, -30.0, near=0.0, far=-10.0) for head in heads]
+        svg = figures.response_panel(found, heads, BANDS, (-20, 5))
+        assert strongest(svg, "warm") == strongest(svg, "cool") == [2.2, 1.0]
+        assert strongest(figures.interaural(found, heads, "delay"), "ink") == [2.2, 1.0]
+    assert "1 head." in label(figures.response_panel(found[:1], HEADS, BANDS, (-20, 5)))
+
+
 def test_the_axis_of_magnitudes_takes_all_that_matters():
     low, high = figures.response_limits([response("A", 30.0, 4.0, -21.0), response("A", -30.0, 2.0, -200.0)])
     assert (low, high) == (-60, 5)
@@ -126,6 +149,15 @@ def test_positions_used_are_counted_by_head_and_pair():
     svg = figures.positions_used(positions, [positions[0], positions[0], positions[7]])
     assert "2 of 8 combinations are used, at most 2 times" in label(svg)
     assert texts(svg).count("2") == 1 and texts(svg).count("1") == 1
+
+
+def test_a_pair_in_one_place_is_named_once():
+    positions = [
+        HeadPosition(f"hlp_{k}", "A", -angle, angle, "BTE_fr") for k, angle in enumerate((0, 110, 180))
+    ]
+    svg = figures.positions_used(positions, positions)
+    names = [text for text in texts(svg) if text.strip("−+").isdigit() and text != "1"]
+    assert sorted(names) == ["+110", "+180", "0", "−110"]
 
 
 def test_audiograms_go_down_with_hearing_loss():

@@ -61,6 +61,21 @@ def test_near_and_far_follow_the_side_of_the_loudspeaker():
         np.testing.assert_allclose(response.near - response.far, 20 * sign)
 
 
+def test_a_loudspeaker_ahead_or_behind_is_one_whatever_its_side_in_the_name():
+    hrir = impulse((0.1, 0), (1.0, 0))
+    names = [f"BTE_fr-{head}-{side}{angle}.wav" for head in "AB" for side in "np" for angle in (0, 180, 110)]
+    found = responses({name: hrir for name in names}, RATE)
+    assert [(response.head, response.azimuth) for response in found] == [
+        (head, azimuth) for head in "AB" for azimuth in (-110, 0, 110, 180)
+    ]
+    assert [round(response.level) for response in found] == [-20, 20, 20, 20] * 2
+
+
+def test_azimuths_go_round():
+    found = responses({f"BTE_fr-A-{name}.wav": impulse() for name in ("n270", "p190", "p370.5")}, RATE)
+    assert [response.azimuth for response in found] == [-170, 10.5, 90]
+
+
 def test_heads_stand_in_natural_order_and_strange_names_are_left_out():
     names = ["BTE_fr-VP_E11-n30.wav", "BTE_fr-VP_E2-p30.wav", "BTE_fr-VP_E2-n30.wav", "notes.wav"]
     found = responses({name: impulse() for name in names}, RATE)

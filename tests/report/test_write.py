@@ -154,6 +154,26 @@ def test_a_fresh_root_says_what_to_do(bare, tmp_path):
     assert len(made.problems) == 5 and made.scenes == 0
 
 
+def test_a_root_without_songs_shows_what_is_rendered(rendered, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(rendered, root)
+    shutil.rmtree(root / "audio/music")
+    made = write_report(settings(root), seconds=0.5)
+    assert (made.scenes, made.samples, made.complete, made.problems) == (4, 6, 6, ())
+    page = Page(made.file.read_text())
+    text = "".join(page.text)
+    assert len(page.all("audio")) == 4 and text.count("the song is not in this root") == 4
+    assert "All 6 samples are complete." in text and "1 problem: see below." in text
+    assert text.count(f"{root / 'audio/music'}: no such folder") == 1
+
+
+def test_any_loudspeaker_and_a_single_head(around):
+    text = " ".join("".join(Page(around.read_text()).text).split())
+    assert text.count("Loudspeaker straight ahead, 0°") == 1 and "Right loudspeaker, 0°" not in text
+    assert "Left loudspeaker, 110°" in text and "Right loudspeaker, 110°" in text
+    assert "4 HRIRs of 1 head:" in text
+
+
 def test_clipped_and_incomplete_files_are_listed(rendered, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(rendered, root)
