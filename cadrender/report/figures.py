@@ -74,7 +74,7 @@ def top_view(position: HeadPosition):
     # By azimuth: two straight ahead, or behind, are one.
     speakers = {wrapped(sign * angle): (sign, angle) for sign, angle in zip((-1, 1), angles, strict=True)}
     places = {azimuth: Affine2D().rotate_deg(-azimuth).transform((0, _DISTANCE)) for azimuth in speakers}
-    number = 24 + 8 * max(len(f"{angle:g}°") for angle in angles)
+    number = 20 + 8 * max(len(f"{angle:g}°") for angle in angles)
     half = max(125.0, *(abs(x) + number for x, _ in places.values()))
     bottom = min(-30.0, *(y - 24 for _, y in places.values()))
     ink, paper, faint = colour("ink"), colour("raised"), {"color": colour("rule"), "linewidth": 1.2}

@@ -152,11 +152,12 @@ def test_any_angle_can_be_read(browser, around, width):
 def test_a_single_head_can_be_seen(browser, around, width):
     browser.look(width)
     browser.open(around.as_uri())
-    top, height = browser.evaluate(
+    left, top, across, height = browser.evaluate(
         "(() => { const box = document.querySelector('#heads .three svg').getBoundingClientRect();"
-        "return [box.top + scrollY, box.height]; })()"
+        "return [box.left, box.top + scrollY, box.width, box.height]; })()"
     )
     image = matplotlib.image.imread(io.BytesIO(browser.screenshot(top, height)), format="png")[..., :3]
+    image = image[:, round(left) : round(left + across)]
     for hue in ((0xBF, 0x4D, 0x2A), (0x2B, 0x6A, 0x94)):
         near = np.abs(image - np.array(hue) / 255).max(axis=2) < 0.1
         assert near.sum() > 100, "a line in full colour"

@@ -241,7 +241,7 @@ def test_the_top_view_puts_loudspeakers_where_they_are(left, right):
         assert (points(speaker) > 0).all() and (points(speaker) < (width, height)).all()
     for number in svg.iter("text"):
         (x,) = re.findall(r"translate\((\S+) ", number.get("transform") or f"translate({number.get('x')} ")
-        length = 8 * len(number.text) * (-1 if "end" in number.get("style") else 1)
+        length = 7.5 * len(number.text) * (-1 if "end" in number.get("style") else 1)
         assert 0 < float(x) + length < width, "the whole number is in the picture"
     assert [number.text for number in svg.iter("text")] == [f"{abs(angle):g}°" for angle in (left, right)]
 
