@@ -9,6 +9,11 @@ import io
 import itertools
 import re
 import warnings
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.figure import Figure
 
 # Colours that nobody would choose, and the page's variable that each stands for.
 _NAMES = ("ink", "muted", "rule", "paper", "raised", "warm", "cool", *(f"grade{k}" for k in range(7)))
@@ -86,7 +91,7 @@ def drawing(width: float, height: float, margins: tuple[float, float, float, flo
 _numbers = itertools.count(1)
 
 
-def to_svg(figure, alt: str):
+def to_svg(figure: "Figure", alt: str) -> "Markup":
     """A figure as an element of the page.
 
     Parameters
@@ -95,10 +100,6 @@ def to_svg(figure, alt: str):
         Artists with a ``gid`` such as ``head:3`` get an attribute ``data-head="3"``.
     alt : str
         What the picture shows, for those who do not see it.
-
-    Returns
-    -------
-    markupsafe.Markup
     """
     import matplotlib
     from markupsafe import Markup

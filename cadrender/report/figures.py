@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +13,9 @@ from cadrender.report.levels import FileLevel
 from cadrender.report.responses import HIGHEST, LOWEST, Response, wrapped
 from cadrender.report.wording import counted, signed, typographic
 from cadrender.stems import STEMS, VDBO
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 GRADES = ("normal", "mild", "moderate", "moderately severe", "severe", "profound", "complete")
 # Widths in CSS pixels: of three pictures a row in a wide window, and of two.
@@ -65,7 +69,7 @@ _HEAD = 17.0
 _DISTANCE = 104.0
 
 
-def top_view(position: HeadPosition):
+def top_view(position: HeadPosition) -> "Markup":
     """The head seen from above, its loudspeakers, and the paths to its ears."""
     from matplotlib.patches import Arc, Circle, Ellipse, FancyBboxPatch
     from matplotlib.transforms import Affine2D
@@ -74,8 +78,8 @@ def top_view(position: HeadPosition):
     # By azimuth: two straight ahead, or behind, are one.
     speakers = {wrapped(sign * angle): (sign, angle) for sign, angle in zip((-1, 1), angles, strict=True)}
     places = {azimuth: Affine2D().rotate_deg(-azimuth).transform((0, _DISTANCE)) for azimuth in speakers}
-    number = 20 + 8 * max(len(f"{angle:g}°") for angle in angles)
-    half = max(125.0, *(abs(x) + number for x, _ in places.values()))
+    beside = 20 + 8 * max(len(f"{angle:g}°") for angle in angles)
+    half = max(125.0, *(abs(x) + beside for x, _ in places.values()))
     bottom = min(-30.0, *(y - 24 for _, y in places.values()))
     ink, paper, faint = colour("ink"), colour("raised"), {"color": colour("rule"), "linewidth": 1.2}
     outline = {"facecolor": paper, "edgecolor": ink, "linewidth": 1.6, "zorder": 3}
@@ -87,28 +91,22 @@ def top_view(position: HeadPosition):
             x, y = places[azimuth]
             side = sign if abs(x) < 1 else np.sign(x)
             for ear in (-1, 1):
-                kind = "near" if abs(x) < 1 or ear == side else "far"
-                look = (
-                    {"color": colour("warm")}
-                    if kind == "near"
-                    else {"color": colour("cool"), "ls": (0, (1.9, 2.5))}
+                near = abs(x) < 1 or ear == side
+                (path,) = axes.plot(
+                    [x, ear * _HEAD], [y, 0], color=colour("warm" if near else "cool"), lw=1.6
                 )
-                axes.plot([x, ear * _HEAD], [y, 0], lw=1.6, gid=f"{kind}:{k}", **look)
-            axes.add_patch(
-                Arc((0, 0), 88, 88, theta1=min(90, 90 - azimuth), theta2=max(90, 90 - azimuth), **faint)
-            )
-            turned = {
-                "transform": Affine2D().rotate_deg(-azimuth).translate(x, y) + axes.transData,
-                "zorder": 3,
-            }
-            box = FancyBboxPatch((-12, -4), 24, 17, "round,pad=0,rounding_size=2.5", fc=ink, lw=0, **turned)
+                path.set(ls="-" if near else (0, (1.9, 2.5)), gid=f"{'near' if near else 'far'}:{k}")
+            start, end = sorted((90.0, 90.0 - azimuth))
+            axes.add_patch(Arc((0, 0), 88, 88, theta1=start, theta2=end, **faint))
+            box = FancyBboxPatch((-12, -4), 24, 17, "round,pad=0,rounding_size=2.5", fc=ink, lw=0)
             box.set_gid(f"speaker:{k}")
-            axes.add_patch(box)
-            axes.add_patch(Circle((0, 4.5), 4.6, fill=False, ec=paper, lw=1.4, **turned))
-            number = axes.text(
-                x + 20 * side, y, f"{angle:g}°", fontsize=12.5, va="center", color=colour("muted")
-            )
-            number.set_horizontalalignment("left" if side > 0 else "right")
+            for patch in (box, Circle((0, 4.5), 4.6, fill=False, ec=paper, lw=1.4)):
+                patch.set(
+                    transform=Affine2D().rotate_deg(-azimuth).translate(x, y) + axes.transData, zorder=3
+                )
+                axes.add_patch(patch)
+            text = axes.text(x + 20 * side, y, f"{angle:g}°", fontsize=12.5, va="center")
+            text.set(color=colour("muted"), ha="left" if side > 0 else "right")
         axes.plot([-5, 0, 5], [16, 23, 16], color=ink, lw=1.6)
         for ear in (-_HEAD, _HEAD):
             axes.add_patch(Ellipse((ear, 0), 7.2, 12, **outline))
@@ -120,7 +118,7 @@ def top_view(position: HeadPosition):
         return to_svg(figure, alt)
 
 
-def gain_bars(gains: Mapping[str, float]):
+def gain_bars(gains: Mapping[str, float]) -> "Markup":
     """The gain of each stem as a bar from the middle."""
     values = np.array([gains.get(stem, 0.0) for stem in VDBO])
     middle, height = 152, 27 * len(VDBO)
@@ -148,7 +146,7 @@ def waveform(envelope: np.ndarray, peak: float) -> str:
     return "".join(f"M{4 * k + 2} {50 - up:.0f}V{50 + down:.0f}" for k, (up, down) in enumerate(heights.T))
 
 
-def response_panel(found: Sequence[Response], heads: Sequence[str], bands: np.ndarray, limits):
+def response_panel(found: Sequence[Response], heads: Sequence[str], bands: np.ndarray, limits) -> "Markup":
     """Magnitude at both ears for one loudspeaker: a thin line for each head, a bold one for the median."""
     at = [int(np.argmin(np.abs(bands - f))) for f in (500, 4000)]
     medians = {}
@@ -181,15 +179,10 @@ def response_limits(found: Sequence[Response]) -> tuple[float, float]:
     return 5 * np.floor((low - 1) / 5), 5 * np.ceil((high + 1) / 5)
 
 
-def individuality(found: Sequence[Response], heads: Sequence[str], bands: np.ndarray, ear: str):
-    """How each head departs from the median of all heads, averaged over the loudspeakers.
-
-    Returns
-    -------
-    markupsafe.Markup
-    float
-        Full colour, in dB.
-    """
+def individuality(
+    found: Sequence[Response], heads: Sequence[str], bands: np.ndarray, ear: str
+) -> tuple["Markup", float]:
+    """How each head departs from the median of all heads, averaged over the loudspeakers; full colour in dB."""
     shown = thinned(heads, _MOST_ROWS)
     _, curves = _table(found, heads, ear)
     mean = np.nanmean(curves - np.nanmedian(curves, axis=0), axis=1)[[heads.index(head) for head in shown]]
@@ -216,7 +209,7 @@ def _diverging(values):
     return np.concatenate([hues, np.clip(np.abs(values), 0, 1)[..., None] ** 0.8], axis=-1)
 
 
-def interaural(found: Sequence[Response], heads: Sequence[str], what: str):
+def interaural(found: Sequence[Response], heads: Sequence[str], what: str) -> "Markup":
     """Delay or level between the ears by the loudspeaker's azimuth: one line for each head, the median in bold."""
     unit, label = {"delay": ("µs", "Far ear later by (µs)"), "level": ("dB", "Near ear louder by (dB)")}[what]
     azimuths, table = _table(found, heads, what)
@@ -266,7 +259,7 @@ def _count_table(rows, columns, counts, hues, label, alt):
         return to_svg(figure, alt)
 
 
-def gains_by_stem(gains: Sequence[Mapping[str, float]]):
+def gains_by_stem(gains: Sequence[Mapping[str, float]]) -> "Markup":
     """How many scenes turn each stem up or down by how much."""
     table = np.array([[gain.get(stem, 0) for stem in VDBO] for gain in gains], float)
     values = np.unique(table)
@@ -286,7 +279,7 @@ def gains_by_stem(gains: Sequence[Mapping[str, float]]):
     return _count_table(VDBO, names, counts, hues, "Gain (dB)", f"Scenes by stem and gain. {lines}.")
 
 
-def positions_used(positions: Sequence[HeadPosition], used: Sequence[HeadPosition]):
+def positions_used(positions: Sequence[HeadPosition], used: Sequence[HeadPosition]) -> "Markup":
     """How many scenes use each head with each pair of loudspeakers."""
     rows = thinned(list(dict.fromkeys(position.subject for position in positions)), _MOST_ROWS)
     columns = thinned(sorted(set(map(_pair, positions))), 12)
@@ -318,7 +311,7 @@ def _hue(grade):
     return colour(f"grade{GRADES.index(grade)}" if grade in GRADES else "muted")
 
 
-def audiogram_panel(listeners: Sequence[Listener], ear: str):
+def audiogram_panel(listeners: Sequence[Listener], ear: str) -> "Markup":
     """All audiograms of one ear, coloured by the listener's grade, and their median."""
     audiograms = [(grade_of(one), one.cfs, getattr(one, f"levels_{ear}")) for one in listeners]
     audiograms.sort(key=lambda one: GRADES.index(one[0] or "normal"))
@@ -344,7 +337,7 @@ def audiogram_panel(listeners: Sequence[Listener], ear: str):
         return to_svg(figure, f"Audiograms of {many}, {ear} ear. Median: {table}.")
 
 
-def grade_bars(listeners: Sequence[Listener]):
+def grade_bars(listeners: Sequence[Listener]) -> "Markup":
     """How many listeners have which grade of hearing loss."""
     counts = Counter(grade_of(listener) or "not graded" for listener in listeners)
     grades = [grade for grade in (*GRADES, "not graded") if counts[grade]]
@@ -359,7 +352,7 @@ def grade_bars(listeners: Sequence[Listener]):
         return to_svg(figure, f"Listeners by grade of hearing loss: {alt}.")
 
 
-def loudness_strips(levels: Sequence[FileLevel]):
+def loudness_strips(levels: Sequence[FileLevel]) -> "Markup":
     """Loudness of each stem's files: of the song, and of its convolution with the HRIRs."""
 
     def draw(axes, row, files):
@@ -370,7 +363,7 @@ def loudness_strips(levels: Sequence[FileLevel]):
     return _by_stem(levels, draw, "Integrated loudness (LUFS)", "Median loudness in LUFS")
 
 
-def gain_strips(levels: Sequence[FileLevel]):
+def gain_strips(levels: Sequence[FileLevel]) -> "Markup":
     """The gain that brings each file to its source's loudness."""
 
     def draw(axes, row, files):
