@@ -15,6 +15,7 @@ COMMANDS = {
     "demo": "Make a small complete root from nothing and render it.",
     "generate": "Render the at-mic music of a root's scenes.",
     "verify": "Prove that the at-mic music is whole and up to date.",
+    "index": "Measure levels ahead of time, so that parts can be read at once.",
     "remix": "Make the rebalanced target of every scene, and what its listeners get of it.",
     "positions": "Write the positions file from the HRIR files' names.",
     "gains": "Write the gains file.",

@@ -277,8 +277,7 @@ def _at_mic_files(settings, sample, song, manifest):
     for stem in song.files if song else STEMS:
         places = [folder / f"{stem}.{container}" for container in _CONTAINERS]
         file = next((place for place in places if place.is_file()), None)
-        entries = [manifest.get(key_of(AtMic.product, f"{sample.path}/{place.name}")) for place in places]
-        entry = next((entry for entry in entries if entry), None)
+        entry = manifest.get(key_of(AtMic.product, f"{sample.path}/{stem}.wav"))
         if file:
             frames = song.frames if song else entry and entry.frames
             problem = _problem_of(file, frames, settings.sample_rate)
