@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -87,10 +87,9 @@ class Catalogue(abc.ABC):
         """All files that are there where the outputs go."""
         return iter(())
 
-    @property
-    def unusable(self) -> int:
-        """Selected units of which there is no batch, since their songs cannot be used."""
-        return 0
+    def incomplete(self, lacking: Mapping[str, int]) -> int:
+        """Count the selected units that still lack files; `lacking` says how many of those that were to be made."""
+        return sum(count > 0 for count in lacking.values())
 
     @property
     def all_complete(self) -> bool:

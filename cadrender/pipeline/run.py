@@ -17,6 +17,7 @@ from cadrender.pipeline.events import Clipped, Event, Failed, Note, Progressed, 
 from cadrender.pipeline.plan import Check, Plan, Share
 from cadrender.pipeline.pool import run_batches, usable_cpus
 from cadrender.store import AtomicFile, ClaimedError, is_claimed, remove_leftovers
+from cadrender.store.names import check_distinct
 
 # Seconds between two looks at files that another process is writing.
 _PATIENCE = 0.5
@@ -123,6 +124,7 @@ class _Run:
             removed += make_folders(share.catalogue.folders, folders)
             others = {output.file.parent for output in share.selected} - folders.keys()
             removed += sum(map(remove_leftovers, others))
+            check_distinct([*folders, *others])
         if removed:
             self._on_event(
                 Note(f"removed {removed} temporary file{'s' * (removed != 1)} of an interrupted run")
@@ -239,7 +241,10 @@ class _Run:
             catalogue = share.catalogue
             if self._plan.shard is None or catalogue.all_complete:
                 write_lists(catalogue)
-            tally.incomplete = sum(count > 0 for count in lacking.values()) + catalogue.unusable
+            all_of_it = self._plan.shard is None
+            tally.incomplete = (
+                catalogue.incomplete(lacking) if all_of_it else sum(count > 0 for count in lacking.values())
+            )
 
 
 def make_folders(bases: Iterable[Path], folders: Iterable[Path]) -> int:
