@@ -22,6 +22,17 @@ _PLACES = ("path.output_", "path.excerpts_dir")
 # What the challenge's own configuration holds beside our keys: accepted, so that it works here, and unused.
 _UNUSED = ("hydra", "path.tracklist_file")
 
+_CONFIG_FILE = "a configuration is one YAML file: use --config FILE"
+_ONE_RUN = "one command is one run: run it once for each value; -j N sets the processes of a run"
+_NO_HYDRA = "cadrender does not use Hydra; --help lists its own options, such as -j N and --backend dask"
+
+HYDRA_OPTIONS = {
+    **dict.fromkeys(("--config-path", "--config-name", "--config-dir", "-c"), _CONFIG_FILE),
+    **dict.fromkeys(("-m", "--multirun"), _ONE_RUN),
+    **dict.fromkeys(("--cfg", "--resolve", "--package", "--run", "--hydra-help", "--info"), _NO_HYDRA),
+}
+"""Options of the challenge's own script (Hydra's), and what to do instead of each."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -99,8 +110,9 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
     Parameters
     ----------
     overrides : sequence of str
-        ``key=value`` with the keys of the file, such as ``path.root=/data/icassp_2024``. A value may refer to
-        another key, as in ``path.scene_file=${path.metadata_dir}/mine.json``.
+        ``key=value`` with the keys of the file, such as ``path.root=/data/icassp_2024``; ``+key=value`` and
+        ``++key=value`` mean the same. A value may refer to another key, as in
+        ``path.scene_file=${path.metadata_dir}/mine.json``.
     config : pathlib.Path, optional
         A YAML file with some or all of the keys.
     **options
@@ -257,7 +269,14 @@ def _read_config(file: Path, known: list[str]) -> list[tuple[str, object, str]]:
 
 
 def _read_override(text: str, known: list[str]) -> list[tuple[str, object, str]]:
-    key, equals, value = text.partition("=")
+    if text.startswith("~"):
+        raise UsageError(
+            f"argument {_short(text)}: a key cannot be removed: leave it out for its default, or say key=value"
+        )
+    plain = text.removeprefix("+").removeprefix("+")  # Hydra's "add" and "add or replace"
+    key, equals, value = plain.partition("=")
+    if key.startswith("hydra/"):
+        raise UsageError(f"argument {_short(text)}: {_NO_HYDRA}")
     if not equals:
         raise UsageError(f"argument {_short(text)} is not of the form key=value, such as path.root=DIR")
     if _is_unused(key):

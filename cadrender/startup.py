@@ -9,6 +9,7 @@ import contextlib
 import gc
 import os
 import resource
+import sys
 
 # Objects made before the collector looks for the first time: more than all modules, less than could matter.
 _PATIENT = 1_000_000
@@ -48,3 +49,23 @@ def allow_open_files() -> None:
 def one_thread_for_blas() -> None:
     """Keep NumPy's BLAS, which nothing here uses, from starting threads; to be called before NumPy is imported."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def print_any_name() -> None:
+    """Print letters that the terminal or the log cannot show as ``\\xf1``: a song's name is no reason to stop."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):  # closed, or replaced by something else
+            stream.reconfigure(errors="backslashreplace")
+
+
+def open_any_name() -> None:
+    """Start the program anew in Python's UTF-8 mode where file names are taken for ASCII.
+
+    Otherwise no file of a song with an accent in its name could be opened. Python does the same by itself under
+    ``LC_ALL=C``, but not with ``PYTHONUTF8=0`` or in other locales of that kind. What is printed stays ASCII.
+    """
+    if sys.getfilesystemencoding() != "ascii" or os.environ.get("PYTHONUTF8") == "1":
+        return
+    printed = getattr(sys.stdout, "encoding", None) or "ascii"
+    os.environ |= {"PYTHONUTF8": "1", "PYTHONIOENCODING": f"{printed}:backslashreplace"}
+    os.execv(sys.executable, sys.orig_argv)

@@ -148,6 +148,32 @@ def test_overrides_may_refer_to_other_keys():
     assert settings.scene_file == Path("/data/metadata/s.test.json")
 
 
+def test_hydras_plus_signs_are_accepted():
+    settings = load_settings(
+        ["++path.root=/data", "+sample_rate=48000", "++hydra.run.dir=x", "++path.scene_file=${path.root}/+s"]
+    )
+    assert (settings.root, settings.sample_rate) == (Path("/data"), 48000)
+    assert settings.scene_file == Path("/data/+s")
+    assert "argument '++path.rot=/data': unknown key 'path.rot'; near ones: path.root" in refused(
+        ["++path.rot=/data"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("argument", "instead"),
+    [
+        ("~path.root", "leave it out for its default"),
+        ("~path.root=/data", "leave it out for its default"),
+        ("hydra/launcher=joblib", "cadrender does not use Hydra"),
+        ("+hydra/launcher=joblib", "cadrender does not use Hydra"),
+        ("+++sample_rate=48000", "unknown key '+sample_rate'; near ones: sample_rate"),
+    ],
+)
+def test_what_hydra_alone_understands_is_refused_with_what_to_do(argument, instead):
+    message = refused([argument], root="/data")
+    assert repr(argument) in message and instead in message
+
+
 def test_paths_keep_odd_characters():
     assert load_settings(["path.root=/a b/c, d: {e} #1 = x"]).root == Path("/a b/c, d: {e} #1 = x")
     assert load_settings(["path.root='/a,b'"]).root == Path("/a,b")

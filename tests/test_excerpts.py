@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+from cadrender.jobs.excerpts import Recipe, draw, find_stale, write_excerpts
+from cadrender.jobs.plan import make_plan
 
 from cadrender.config import load_settings
 from cadrender.errors import CadrenderError, MetadataError, UsageError
-from cadrender.jobs.excerpts import Recipe, draw, find_stale, write_excerpts
-from cadrender.jobs.plan import make_plan
 from cadrender.metadata import excerpts_json, read_excerpts, read_scenes
 from cadrender.stems import STEMS
 from cadrender.store import AudioFormat, read_stem

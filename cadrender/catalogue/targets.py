@@ -392,10 +392,15 @@ def _gains(settings, records):
 def _hearing(settings, records) -> dict[str, list[Listener]]:
     """Who listens to each scene."""
     known = read_listeners(settings.listeners_file)
+    draws = f"cadrender scenes --listeners-only --root {settings.root} --split {settings.split}"
+    if not settings.scene_listeners_file.exists():
+        raise MetadataError(f"{settings.scene_listeners_file}: no such file ({draws} draws it)")
     pairs = read_scene_listeners(settings.scene_listeners_file)
     for record in records:
         if record.id not in pairs:
-            raise MetadataError(f"{settings.scene_listeners_file}: nobody listens to scene {record.id!r}")
+            raise MetadataError(
+                f"{settings.scene_listeners_file}: no listeners for scene {record.id!r} ({draws} draws them anew)"
+            )
         for listener in pairs[record.id]:
             if listener not in known:
                 raise MetadataError(

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from cadrender.check.area import Area
 from cadrender.check.hrirs import check_hrirs, hrir_problems
 from cadrender.check.lists import check_gains, check_positions, check_split, split_files
-from cadrender.check.songs import SUM_TOLERANCE, Source, at_mic_problems, read_headers, sum_problems
+from cadrender.check.songs import SUM_TOLERANCE, Source, at_mic_problems, compare_sum, read_headers
 from cadrender.config import Settings
 from cadrender.errors import UsageError
 
@@ -32,7 +32,7 @@ def check_root(
     headers_only : bool
         Do not read the songs' samples.
     tolerance : float
-        See `cadrender.check.songs.sum_problems`.
+        See `cadrender.check.songs.compare_sum`.
     begin, advance : callable
         Told the frames of the mixtures that will be read, then those that have been since the last call.
 
@@ -43,13 +43,14 @@ def check_root(
     Raises
     ------
     UsageError
-        If the folder is no root: there is no metadata folder, or no split in it.
+        If the folder is no root: there is no metadata folder, or neither HRIRs nor any file in it.
     """
     settings = splits[0]
     if not settings.metadata_dir.is_dir():
         raise UsageError(f"{settings.metadata_dir}: no such folder: a root has audio/ and metadata/")
     present = [each for each in splits if any(file.exists() for file in split_files(each))]
-    if not present:
+    files = (settings.head_loudspeaker_positions_file, settings.gains_file, settings.hrtf_dir)
+    if not present and not any(file.exists() for file in files):
         names = " or ".join(each.music_file.name for each in splits)
         raise UsageError(f"{settings.metadata_dir}: there is nothing to check, such as {names}")
     area, positions = check_positions(settings.head_loudspeaker_positions_file)
@@ -70,6 +71,10 @@ def check_root(
                 continue
             area = Area(f"{each.split}: {name}", unit, len(sources))
             areas.append(area)
+            if len(sources) > 1 and not any(source.folder.exists() for source in sources):
+                where = each.excerpts_dir if unit == "excerpts" else each.music_dir
+                area.problems.append(f"{where}: has none of the {len(sources)} {name}")
+                continue
             for source in sources:
                 headers, problems = read_headers(source, each.sample_rate)
                 area.problems += problems
@@ -111,7 +116,8 @@ def _check_sums(waiting, n_jobs, tolerance, begin, advance):
 
     begin(sum(next(iter(headers.values())).frames for _, _, headers in waiting))
     found = Parallel(max(1, n_jobs), prefer="threads", return_as="generator")(
-        delayed(sum_problems)(source, headers, tolerance, advance) for _, source, headers in waiting
+        delayed(compare_sum)(source, headers, tolerance, advance) for _, source, headers in waiting
     )
-    for (area, _, _), problems in zip(waiting, found, strict=True):
+    for (area, _, _), (problems, remarks) in zip(waiting, found, strict=True):
         area.problems += problems
+        area.remarks += remarks

@@ -17,9 +17,12 @@ class Area:
         How many of them there are.
     problems : list of str
         One line each; empty if all is well.
+    remarks : list of str
+        What is worth knowing and no fault, one line each.
     """
 
     name: str
     unit: str
     checked: int = 0
     problems: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)

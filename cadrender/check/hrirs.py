@@ -50,7 +50,7 @@ def hrir_problems(hrir: np.ndarray, angle: float) -> list[str]:
     Returns
     -------
     list of str
-        A silent ear; an ear that is nearer to the loudspeaker and hears it later, or less loud. A response
+        A silent ear; an ear that is nearer to the loudspeaker but receives it later, or quieter. A response
         begins where it first reaches a fifth of its peak.
     """
     silent = [ear for ear, response in zip(("left", "right"), hrir.T, strict=True) if not response.any()]
@@ -64,9 +64,9 @@ def hrir_problems(hrir: np.ndarray, angle: float) -> list[str]:
     problems = []
     if onsets[near] > onsets[far]:
         late = onsets[near] - onsets[far]
-        problems.append(f"the {side} ear is nearer to the loudspeaker and hears it {late} taps later")
+        problems.append(f"the {side} ear is nearer to the loudspeaker but receives it {late} taps later")
     energies = (hrir**2).sum(axis=0)
     if energies[near] < energies[far]:
         less = 10 * np.log10(energies[far] / energies[near])
-        problems.append(f"the {side} ear is nearer to the loudspeaker and hears it {less:.1f} dB less loud")
+        problems.append(f"the {side} ear is nearer to the loudspeaker but receives it {less:.1f} dB quieter")
     return problems

@@ -186,7 +186,9 @@ def _check_scenes(lists, settings, positions, gains):
     lists.scenes = _read(area, read_scenes, file)
     sources = lists.excerpts if lists.excerpts is not None else lists.tracks
     if sources is None and not (settings.excerpts_file.exists() or settings.music_file.exists()):
-        area.problems.append(f"{file}: there is no {settings.music_file} that lists its songs")
+        area.problems.append(
+            f"{file}: there is no {settings.music_file} that lists its songs (--music-file names another list)"
+        )
     samples = {}
     for scene in lists.scenes or ():
         what = f"{file}: scene {shown(scene.id)}"

@@ -69,6 +69,9 @@ def main(argv=None):
 
     Exit status: 0 all is well, 1 some work failed, 2 wrong usage or bad metadata, 130 interrupted.
     """
+    if argv is None:
+        startup.open_any_name()
+    startup.print_any_name()
     startup.hold_collector()
     startup.one_thread_for_blas()
     startup.allow_open_files()
@@ -85,21 +88,43 @@ def _run(argv):
         return group.main(argv, prog_name="cadrender", standalone_mode=False) or 0
     except SystemExit as exit:
         return exit.code or 0
+    except click.exceptions.NoArgsIsHelpError as error:  # a group's name alone
+        click.echo(error.ctx.get_help())
+        return 0
     except click.ClickException as error:
         where = getattr(error, "ctx", None)
         path = where.command_path if where else "cadrender"
-        click.echo(f"{path}: {error.format_message()} ({path} --help says more)", err=True)
+        click.echo(f"{path}: {_with_hint(error)} ({path} --help says more)", err=True)
         return 2
     except click.Abort:
         return 130
     except CadrenderError as error:
         click.echo(f"cadrender: {error}", err=True)
         return error.exit_status
+    except UnicodeEncodeError as error:
+        click.echo(
+            f"cadrender: {error.object!r}: file names are {error.encoding} here and cannot hold this name "
+            "(set PYTHONUTF8=1 to use UTF-8)",
+            err=True,
+        )
+        return 1
     except OSError as error:
         if error.filename is None:
             return _unsaid(error)
         click.echo(f"cadrender: {error.filename}: {error.strerror or error}", err=True)
         return 1
+
+
+def _with_hint(error):
+    """What is wrong with the usage; for an option of Hydra's, what to do instead."""
+    where = getattr(error, "ctx", None)
+    if isinstance(error, click.NoSuchOption) and where:
+        from cadrender.config import HYDRA_OPTIONS
+
+        takes_overrides = any(parameter.name == "overrides" for parameter in where.command.params)
+        if takes_overrides and error.option_name in HYDRA_OPTIONS:
+            return f"No such option '{error.option_name}': {HYDRA_OPTIONS[error.option_name]}"
+    return error.format_message()
 
 
 def _said(status):

@@ -5,7 +5,7 @@ import sys
 
 import click
 
-from cadrender.cli.settings import check_number, jobs_option, settings_from, settings_options
+from cadrender.cli.settings import check_number, jobs_option, settings_options, splits_from
 from cadrender.config import SPLITS
 
 # Problems of an area that are shown; all of them with --json.
@@ -24,10 +24,10 @@ _SHOWN = 5
     type=float,
     callback=check_number,
     metavar="DB",
-    help="How far a mixture may be from the sum of its stems, in dB of its energy; -20 if not said.",
+    help="How far a mixture may be from the sum of its stems without a remark, in dB of its energy (default: -20).",
 )
 @click.option(
-    "--all", "everything", is_flag=True, help=f"Show all problems, not the first {_SHOWN} of an area."
+    "--all", "everything", is_flag=True, help=f"Show everything, not the first {_SHOWN} lines of an area."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing if all is well.")
@@ -36,14 +36,15 @@ def command(split, jobs, headers_only, tolerance, everything, as_json, quiet, **
 
     Every metadata file is checked against its contract and against what it names in others; every HRIR: rate,
     channels, silence, and that the nearer ear hears earlier and louder; every song: headers, equal lengths, and
-    that the mixture is the sum of its stems; every at-mic file that is listed: its header.
+    that the mixture is the sum of its stems; every at-mic file that is listed: its header. A mixture that is not the
+    sum of its stems, as after a limiter, is no problem but worth a remark.
 
-    Exit status: 0 all is well, 1 something is wrong, 2 wrong usage.
+    Exit status: 0 no problems, 1 something is wrong, 2 wrong usage.
     """
     from cadrender.check import SUM_TOLERANCE, check_root
     from cadrender.pipeline.pool import usable_cpus
 
-    splits = [settings_from(**options, split=name) for name in split or SPLITS]
+    splits = splits_from(split, **options)
     tolerance = SUM_TOLERANCE if tolerance is None else tolerance
     n_jobs = usable_cpus() if jobs in (None, -1) else jobs
     with _Bar(quiet or as_json) as bar:
@@ -68,7 +69,13 @@ def _as_json(root, areas, count):
         "root": str(root),
         "problems": count,
         "areas": [
-            {"area": area.name, "checked": area.checked, "unit": area.unit, "problems": area.problems}
+            {
+                "area": area.name,
+                "checked": area.checked,
+                "unit": area.unit,
+                "problems": area.problems,
+                "remarks": area.remarks,
+            }
             for area in areas
         ],
     }
@@ -86,13 +93,16 @@ def _show(areas, count, most):
     console = Console(highlight=False, soft_wrap=True)
     console.print(table)
     for area in areas:
-        for problem in area.problems[:most]:
-            console.print(f"{area.name}: {problem}", markup=False)
-        if most is not None and len(area.problems) > most:
-            console.print(
-                f"{area.name}: and {len(area.problems) - most} more (--all shows them)", markup=False
-            )
-    console.print(f"{count or 'no'} problem{'' if count == 1 else 's'}", style="red" if count else "green")
+        for lines in (area.problems, [f"remark: {remark}" for remark in area.remarks]):
+            for line in lines[:most]:
+                console.print(f"{area.name}: {line}", markup=False)
+            if most is not None and len(lines) > most:
+                console.print(f"{area.name}: and {len(lines) - most} more (--all shows them)", markup=False)
+    remarks = sum(len(area.remarks) for area in areas)
+    verdict = f"{count or 'no'} problem{'' if count == 1 else 's'}"
+    if remarks:
+        verdict += f", {remarks} remark{'' if remarks == 1 else 's'}"
+    console.print(verdict, style="red" if count else "green")
 
 
 class _Bar:
@@ -103,6 +113,7 @@ class _Bar:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True)
+        terminal = console.is_terminal and console.file.isatty()  # FORCE_COLOR alone makes none
         self._bar = Progress(
             TextColumn("reading songs"),
             BarColumn(),
@@ -110,7 +121,7 @@ class _Bar:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=quiet or not console.is_terminal,
+            disable=quiet or not terminal,
         )
         self._task = None
 

@@ -40,6 +40,13 @@ def command(folder, jobs):
         f"{len(made.written)} files made in {duration(time.monotonic() - began)}",
         err=True,
     )
+    if made.changed:
+        others = f" and {len(made.changed) - 3} more" if len(made.changed) > 3 else ""
+        click.echo(
+            f"{folder}: changed since they were made, and left alone: {', '.join(made.changed[:3])}{others} "
+            "(delete a file to have it made again)",
+            err=True,
+        )
     catalogue = AtMicCatalogue(load_settings(root=folder))
     status = run_plan(make_plan(catalogue), RunOptions(jobs))
     if status == 0:

@@ -4,10 +4,11 @@ import json
 import math
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
-from cadrender.cli.settings import jobs_option, settings_from, settings_options
+from cadrender.cli.settings import jobs_option, settings_options, splits_from
 from cadrender.config import SPLITS
 from cadrender.errors import UsageError
 
@@ -18,6 +19,9 @@ from cadrender.errors import UsageError
     "--split", type=click.Choice(SPLITS), multiple=True, help="Only this one; repeatable. All that are there."
 )
 @jobs_option
+@click.option("--output-music-dir", type=click.Path(path_type=Path), help="Where the at-mic music is.")
+@click.option("--output-music-file", type=click.Path(path_type=Path), help="Where its list is.")
+@click.option("--scenes-file", "scene_file", type=click.Path(path_type=Path), help="The scenes.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(split, jobs, as_json, **options):
     """Say what a root holds, what is rendered, and how long the rest would take on this machine.
@@ -31,7 +35,7 @@ def command(split, jobs, as_json, **options):
     from cadrender.info import look_at_split
     from cadrender.pipeline.pool import usable_cpus
 
-    splits = [settings_from(**options, split=name) for name in split or SPLITS]
+    splits = splits_from(split, **options)
     present = [
         settings
         for settings in splits

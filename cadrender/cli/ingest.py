@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import time
 from pathlib import Path
 
@@ -114,15 +115,19 @@ def _fma_small(src, root, jobs, scenes, **options):
 @click.option(
     "--map", "pairs", multiple=True, metavar="NAME=STEM", help="Which stem the files NAME.* are; repeatable."
 )
+@click.option(
+    "--mixtures", is_flag=True, help="Take every file in all folders as a song of its own, without stems."
+)
 @click.option("--name", default="folder", show_default=True, help="The corpus's name in ROOT.")
 @click.option(
     "--license", default="unknown", show_default=True, help="What the list says of the songs' licence."
 )
 @click.option("--genre", default="unknown", show_default=True, help="What the list says of the songs' genre.")
 def _folder(src, root, jobs, scenes, pairs, **options):
-    """Any tree of SONG/STEM.(wav|flac|mp3|ogg), STEM being mixture, vocals, drums, bass or other.
+    """Any tree of SONG/STEM.(wav|flac|mp3|...), STEM being mixture, vocals, drums, bass or other.
 
-    Several files of one stem are summed; a song without a mixture gets the sum of its stems.
+    Several files of one stem are summed; a song without a mixture gets the sum of its stems. A folder of songs,
+    SRC/SONG.mp3, gives songs without stems.
     """
     from cadrender.corpora import folder
 
@@ -142,6 +147,8 @@ def _run(corpus, root, jobs, scenes):
     from cadrender.cli.running import resumable
     from cadrender.corpora import ingest
 
+    if scenes:
+        _check_scenes(root)
     with _progress(corpus) as (say, on_outcome):
         for note in corpus.notes:
             say(note)
@@ -155,12 +162,20 @@ def _run(corpus, root, jobs, scenes):
     return 1 if report.failed else 0
 
 
+def _check_scenes(root):
+    """See that the root's scenes can be drawn anew, before its songs take an hour."""
+    from cadrender.config import load_settings
+    from cadrender.scenes import check_replaceable
+
+    check_replaceable(load_settings(root=root))
+
+
 def _draw_scenes(root):
     from cadrender.cli.scenes import draw_scenes
     from cadrender.config import load_settings
 
     settings = load_settings(root=root)
-    draw_scenes(settings, without_listeners=not settings.listeners_file.exists())
+    draw_scenes(settings, listeners=settings.listeners_file.exists())
 
 
 @contextlib.contextmanager
@@ -178,8 +193,9 @@ def _progress(corpus):
 
 def _screen():
     """Open standard error once more: while this process decodes, file descriptor 2 leads nowhere."""
+    encoding = getattr(sys.stderr, "encoding", None)
     try:
-        return os.fdopen(os.dup(2), "w", buffering=1)
+        return os.fdopen(os.dup(2), "w", buffering=1, encoding=encoding, errors="backslashreplace")
     except OSError:  # it is closed
         return Path(os.devnull).open("w")
 

@@ -39,7 +39,8 @@ class RunProgress:
         self._done = self._samples_done = 0
         self._began = self._spoke = time.monotonic()
         self._bar = None
-        if self._console.is_terminal and not quiet:
+        # FORCE_COLOR makes rich take a log for a terminal: colours may go there, a moving bar may not.
+        if self._console.is_terminal and self._console.file.isatty() and not quiet:
             self._bar = Progress(
                 TextColumn("{task.fields[samples]}"),
                 BarColumn(),

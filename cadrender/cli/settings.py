@@ -71,6 +71,19 @@ def settings_from(overrides: tuple[str, ...], root: Path | None, config: Path | 
     return load_settings(overrides, config=config, root=root, **options)
 
 
+def splits_from(splits: tuple[str, ...], **options) -> list[Settings]:
+    """Make the settings of each of `splits`.
+
+    Without any they are all three, or ``train`` alone where a file is named, which cannot be that of every split.
+    """
+    files = ("music_file", "scene_file", "output_music_file")
+    named = any(options.get(file) for file in files) or any(
+        text.lstrip("+").startswith(tuple(f"path.{file}=" for file in files)) and "${split}" not in text
+        for text in options["overrides"]
+    )
+    return [settings_from(**options, split=split) for split in splits or (("train",) if named else SPLITS)]
+
+
 # More processes than any machine has use for.
 _MOST_JOBS = 1024
 

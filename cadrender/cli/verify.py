@@ -144,7 +144,8 @@ class _Progress:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._log = not quiet and not console.is_terminal
+        terminal = console.is_terminal and console.file.isatty()  # FORCE_COLOR alone makes none
+        self._log = not quiet and not terminal
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -152,7 +153,7 @@ class _Progress:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            disable=quiet or not console.is_terminal,
+            disable=quiet or not terminal,
         )
         self._task = None
         self._done = self._total = 0

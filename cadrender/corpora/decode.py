@@ -1,10 +1,11 @@
-"""Audio files of any kind as stereo blocks at 44 100 Hz."""
+"""Audio files of any kind as stereo blocks at one rate."""
 
 import contextlib
 import io
 import os
 import re
 import stat
+import threading
 from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -14,23 +15,31 @@ import soundfile
 import soxr
 
 from cadrender.corpora.layout import one_line
-from cadrender.corpora.mpeg import with_length
 from cadrender.errors import AudioError
 
 SAMPLERATE = 44100
 BLOCK = 1 << 16
-
 # Rates that a corpus could have; a damaged header may say anything.
 _SLOWEST, _FASTEST = 8000, 384_000
 # An MP3's header counts frames that a decoder may leave out at either end.
 _MP3_TOLERANCE = 0.01
+# Frames of an MP3 that are read at once: one of its own frames, for what an error falls into is lost.
+_MP3_BLOCK = 1152
+# Seconds of a second stream that are worth an error; the end of the first one may be left over.
+_SECOND_STREAM = 0.5
+# The silent frame with which most encoders begin: header, checksum, side information, and how much follows.
+_MP3_BEGINNING = re.compile(
+    rb"\xff[\xe2-\xff]..(?:..)?\0{9}(?:\0{8})?(?:\0{15})?(?:Xing|Info)\0\0\0", re.DOTALL
+)
+_MP3_SYNC = re.compile(rb"\xff[\xe2-\xff]")
+_MP3_ATTEMPTS = 16
 
 
 class _Forwards(soundfile.SoundFile):
     """An audio file that is read from its beginning to its end.
 
-    After each block, `soundfile.SoundFile` seeks to where it is already, and after that libsndfile loses some
-    20 ms of an MP3 file. It does not seek in a file that says it cannot.
+    After each block, `soundfile.SoundFile` seeks to where it is already: libsndfile then loses some 20 ms of an
+    MP3 file, and cannot in a pipe. It does not seek in a file that says it cannot.
     """
 
     def seekable(self) -> bool:
@@ -38,7 +47,9 @@ class _Forwards(soundfile.SoundFile):
         return False
 
 
-def sum_blocks(paths: Sequence[Path], lengths: dict[Path, int], block: int = BLOCK) -> Iterator[np.ndarray]:
+def sum_blocks(
+    paths: Sequence[Path], lengths: dict[Path, int], block: int = BLOCK, samplerate: int = SAMPLERATE
+) -> Iterator[np.ndarray]:
     """Yield the sum of audio files in blocks; it is as long as the longest of them.
 
     Parameters
@@ -46,9 +57,11 @@ def sum_blocks(paths: Sequence[Path], lengths: dict[Path, int], block: int = BLO
     paths : sequence of pathlib.Path
         The files. None yields nothing.
     lengths : dict
-        Is told how many frames each file has at 44 100 Hz, once it has been read.
+        Is told how many frames each file has at `samplerate`, once it has been read.
     block : int
         Frames a block.
+    samplerate : int
+        In hertz.
 
     Yields
     ------
@@ -60,7 +73,7 @@ def sum_blocks(paths: Sequence[Path], lengths: dict[Path, int], block: int = BLO
     AudioError
         If a file is missing, damaged, or neither mono nor stereo.
     """
-    for blocks in zip_longest(*(_even(read_blocks(path, lengths), block) for path in paths)):
+    for blocks in zip_longest(*(_even(read_blocks(path, lengths, samplerate), block) for path in paths)):
         present = [part for part in blocks if part is not None]
         total = np.zeros((max(map(len, present)), 2))
         for part in present:
@@ -68,17 +81,20 @@ def sum_blocks(paths: Sequence[Path], lengths: dict[Path, int], block: int = BLO
         yield total
 
 
-def read_blocks(path: Path, lengths: dict[Path, int]) -> Iterator[np.ndarray]:
-    """Yield an audio file as stereo blocks at 44 100 Hz.
+def read_blocks(path: Path, lengths: dict[Path, int], samplerate: int = SAMPLERATE) -> Iterator[np.ndarray]:
+    """Yield an audio file as stereo blocks at one rate.
 
-    Mono becomes two equal channels; other rates go through soxr's VHQ.
+    Mono becomes two equal channels; other rates go through soxr's VHQ. Of an MP3 file the encoder's delay and
+    padding are left out where a LAME header tells them, as ffmpeg does.
 
     Parameters
     ----------
     path : pathlib.Path
         WAV, FLAC, MP3, Ogg: whatever libsndfile decodes.
     lengths : dict
-        Is told the file's number of frames at 44 100 Hz, once it has been read.
+        Is told the file's number of frames at `samplerate`, once it has been read.
+    samplerate : int
+        In hertz.
 
     Yields
     ------
@@ -92,7 +108,7 @@ def read_blocks(path: Path, lengths: dict[Path, int]) -> Iterator[np.ndarray]:
     """
     _require_file(path)
     frames = 0
-    with contextlib.closing(_decode(path)) as blocks:
+    with contextlib.closing(_decode(path, samplerate)) as blocks:
         for block in blocks:
             frames += len(block)
             yield np.repeat(block, 2, axis=1) if block.shape[1] == 1 else block
@@ -132,8 +148,8 @@ def _require_file(path: Path) -> None:
         raise AudioError(f"{path}: is empty; expected an audio file")
 
 
-def _decode(path: Path) -> Iterator[np.ndarray]:
-    """Yield the file's own channels at 44 100 Hz, and see to it that all of them were there."""
+def _decode(path: Path, samplerate: int) -> Iterator[np.ndarray]:
+    """Yield the file's own channels at `samplerate`, and see to it that all of them were there."""
     with _open(path) as file:
         if file.channels not in (1, 2):
             raise AudioError(f"{path}: has {file.channels} channels; expected 1 or 2")
@@ -141,29 +157,86 @@ def _decode(path: Path) -> Iterator[np.ndarray]:
             raise AudioError(f"{path}: has {file.samplerate} Hz; expected {_SLOWEST} to {_FASTEST} Hz")
         blocks = _own_blocks(file, path)
         yield from (
-            blocks if file.samplerate == SAMPLERATE else _resample(blocks, file.samplerate, file.channels)
+            blocks
+            if file.samplerate == samplerate
+            else _resample(blocks, file.samplerate, samplerate, file.channels)
         )
 
 
-def _open(path: Path) -> soundfile.SoundFile:
+@contextlib.contextmanager
+def _open(path: Path) -> Iterator[soundfile.SoundFile]:
     try:
         file = _Forwards(os.fsencode(path))
-        if file.format == "MP3" and (content := with_length(path)):
-            file.close()
-            return _Forwards(io.BytesIO(content))
-        return file
+        content = path.read_bytes() if file.format == "MP3" else None
     except soundfile.LibsndfileError as error:
         raise AudioError(f"{path}: cannot be decoded; expected WAV, FLAC, MP3 or Ogg") from error
     except OSError as error:
         raise AudioError(f"{path}: {one_line(error)}; expected an audio file") from error
+    with file:
+        if content is None:
+            yield file
+            return
+    with _through_pipe(path, content) as file:
+        yield file
+
+
+@contextlib.contextmanager
+def _through_pipe(path: Path, content: bytes) -> Iterator[soundfile.SoundFile]:
+    """Open an MP3 file as a stream, and see to it that no audio is left when it has been read.
+
+    In a file, libsndfile believes its own estimate of the length where no header tells one, and cuts off most of
+    what has a variable bit rate. From a pipe it reads to the end.
+    """
+    source, sink = os.pipe()
+    feeder = threading.Thread(target=_feed, args=(sink, content), daemon=True)
+    feeder.start()
+    try:
+        with _Forwards(os.dup(source)) as file:
+            beginnings = [found.start() for found in _MP3_BEGINNING.finditer(content)]
+            if not _promised_frames(file):  # without a header: one that is found is another's
+                beginnings.insert(0, 0)
+            if len(beginnings) > 1:
+                raise AudioError(
+                    f"{path}: holds a second MP3 stream, which begins at byte {beginnings[1]}; expected one"
+                )
+            yield file
+            rest = b"".join(iter(lambda: os.read(source, BLOCK), b""))
+        if _mp3_seconds(rest) > _SECOND_STREAM:
+            raise AudioError(
+                f"{path}: is damaged, or holds a second stream: more audio follows where it ends, at byte "
+                f"{len(content) - len(rest)}"
+            )
+    except soundfile.LibsndfileError as error:
+        raise AudioError(f"{path}: cannot be decoded; expected WAV, FLAC, MP3 or Ogg") from error
+    finally:
+        os.close(source)
+        feeder.join()
+
+
+def _feed(sink: int, content: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), open(sink, "wb") as pipe:
+        pipe.write(content)
+
+
+def _mp3_seconds(data: bytes) -> float:
+    """Return about how long the MP3 stream near the beginning of `data` is; 0 if there is none."""
+    for start, _ in zip(_MP3_SYNC.finditer(data), range(_MP3_ATTEMPTS), strict=False):
+        with contextlib.suppress(soundfile.LibsndfileError):
+            info = soundfile.info(io.BytesIO(data[start.start() :]))
+            if info.format == "MP3":
+                return info.duration
+    return 0.0
 
 
 def _own_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
     frames, promised = 0, _promised_frames(file)
+    is_mp3 = file.format == "MP3"
     while True:
         try:
-            block = file.read(BLOCK, dtype="float64", always_2d=True)
+            block = file.read(_MP3_BLOCK if is_mp3 else BLOCK, dtype="float64", always_2d=True)
         except soundfile.LibsndfileError as error:
+            if is_mp3:  # tags at the end, half a frame, or damage: what was promised and what is left tell
+                break
             raise AudioError(
                 f"{path}: is damaged after {frames / file.samplerate:.1f} s ({_reason(error)})"
             ) from error
@@ -174,7 +247,7 @@ def _own_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
         frames += len(block)
         yield block
     missing = promised - frames
-    if missing > (_MP3_TOLERANCE * promised if file.format == "MP3" else 0):
+    if missing > (_MP3_TOLERANCE * promised if is_mp3 else 0):
         seconds, expected = frames / file.samplerate, promised / file.samplerate
         raise AudioError(f"{path}: is damaged: {seconds:.1f} s of {expected:.1f} s can be decoded")
 
@@ -194,8 +267,10 @@ def _reason(error: soundfile.LibsndfileError) -> str:
     return error.error_string.removeprefix("Error : ").rstrip(".")
 
 
-def _resample(blocks: Iterator[np.ndarray], samplerate: int, channels: int) -> Iterator[np.ndarray]:
-    stream = soxr.ResampleStream(samplerate, SAMPLERATE, channels, dtype="float64", quality="VHQ")
+def _resample(
+    blocks: Iterator[np.ndarray], samplerate: int, wanted: int, channels: int
+) -> Iterator[np.ndarray]:
+    stream = soxr.ResampleStream(samplerate, wanted, channels, dtype="float64", quality="VHQ")
     for block in blocks:
         yield stream.resample_chunk(block)
     yield stream.resample_chunk(np.zeros((0, channels)), last=True)

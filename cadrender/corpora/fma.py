@@ -9,7 +9,17 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from cadrender.corpora.layout import Corpus, SourceTrack, distinct, one_line, require_folder, safe_name, walk
+from cadrender.corpora.layout import (
+    READABLE,
+    UNREADABLE,
+    Corpus,
+    SourceTrack,
+    distinct,
+    one_line,
+    require_folder,
+    safe_name,
+    walk,
+)
 from cadrender.errors import MetadataError, UsageError
 from cadrender.stems import MIXTURE
 
@@ -46,28 +56,27 @@ def scan(folder: Path, *, metadata: Path | None = None, minimum_seconds: float =
     MetadataError
         If ``tracks.csv`` is not what it should be.
     """
-    clips = {
-        safe_name(path.stem): path
+    audio = [
+        path
         for here, files in walk(_clips_folder(require_folder(folder)), depth=1)
         for path in files
-        if re.fullmatch(r"\d{3}", here.name) and path.suffix.lower() == ".mp3"
-    }
+        if re.fullmatch(r"\d{3}", here.name) and path.suffix.lower() in (*READABLE, *UNREADABLE)
+    ]
+    clips = {safe_name(path.stem): path for path in audio if path.suffix.lower() == ".mp3"}
     if not clips:
         raise UsageError(f"{folder}: no clip found; expected files such as 000/000002.mp3")
     table = metadata or _find_table(folder)
     fields = dict(_read_table(table, clips)) if table else {}
-    notes = (
-        ()
-        if table
-        else (f"no fma_metadata/tracks.csv in or beside {folder}: licences and genres are unknown",)
-    )
+    notes = [f"{path}: not an MP3 file: left out" for path in audio if path.suffix.lower() != ".mp3"]
+    if not table:
+        notes.append(f"no fma_metadata/tracks.csv in or beside {folder}: licences and genres are unknown")
     tracks = [
         SourceTrack(name, {MIXTURE: (path,)}, genre or "unknown", "FMA", license or UNKNOWN_LICENSE)
         for name, path in clips.items()
         for genre, license in [fields.get(name, ("", ""))]
     ]
     tracks, twins = distinct(tracks)
-    return Corpus(NAME, folder, tracks, twins, notes, minimum_seconds, forgiving=True)
+    return Corpus(NAME, folder, tracks, twins, tuple(notes), minimum_seconds, forgiving=True)
 
 
 def _clips_folder(folder: Path) -> Path:

@@ -1,14 +1,25 @@
-"""Any tree of songs: a folder a song, an audio file a stem."""
+"""Any tree of songs: a folder a song, an audio file a stem; or an audio file a song."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from cadrender.corpora.layout import Corpus, LeftOut, SourceTrack, distinct, require_folder, safe_name, walk
+from cadrender.corpora.layout import (
+    READABLE,
+    UNREADABLE,
+    Corpus,
+    LeftOut,
+    SourceTrack,
+    distinct,
+    require_folder,
+    safe_name,
+    walk,
+)
 from cadrender.errors import UsageError
 from cadrender.stems import MIXTURE, STEMS, VDBO
 
 NAME = "folder"
-SUFFIXES = (".wav", ".flac", ".mp3", ".ogg")
+
+_NAMED = 5
 
 
 def scan(
@@ -18,13 +29,17 @@ def scan(
     name: str = NAME,
     license: str = "unknown",
     genre: str = "unknown",
+    mixtures: bool = False,
     skip: tuple[Path, ...] = (),
 ) -> Corpus:
-    """Find the songs of any tree of ``<song>/<stem>.(wav|flac|mp3|ogg)``.
+    """Find the songs of any tree of ``<song>/<stem>.(wav|flac|mp3|...)``.
 
     Every folder that holds audio files is a song; it is named after its path below `folder`, `` - `` between
     the levels. A song without a mixture gets the sum of its stems, and what it lacks of the four is digital
     silence. Of a song with a mixture only the stems it has are written: the mixture may hold the others.
+
+    Files in `folder` itself of which none is named after a stem are songs without stems, one each, unless
+    `stems` are given. A file that cannot be decoded, such as ``vocals.m4a``, makes its song a failure.
 
     Parameters
     ----------
@@ -36,6 +51,8 @@ def scan(
         The corpus's name.
     license, genre : str
         What the music list is to say of all songs.
+    mixtures : bool
+        Whether every audio file of the tree is a song of its own, without stems.
     skip : tuple of pathlib.Path
         Folders to stay out of.
 
@@ -46,25 +63,66 @@ def scan(
     Raises
     ------
     UsageError
-        If there is no song in `folder`, or `stems` names something that is no stem.
+        If there is no song in `folder`, `stems` names something that is no stem, or both `stems` and `mixtures`
+        are given.
     """
+    if stems and mixtures:
+        raise UsageError("--map says which stem a file is, --mixtures that it is a song: use one of them")
     names = _file_names(stems or {})
+    fields = (genre, name, license)
     found = []
     used = set()
+    notes = []
     for here, files in walk(require_folder(folder), skip=skip):
-        audio = [path for path in files if path.suffix.lower() in SUFFIXES]
-        if audio:
-            used |= {_plain(path.stem) for path in audio}
-            found.append(_song(_song_name(folder, here), audio, names, (genre, name, license)))
+        audio = [path for path in files if path.suffix.lower() in READABLE]
+        unreadable = [path for path in files if path.suffix.lower() in UNREADABLE]
+        keys = {_plain(path.stem) for path in (*audio, *unreadable)}
+        used |= keys
+        flat = here == folder and not stems and not keys & set(names)
+        if mixtures or flat:
+            found += [_mixture(folder, path, fields) for path in audio]
+            found += [
+                LeftOut(_file_name(folder, path), _cannot([path]), expected=False) for path in unreadable
+            ]
+            if audio and not mixtures:
+                count = "1 file is" if len(audio) == 1 else f"{len(audio)} files are"
+                notes.append(f"{count} not named after a stem in {here}: each is a song without stems")
+        elif audio or unreadable:
+            found.append(_song(_song_name(folder, here), audio, unreadable, names, fields))
     if not any(isinstance(item, SourceTrack) for item in found):
-        wanted = ", ".join(sorted(names))
-        raise UsageError(
-            f"{folder}: no song found; expected <song>/<stem> with one of {'|'.join(SUFFIXES)} named {wanted}"
-        )
+        raise UsageError(_nothing(folder, names, found))
     tracks, twins = distinct(item for item in found if isinstance(item, SourceTrack))
     left_out = [item for item in found if isinstance(item, LeftOut)]
-    notes = tuple(f"no file is named '{key}'" for key in map(_plain, stems or {}) if key not in used)
-    return Corpus(name, folder, tracks, (*left_out, *twins), notes)
+    notes += [f"no file is named '{key}'" for key in map(_plain, stems or {}) if key not in used]
+    return Corpus(name, folder, tracks, (*left_out, *twins), tuple(notes))
+
+
+def _nothing(folder: Path, names: Mapping[str, str], found: list[LeftOut]) -> str:
+    """Say why there is no song."""
+    failures = [f"{item.name}: {item.reason}" for item in found if not item.expected]
+    if failures:
+        more = f", and {len(failures) - 1} more like it" if len(failures) > 1 else ""
+        return f"{folder}: no song found: {failures[0]}{more}"
+    wanted = ", ".join(sorted(names))
+    return (
+        f"{folder}: no song found; expected <song>/<stem> with one of {'|'.join(READABLE)} named {wanted} "
+        "(--map NAME=STEM takes other names, --mixtures takes each file as a song)"
+    )
+
+
+def _cannot(files: list[Path]) -> str:
+    names = [path.name for path in files[:_NAMED]]
+    more = f" and {len(files) - _NAMED} more" if len(files) > _NAMED else ""
+    return f"{', '.join(names)}{more} cannot be decoded; expected WAV, FLAC, MP3 or Ogg (ffmpeg converts)"
+
+
+def _mixture(folder: Path, path: Path, fields: tuple[str, str, str]) -> SourceTrack:
+    return SourceTrack(_file_name(folder, path), {MIXTURE: (path,)}, *fields)
+
+
+def _file_name(folder: Path, path: Path) -> str:
+    """Name the song that a file is."""
+    return safe_name(" - ".join(path.relative_to(folder).with_suffix("").parts))
 
 
 def _file_names(stems: Mapping[str, str]) -> dict[str, str]:
@@ -80,8 +138,15 @@ def _song_name(folder: Path, here: Path) -> str:
 
 
 def _song(
-    name: str, audio: list[Path], names: Mapping[str, str], fields: tuple[str, str, str]
+    name: str,
+    audio: list[Path],
+    unreadable: list[Path],
+    names: Mapping[str, str],
+    fields: tuple[str, str, str],
 ) -> SourceTrack | LeftOut:
+    lost = [path for path in unreadable if _plain(path.stem) in names or not audio]
+    if lost:
+        return LeftOut(name, _cannot(lost), expected=False)
     known = {}
     for path in audio:
         key = _plain(path.stem)
@@ -95,7 +160,13 @@ def _song(
     if not known:
         return LeftOut(
             name,
-            f"no file is named after a stem ({', '.join(strangers)}); --map NAME=STEM says what they are",
+            f"no file is named after a stem ({', '.join(strangers)}); --map NAME=STEM says what they are, "
+            "--mixtures takes each as a song",
+        )
+    mixtures = [path.name for key, path in known.items() if names[key] == MIXTURE]
+    if len(mixtures) > 1:  # stems add up to a stem, but mixtures are songs
+        return LeftOut(
+            name, f"has {len(mixtures)} mixtures: {', '.join(mixtures)}; expected one", expected=False
         )
     sources = {
         stem: files
@@ -103,6 +174,8 @@ def _song(
         if (files := tuple(path for key, path in known.items() if names[key] == stem))
     }
     notes = [f"{stranger} is no stem and left out; --map NAME=STEM says what it is" for stranger in strangers]
+    if unreadable:
+        notes.append(f"{_cannot(unreadable)}: left out")
     lacking = [stem for stem in VDBO if stem not in sources]
     if MIXTURE not in sources:
         there = (path for stem in VDBO for path in sources.get(stem, ()))
@@ -118,4 +191,6 @@ def _song(
 
 def _plain(name: str) -> str:
     name = name.casefold()
-    return next((name.removesuffix(suffix) for suffix in SUFFIXES if name.endswith(suffix)), name)
+    return next(
+        (name.removesuffix(suffix) for suffix in (*READABLE, *UNREADABLE) if name.endswith(suffix)), name
+    )

@@ -17,6 +17,31 @@ from cadrender.stems import VDBO
 # A sample is named after its song, `<song>-hlp_0056`: room for that is left within a file name's 255 bytes.
 LONGEST_NAME = 200
 
+READABLE = (
+    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".mp2"),
+    *(".rf64", ".w64"),
+)
+"""File name suffixes of audio that can be decoded."""
+UNREADABLE = (
+    *(
+        ".3gp",
+        ".aac",
+        ".ac3",
+        ".alac",
+        ".amr",
+        ".ape",
+        ".avi",
+        ".dff",
+        ".dsf",
+        ".dts",
+        ".m4a",
+        ".m4b",
+        ".m4v",
+    ),
+    *(".mka", ".mkv", ".mov", ".mp4", ".mpc", ".ra", ".rm", ".shn", ".tak", ".tta", ".webm", ".wma", ".wv"),
+)
+"""File name suffixes of audio and video that cannot be decoded: such files are named, not passed over."""
+
 _NO_PART = ("__MACOSX", "lost+found")
 
 

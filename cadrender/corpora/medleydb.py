@@ -176,20 +176,30 @@ def _stems(
     groups = {stem: () for stem in VDBO}
     notes = []
     for key, stem in sorted(listed.items(), key=lambda item: str(item[0])):
-        filename, instrument = stem.get("filename"), _instrument(stem.get("instrument"))
+        filename = stem.get("filename")
         if not isinstance(filename, str) or Path(filename).name != filename:
             raise MetadataError(f"{card}: {key} has the filename {filename!r}; expected a file in {place}")
         if not (place / filename).exists():
             raise MetadataError(f"{card}: {key} names {filename}, which {place} does not hold")
-        if table.stem(instrument) is None:
-            notes.append(f"instrument '{instrument}' is not in the table of instruments: goes to other")
-        groups[table.stem(instrument) or "other"] += (place / filename,)
+        group, note = _group(stem.get("instrument"), table)
+        groups[group] += (place / filename,)
+        notes += note
     return groups, tuple(dict.fromkeys(notes))
 
 
-def _instrument(value: object) -> str:
-    """Return an instrument's name; the metadata may hold a list of one."""
-    return str(value[0] if isinstance(value, list) and len(value) == 1 else value or "")
+def _group(value: object, table: InstrumentTable) -> tuple[str, tuple[str, ...]]:
+    """Return the stem that an instrument, or all of a list of them, belongs to, and a note if there is none."""
+    names = [str(name or "") for name in (value if isinstance(value, list) and value else [value])]
+    stems = {name: table.stem(name) for name in names}
+    unknown = [name for name, stem in stems.items() if stem is None]
+    if unknown:
+        return "other", tuple(
+            f"instrument '{name}' is not in the table of instruments: goes to other" for name in unknown
+        )
+    if len(set(stems.values())) > 1:
+        listed = ", ".join(f"{name} ({stem})" for name, stem in stems.items())
+        return "other", (f"instruments of one stem belong to different ones: {listed}: goes to other",)
+    return stems[names[0]], ()
 
 
 def _is_yes(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Makes a demo root: songs, HRIRs and metadata, each file only where it is missing or differs."""
+"""Makes a demo root: songs, HRIRs and metadata, each file only where it is missing or out of date."""
 
 import hashlib
 import io
@@ -55,6 +55,8 @@ class DemoRoot:
         How many of them the metadata name.
     written : tuple of str
         Files made by this call, relative to the root; all others were there already.
+    changed : tuple of str
+        Files that somebody has changed since they were made, and that are left as they are.
     """
 
     root: Path
@@ -66,6 +68,7 @@ class DemoRoot:
     scenes: int
     listeners: int
     written: tuple[str, ...]
+    changed: tuple[str, ...]
 
 
 def make_root(
@@ -79,7 +82,8 @@ def make_root(
 
     The folder holds ``audio/music/train`` (songs of 32 to 40 s in MUSDB18-HQ's layout; the third has no
     vocals), ``audio/hrtf`` and all of ``metadata`` that rendering needs. Over an existing demo root only what
-    is missing or differs is made again, so that an interrupted call can be repeated.
+    is missing, or what another version of cadrender made, is made again, so that an interrupted call can be
+    repeated. A file that somebody has changed since is left alone; delete it to have it made again.
 
     Parameters
     ----------
@@ -152,11 +156,12 @@ def make_root(
         scenes=len(scenes),
         listeners=len(listeners),
         written=tuple(made.written),
+        changed=tuple(sorted(made.changed)),
     )
 
 
 def _make_song(made, song, folder):
-    """Make a song's five files where one is missing or differs; return its length in frames."""
+    """Make a song's five files where one is missing or out of date; return its length in frames."""
     names = [f"{folder}/{stem}.wav" for stem in STEMS]
     if not all(made.is_whole(name) for name in names):
         for stem, samples in play(song).items():
@@ -166,7 +171,7 @@ def _make_song(made, song, folder):
 
 
 def _make_hrirs(made, subject):
-    """Make a subject's files where one is missing or differs; return all their names."""
+    """Make a subject's files where one is missing or out of date; return all their names."""
     head = make_head(subject)
     names = {f"{MIC}-{subject}-{'n' if angle < 0 else 'p'}{abs(angle)}.wav": angle for angle in ANGLES}
     for name, angle in names.items():
@@ -199,6 +204,7 @@ class _Made:
     def __init__(self, root, digests):
         self.root = root
         self.written = []
+        self.changed = set()
         self._digests = digests
 
     @classmethod
@@ -213,36 +219,50 @@ class _Made:
             raise UsageError(f"{root}: cannot be used for a demo root: {error.strerror}") from error
         if entries and not (root / MARK).is_file():
             raise UsageError(f"{root}: not empty and no demo root (no {MARK}): give a new or an empty folder")
-        digests = {}
+        known, recipe = {}, _recipe()
         if entries:
             try:
                 mark = json.loads((root / MARK).read_bytes())
                 if mark["about"] != _ABOUT:
                     raise ValueError
-                if mark["recipe"] == _recipe():
-                    digests = dict(mark["files"])
+                known, recipe = dict(mark["files"]), mark["recipe"]
             except (ValueError, KeyError, TypeError, OSError):
                 raise UsageError(
                     f"{root / MARK}: not written by cadrender demo: give a new or an empty folder"
                 ) from None
-        made = cls(root, digests)
-        if not entries:
+        made = cls(root, known)
+        if recipe != _recipe():  # what another version made is made again, but not what was changed since
+            made._digests = {name: digest for name, digest in known.items() if made._is_changed(name)}
+        if not entries or recipe != _recipe():
             made.mark()
         return made
 
     def is_whole(self, name):
-        """Tell whether a file is there as it was made."""
+        """Tell whether a file is there as it was made, or as somebody has changed it since."""
+        if self._is_changed(name):
+            self.changed.add(name)
+            return True
+        return name in self._digests and self._on_disk(name) is not None
+
+    def _is_changed(self, name):
+        return name in self._digests and self._on_disk(name) not in (None, self._digests[name])
+
+    def _on_disk(self, name):
         try:
-            content = (self.root / name).read_bytes()
+            return _digest((self.root / name).read_bytes())
         except OSError:
-            return False
-        return self._digests.get(name) == _digest(content)
+            return None
 
     def put(self, name, content):
-        """Write a file, whole or not at all, unless it is there with that content."""
+        """Write a file, whole or not at all, unless it is there with that content or has been changed."""
         file = self.root / name
-        self._digests[name] = _digest(content)
-        if self.is_whole(name):
+        digest = _digest(content)
+        present = self._on_disk(name)
+        if present != digest and self._is_changed(name):
+            self.changed.add(name)
+            return
+        self._digests[name] = digest
+        if present == digest:
             return
         try:
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from cadrender.dsp.arrays import checked_samplerate, checked_signal
 from cadrender.dsp.convolve import convolve
 from cadrender.dsp.hrir import Heads
+from cadrender.dsp.loudness import full_scale
 from cadrender.dsp.nalr import nalr_filter
 
 # Frames that are convolved at a time.
@@ -68,7 +70,7 @@ def amplify(signal: np.ndarray, samplerate: int, left: Sequence, right: Sequence
     Parameters
     ----------
     signal : ndarray
-        (frames, 2) float64.
+        (frames, 2): int16, int32 (fractions of their full scale), float32 or float64 (full scale 1).
     samplerate : int
         In hertz.
     left, right : (frequencies, levels)
@@ -78,7 +80,17 @@ def amplify(signal: np.ndarray, samplerate: int, left: Sequence, right: Sequence
     -------
     ndarray
         (frames + 220, 2) float64: the whole of the convolution, 110 frames late. It may exceed full scale.
+
+    Raises
+    ------
+    TypeError
+        If the signal has another type; those above are taken in any byte order and memory layout.
+    ValueError
+        If it is not stereo, or holds values that are not finite.
     """
+    signal = checked_signal("signal", signal)
+    samplerate = checked_samplerate(samplerate)
+    signal = signal / full_scale(signal.dtype)
     amplifier = Amplifier([tuple(nalr_filter(*ear, samplerate) for ear in (left, right))])
     pieces = [piece.copy() for source in (amplifier.feed(signal), amplifier.finish()) for _, piece in source]
     return np.concatenate(pieces)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cadrender.dsp import kernels
+from cadrender.dsp.arrays import checked_samplerate, checked_signal
 
 BLOCK_SECONDS = 0.4
 OVERLAP = 0.75
@@ -221,8 +222,10 @@ def integrated_loudness(signal: np.ndarray, samplerate: int) -> float:
 
     Raises
     ------
+    TypeError
+        If the signal has another type; those above are taken in any byte order and memory layout.
     ValueError
-        If the signal is shorter than 400 ms or not stereo.
+        If it is shorter than 400 ms or not stereo, or holds values that are not finite.
 
     Examples
     --------
@@ -231,9 +234,8 @@ def integrated_loudness(signal: np.ndarray, samplerate: int) -> float:
     >>> round(integrated_loudness(np.stack([tone, 0 * tone], axis=1), 48000), 2)
     -3.05
     """
-    if signal.ndim != 2 or signal.shape[1] != 2:
-        raise ValueError(f"a stereo signal (frames, 2) is needed, not one of shape {signal.shape}")
-    signal = np.ascontiguousarray(signal)
+    signal = checked_signal("signal", signal)
+    samplerate = checked_samplerate(samplerate)
     blocks = gating(len(signal), samplerate)
     weighting = KWeighting(samplerate)
     plain = np.empty((2, _STRIDE))

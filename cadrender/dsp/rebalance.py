@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from cadrender.dsp.arrays import checked_dtype, checked_samplerate, checked_signal
 from cadrender.dsp.mix import BLOCK, MixMeter, mix_float64, mix_int16
 from cadrender.stems import MIXTURE, VDBO
 
@@ -212,9 +213,11 @@ def rebalance(
 
     Raises
     ------
+    TypeError
+        If an array has another type; those above are taken in any byte order and memory layout.
     ValueError
-        If a stem or a gain is missing or unknown, shapes differ, the signals are shorter than 400 ms, or
-        `dtype` is neither of the two.
+        If a stem or a gain is missing or unknown, shapes differ, the signals are shorter than 400 ms, a value is
+        not finite, or `dtype` is neither of the two.
 
     Examples
     --------
@@ -225,15 +228,20 @@ def rebalance(
     >>> rebalance(stems, gains, sum(stems.values()), 44100).shape
     (44100, 2)
     """
-    if dtype not in ("int16", "float64"):
-        raise ValueError(f"dtype {dtype!r} is neither 'int16' nor 'float64'")
+    dtype = checked_dtype(dtype)
+    samplerate = checked_samplerate(samplerate)
     for what, given in (("stems", stems), ("gains_db", gains_db)):
         if set(given) != set(VDBO):
             raise ValueError(f"{what} of {', '.join(sorted(given))}; needed are {', '.join(VDBO)}")
     signals = {**{stem: stems[stem] for stem in VDBO}, MIXTURE: mixture}
+    signals = {name: checked_signal(name, signal) for name, signal in signals.items()}
+    mixture = signals[MIXTURE]
     for name, signal in signals.items():
-        if signal.ndim != 2 or signal.shape[1] != 2 or len(signal) != len(mixture):
-            raise ValueError(f"{name} has the shape {signal.shape}; {(len(mixture), 2)} is needed")
+        if len(signal) != len(mixture):
+            raise ValueError(f"{name} has the shape {signal.shape}; {mixture.shape} is needed")
+    for stem in VDBO:
+        if not math.isfinite(gains_db[stem]):
+            raise ValueError(f"gains_db[{stem!r}] is {gains_db[stem]!r}; a finite number of dB is needed")
     common = common_dtype([signal.dtype for signal in signals.values()])
     *sources, target = (ArraySource(_as(signal, common)) for signal in signals.values())
     weights = linear([gains_db[stem] for stem in VDBO])

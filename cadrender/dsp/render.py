@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cadrender.dsp import whole
+from cadrender.dsp.arrays import checked_dtype, checked_hrir, checked_samplerate, checked_signal
 from cadrender.dsp.convolve import convolve, loudness_before_and_after
 from cadrender.dsp.hrir import Heads
 
@@ -127,8 +128,10 @@ def at_mic_stem(
 
     Raises
     ------
+    TypeError
+        If an array has another type; those above are taken in any byte order and memory layout.
     ValueError
-        If the signal is shorter than 400 ms, or a shape or `dtype` is none of these.
+        If the signal is shorter than 400 ms, a shape or `dtype` is none of these, or a value is not finite.
 
     Examples
     --------
@@ -138,13 +141,11 @@ def at_mic_stem(
     >>> at_mic_stem(song, 44100, left, right).shape
     (44100, 2)
     """
-    if dtype not in ("int16", "float64"):
-        raise ValueError(f"dtype {dtype!r} is neither 'int16' nor 'float64'")
-    for name, array in (("signal", signal), ("left_hrir", left_hrir), ("right_hrir", right_hrir)):
-        if array.ndim != 2 or array.shape[1] != 2 or not len(array):
-            raise ValueError(f"{name} has the shape {array.shape}; (n, 2) is needed")
-    heads = Heads([(left_hrir, right_hrir)])
-    _, pieces = at_mic(np.ascontiguousarray(signal), samplerate, heads, pcm16=dtype == "int16")
+    dtype = checked_dtype(dtype)
+    signal = checked_signal("signal", signal)
+    samplerate = checked_samplerate(samplerate)
+    heads = Heads([(checked_hrir("left_hrir", left_hrir), checked_hrir("right_hrir", right_hrir))])
+    _, pieces = at_mic(signal, samplerate, heads, pcm16=dtype == "int16")
     out = np.empty((len(signal), 2), dtype)
     at = 0
     for _, piece, _ in pieces:

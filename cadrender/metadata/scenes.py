@@ -117,8 +117,6 @@ def generate_scenes(
     keeps that stream unchanged for good. The seed is the MD5 of the name modulo 10**8. A list's last element
     is taken without drawing.
     """
-    from numpy.random import RandomState
-
     tracks = list(tracks)
     if not tracks:
         raise UsageError("no scenes to draw: the music list is empty")
@@ -130,14 +128,34 @@ def generate_scenes(
                 f"{scenes_per_song} scenes per song need as many {what}, and there are {len(ids)}: "
                 f"at most {min(len(gain_ids), len(position_ids))} scenes per song"
             )
+    return _draw_scenes((track.name for track in tracks), gain_ids, position_ids, scenes_per_song)
+
+
+def is_own_draw(scenes: Sequence[SceneRecord], gain_ids: Sequence[str], position_ids: Sequence[str]) -> bool:
+    """Tell whether scenes are what `generate_scenes` draws, for any songs and any number of scenes for each.
+
+    Such scenes can be drawn again at any time.
+    """
+    names = list(dict.fromkeys(scene.music for scene in scenes))
+    if not names:
+        return True
+    scenes_per_song = len(scenes) // len(names)
+    if scenes_per_song > min(len(gain_ids), len(position_ids)):
+        return False
+    return _draw_scenes(names, gain_ids, position_ids, scenes_per_song) == list(scenes)
+
+
+def _draw_scenes(names, gain_ids, position_ids, scenes_per_song):
+    from numpy.random import RandomState
+
     scenes = []
-    for track in tracks:
-        random = RandomState(text_seed(track.name))
+    for name in names:
+        random = RandomState(text_seed(name))
         gains, positions = list(gain_ids), list(position_ids)
         for _ in range(scenes_per_song):
             gain = gains.pop(_draw(random, len(gains)))
             position = positions.pop(_draw(random, len(positions)))
-            scenes.append(SceneRecord(f"scene_{FIRST_ID + len(scenes)}", track.name, gain, position))
+            scenes.append(SceneRecord(f"scene_{FIRST_ID + len(scenes)}", name, gain, position))
     return scenes
 
 

@@ -1,6 +1,7 @@
 """Reading audio files: headers, stems and HRIRs, each problem one line that names the file."""
 
 import contextlib
+import math
 import os
 import struct
 from dataclasses import dataclass
@@ -134,8 +135,8 @@ def check_stem_header(file: Path, header: Header, samplerate: int) -> None:
     if header.frames > _LONGEST_STEM:
         raise AudioError(f"{file}: {header.frames} frames; an at-mic file holds {_LONGEST_STEM} at most")
     if header.frames < 0.4 * samplerate:
-        milliseconds = 1000 * header.frames / samplerate
-        raise AudioError(f"{file}: {milliseconds:.0f} ms long; a loudness needs at least 400 ms")
+        least = math.ceil(0.4 * samplerate)
+        raise AudioError(f"{file}: {header.frames} frames; a loudness needs at least {least} (400 ms)")
 
 
 def read_stem(file: Path, samplerate: int, start: int = 0, frames: int | None = None) -> np.ndarray:

@@ -406,7 +406,7 @@ TROUBLES = {
     "short": (
         lambda root, song: make_song(root, song, 17639 / 44100, 1),
         "mixture",
-        "400 ms long; a loudness needs at least 400 ms",
+        "17639 frames; a loudness needs at least 17640 \\(400 ms\\)",
         (),
     ),
 }

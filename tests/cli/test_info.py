@@ -6,8 +6,8 @@ import shutil
 import pytest
 import soundfile
 
-from cadrender.info import measure_loudness
 from cadrender.catalogue.songs import look_at_song
+from cadrender.info import measure_loudness
 from tests import reference
 from tests.plausible import TEST, TRAIN, make_plausible_root
 from tests.roots import SAMPLERATE, edit_json, run, tree
@@ -89,6 +89,23 @@ def test_partly_rendered(root):
     assert (loudness["known"], loudness["measured"], loudness["songs"]) == (1, 1, 2)
     levels = sorted(mixture_loudness(root, name) for name in TRAIN)
     assert [loudness["lowest"], loudness["highest"]] == pytest.approx(levels, abs=1e-9)
+
+
+def test_music_in_other_places(root, tmp_path):
+    scenes = tmp_path / "two.json"
+    content = json.loads((root / "metadata/scenes.train.json").read_text())
+    scenes.write_text(json.dumps(dict(list(content.items())[:2])))
+    music, listing = (
+        ("--output-music-dir", tmp_path / "fast"),
+        ("--output-music-file", tmp_path / "list.json"),
+    )
+    places = (*music, *listing, "--scenes-file", scenes)
+    assert run("generate", "--root", root, "-j", "1", *places).returncode == 0
+    info = info_of(root, *places)
+    assert set(info) == {"train"}  # whose scenes these are
+    assert (info["train"]["scenes"], info["train"]["rendered"], info["train"]["missing"]) == (2, 2, 0)
+    assert info_of(root, *music, *listing)["train"]["rendered"] == 2
+    assert info_of(root)["train"]["rendered"] == 0
 
 
 def test_excerpts(root):

@@ -15,14 +15,18 @@ import soundfile
 from cadrender.stems import STEMS
 from tests.corpora.trees import (
     bach10,
+    ffmpeg,
     fma,
     fma_metadata,
     medleydb_song,
+    mp3,
     read,
     tone,
     tree_bytes,
     write,
 )
+from tests.plausible import make_plausible_root
+from tests.roots import edit_json
 
 
 def command(*arguments):
@@ -180,6 +184,20 @@ def test_folder(tmp_path):
     assert list(listed(root, "mine")) == ["One", "Two"]
 
 
+def test_a_flat_folder(tmp_path):
+    source, root = tmp_path / "songs", tmp_path / "root"
+    write(source / "One.wav", tone(440))
+    mp3(source / "Two.mp3", tone(300, channels=1))
+    ffmpeg("-i", source / "One.wav", source / "Three.m4a")
+    result = run("folder", source, "--root", root, "-j", 1, status=1)
+    assert list(listed(root, "folder")) == ["One", "Two"]
+    assert frequency(read(root / "audio/music/folder/Two/mixture.wav")[:, 0]) == 300
+    assert "Three: left out: Three.m4a cannot be decoded" in result.stderr
+    assert "2 files are not named after a stem" in result.stderr
+    report = json.loads((root / "metadata/folder.ingest.json").read_bytes())
+    assert [song["Track Name"] for song in report["Left Out"]] == ["Three"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -261,3 +279,14 @@ def test_interrupted_it_ends_at_once_and_says_how_to_go_on(tmp_path, songs, jobs
     assert "run the same command again to go on" in stderr
     run("folder", source, "--root", tmp_path / "root", "-j", 2)
     assert tree_bytes(tmp_path / "root") == expected
+
+
+def test_scenes_that_could_not_be_drawn_again_stop_it_before_any_work(tmp_path):
+    root = make_plausible_root(tmp_path / "root", test={})
+    edit_json(root / "metadata/scenes.train.json", lambda scenes: scenes.popitem())
+    before = tree_bytes(root)
+    write(tmp_path / "src/Song/mixture.wav", tone(440))
+    result = run("folder", tmp_path / "src", "--root", root, "--scenes", status=2)
+    assert "scenes.train.json: not drawn by cadrender" in result.stderr
+    assert "cadrender scenes --force" in result.stderr
+    assert tree_bytes(root) == before

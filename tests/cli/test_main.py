@@ -7,7 +7,8 @@ import pytest
 
 from cadrender.cli import COMMANDS, group, main
 from cadrender.errors import CadrenderError, MetadataError, UsageError
-from tests.roots import environment, run
+from tests.corpora.trees import tone, write
+from tests.roots import SONGS, environment, make_root, run
 
 # What a command line that only answers must not load.
 HEAVY = (
@@ -94,6 +95,34 @@ def test_wrong_usage(arguments, message, capsys):
 
 
 @pytest.mark.parametrize(
+    ("option", "instead"),
+    [
+        ("--config-path=conf", "use --config FILE"),
+        ("--config-name=mine", "use --config FILE"),
+        ("-cn", "use --config FILE"),
+        ("-m", "run it once for each value"),
+        ("--multirun", "run it once for each value"),
+        ("--cfg", "cadrender does not use Hydra"),
+    ],
+)
+@pytest.mark.parametrize("name", ["generate", "scenes"])
+def test_options_of_the_challenges_script_are_refused_with_what_to_do(name, option, instead, capsys):
+    with pytest.raises(SystemExit) as exit:
+        main([name, "path.root=/data", option])
+    assert exit.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"cadrender {name}: No such option '-") and said.count("\n") == 1
+    assert instead in said
+
+
+@pytest.mark.parametrize("words", [[], ["ingest"]])
+def test_a_groups_name_alone_prints_its_help(words):
+    alone, asked = run(*words), run(*words, "--help")
+    assert (alone.returncode, alone.stderr) == (0, "")
+    assert alone.stdout == asked.stdout
+
+
+@pytest.mark.parametrize(
     ("error", "status"),
     [
         (CadrenderError("a.wav: broken"), 1),
@@ -115,3 +144,50 @@ def test_exit_status(error, status, capsys, monkeypatch):
     assert "Traceback" not in said
     if isinstance(error, CadrenderError):
         assert said == f"cadrender: {error}\n"
+
+
+@pytest.fixture(scope="module")
+def accented(tmp_path_factory):
+    """A root of which one song, with accents in its name, lacks a file."""
+    root = make_root(tmp_path_factory.mktemp("root"))
+    (root / "audio/music/train" / SONGS[0] / "bass.wav").unlink()
+    return root
+
+
+ASCII = {
+    "a terminal": {"PYTHONIOENCODING": "ascii"},
+    "a locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": None},
+}
+
+
+@pytest.mark.parametrize("where", ASCII)
+def test_names_with_accents_where_everything_is_ascii(accented, tmp_path, where):
+    file = "Se\\xf1or \\xd1and\\xfa - What's Up & Away/{}.wav"
+    for command in ("check", "verify"):
+        done = run(command, "--root", accented, **ASCII[where])
+        assert done.returncode in (1, 2) and "Traceback" not in done.stderr, done.stderr
+        if command == "check":
+            assert f"{file.format('bass')}: no such file" in done.stdout
+            assert file.format("drums") not in done.stdout
+    music = write(tmp_path / "songs/Ñu/vocals.m4a", tone(200), format="WAV").parents[1]
+    write(music / "Über/vocals.wav", tone(200))
+    done = run("ingest", "folder", music, "--root", tmp_path / "root", "-j", "1", **ASCII[where])
+    assert "Traceback" not in done.stderr
+    assert done.returncode == 1
+    assert "\\xdcber: has no mixture" in done.stderr
+    assert "\\xd1u: left out: vocals.m4a cannot be decoded" in done.stderr
+    assert (tmp_path / "root/audio/music/folder/Über/vocals.wav").exists()
+
+
+def test_a_log_gets_no_bar_even_where_colours_are_forced(accented, tmp_path):
+    made = tmp_path / "made"
+    for command in (
+        ("generate", "--root", accented, "-j", "1", "--output-music-dir", made),
+        ("check", "--root", accented, "-j", "1"),
+        ("verify", "--root", accented, "--output-music-dir", made),
+    ):
+        done = run(*command, FORCE_COLOR="1", TERM="xterm")
+        assert done.returncode == 1
+        assert "\x1b" not in done.stderr, done.stderr
+        if command[0] == "check":
+            assert "\x1b[" in done.stdout  # as was asked for

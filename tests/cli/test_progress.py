@@ -4,7 +4,6 @@ import re
 import threading
 
 import pytest
-
 from cadrender.jobs import progress
 from cadrender.jobs.progress import RunProgress, duration
 

@@ -14,12 +14,12 @@ import psutil
 import pytest
 import soundfile
 import soxr
+from cadrender.jobs import remix_plan as plan_module
 
 from benchmarks import reference
 from cadrender import metadata
 from cadrender.cli import main
 from cadrender.dsp.nalr import nalr_filter
-from cadrender.jobs import remix_plan as plan_module
 from cadrender.metadata import Listener, build_gains, gains_json, listeners_json, scene_listeners_json
 from cadrender.stems import STEMS, VDBO
 from cadrender.store.atomic import temporary_name
@@ -573,6 +573,21 @@ def test_bad_metadata(root, capsys, file, change, named):
     assert call("--root", root, "--listeners", "-j", 1) == 2
     assert named in one_line(capsys)
     assert tree(root) == before
+
+
+@pytest.mark.parametrize("missing", ["the file", "a scene"])
+def test_without_scene_listeners_it_says_which_command_draws_them(root, capsys, missing):
+    file = root / "metadata/scene_listeners.train.json"
+    if missing == "the file":
+        file.unlink()
+    else:
+        edit_json(file, drop("scene_10003"))
+    assert call("--root", root, "--listeners", "-j", 1) == 2
+    line = one_line(capsys)
+    assert str(file) in line
+    assert f"(cadrender scenes --listeners-only --root {root} --split train draws " in line
+    assert call("--listeners-only", "--root", root, "--split", "train", command="scenes") == 0
+    assert call("--root", root, "--listeners", "-j", 1) == 0
 
 
 @pytest.mark.parametrize(

@@ -162,19 +162,127 @@ def test_only_what_changes_is_kept(root):
     assert f"{SCENES}.1" not in snapshot(root)
 
 
-def test_force_keeps_no_backup(root):
+def test_no_backup_if_none_is_wanted(root):
     run("--root", root)
     before = snapshot(root)
-    assert run("--root", root, "--scenes-per-song", 5, "--force")[0] == 0
+    assert run("--root", root, "--scenes-per-song", 5, "--no-backup")[0] == 0
     after = snapshot(root)
     assert sorted(after) == sorted(before)
     assert after[SCENES] == draw_by_hand(root, SONGS, 5, 2)[0]
 
 
-def test_a_hand_made_scenes_file_is_kept(root):
+def render(root, names):
+    """Stand in for rendered samples, which here matter by their places alone."""
+    for name in names:
+        folder = root / "audio/at_mic_music/train" / name
+        folder.mkdir(parents=True)
+        (folder / "vocals.wav").touch()
+
+
+def edit_scenes(root, change):
+    file = root / "metadata" / SCENES
+    content = json.loads(file.read_text())
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+EDITS = {
+    "a scene's gain": lambda scenes: scenes["scene_10002"].update(gain="gain_0001"),
+    "a scene gone": lambda scenes: scenes.pop("scene_10002"),
+    "a scene more": lambda scenes: scenes.update(scene_99999=scenes["scene_10002"]),
+    "another order": lambda scenes: scenes.update(scene_10001=scenes.pop("scene_10001")),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_scenes_that_cannot_be_drawn_again_are_replaced_with_force_only(root, edit):
+    run("--root", root)
+    edit_scenes(root, EDITS[edit])
+    kept = snapshot(root)
+    status, message = run("--root", root, "--scenes-per-song", 5)
+    assert status == 2
+    assert message.startswith(
+        f"{root}/metadata/{SCENES}: not drawn by cadrender from the present gains and positions"
+    )
+    assert "0 rendered samples" in message and "--force" in message and "\n" not in message
+    assert snapshot(root) == kept
+    assert run("--root", root, "--scenes-per-song", 5, "--force")[0] == 0
+    files = snapshot(root)
+    assert files[SCENES] == draw_by_hand(root, SONGS, 5, 2)[0]
+    assert files[f"{SCENES}.1"] == kept[SCENES]
+
+
+def test_the_samples_that_would_be_orphaned_are_counted(root):
+    run("--root", root)
+    scenes = json.loads(snapshot(root)[SCENES])
+    names = [f"{scene['music']}-{scene['head_loudspeaker_positions']}" for scene in scenes.values()]
+    edit_scenes(root, lambda scenes: scenes["scene_10001"].update(head_loudspeaker_positions="hlp_0144"))
+    other = f"{SONGS[0]}-hlp_0144"
+    assert other not in names
+    render(root, [*names[1:7], other, "Stranger-hlp_0001"])
+    # drawn anew, all but the edited scene's own sample come back
+    status, message = run("--root", root)
+    assert status == 2
+    assert f"1 rendered sample in {root}/audio/at_mic_music belongs to no scene" in message
+    # with fewer scenes for each song, some of the others do not
+    fewer = [name for k, name in enumerate(names) if k % 4 < 2]
+    orphans = len({*names[1:7], other} - set(fewer))
+    assert orphans > 2
+    assert f"{orphans} rendered samples in" in run("--root", root, "--scenes-per-song", 2)[1]
+    status, output = run("--root", root, "--scenes-per-song", 2, "--force")
+    assert status == 0
+    assert f"audio/at_mic_music: {orphans} rendered samples belong to no scene any more" in output
+
+
+def test_a_draw_from_other_gains_cannot_be_repeated(root):
+    run("--root", root)
+    gains = root / "metadata/gains.json"
+    content = json.loads(gains.read_text())
+    del content["gain_0500"]
+    gains.write_text(json.dumps(content))
+    assert run("--root", root)[0] == 2
+    assert run("--root", root, "--force")[0] == 0
+    assert run("--root", root, "--scenes-per-song", 3)[0] == 0
+
+
+def test_a_file_that_holds_no_scenes_is_not_replaced(root):
     (root / "metadata" / SCENES).write_text("not even JSON")
-    assert run("--root", root)[0] == 0
+    render(root, ["Stranger-hlp_0001"])
+    status, message = run("--root", root)
+    assert (status, "1 rendered sample in" in message) == (2, True)
+    assert run("--root", root, "--force")[0] == 0
     assert snapshot(root)[f"{SCENES}.1"] == b"not even JSON"
+
+
+def test_listeners_only(root):
+    run("--root", root)
+    edit_scenes(root, lambda scenes: [scenes.pop(name) for name in list(scenes)[5:]])
+    (root / "metadata" / SCENE_LISTENERS).unlink()
+    (root / "metadata/musdb18.train.json").unlink()  # the scenes are there: who needs songs?
+    before = snapshot(root)
+    status, output = run("--root", root, "--listeners-only", "--listeners-per-scene", 3)
+    assert (status, "5 scenes of 2 songs in " in output) == (0, True)
+    after = snapshot(root)
+    heard = json.loads(after.pop(SCENE_LISTENERS))
+    assert after == before
+    np.random.seed(int.from_bytes(hashlib.md5(b"icassp2024").digest(), "big") % 100_000_000)
+    drawn = {f"scene_{10001 + n}": np.random.choice(LISTENERS, 3, replace=False).tolist() for n in range(5)}
+    assert heard == drawn
+    assert run("--root", root, "--listeners-only", "--without-listeners")[0] == 2
+    (root / "metadata" / SCENES).unlink()
+    status, message = run("--root", root, "--listeners-only")
+    assert (status, SCENES in message) == (2, True)
+
+
+def test_listeners_of_another_split(root):
+    for name in ("scenes", "listeners"):
+        text = json.dumps({"scene_10001": {"music": "A", "gain": "g", "head_loudspeaker_positions": "h"}})
+        if name == "listeners":
+            text = json.dumps({"L1": {"name": "L1", **AUDIOGRAM}})
+        (root / f"metadata/{name}.valid.json").write_text(text)
+    assert run("--root", root, "--listeners-only", "--split", "valid")[0] == 0
+    heard = root / "metadata/scene_listeners.valid.json"
+    assert json.loads(heard.read_text()) == {"scene_10001": ["L1"]}
 
 
 def corrupt(root, name, text):

@@ -1,14 +1,16 @@
+import contextlib
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
 import soundfile
 
-from cadrender.corpora.decode import read_blocks, sum_blocks
+from cadrender.corpora.decode import quiet_stderr, read_blocks, sum_blocks
 from cadrender.errors import AudioError
-from tests.corpora.trees import mp3, tone, write
+from tests.corpora.trees import ffmpeg, mp3, tone, write
 
 
 def decoded(path):
@@ -117,13 +119,139 @@ def test_one_missing_frame_of_a_wav_is_damage(tmp_path):
         decoded(path)
 
 
-def test_mp3_without_a_length_is_read_to_its_end(tmp_path):
-    swelling = np.random.default_rng(1).uniform(-0.3, 0.3, (88200, 2)) * np.linspace(0, 1, 88200)[:, None]
-    path = mp3(tmp_path / "a.mp3", swelling)
+# MP3, with ffmpeg as the judge
+
+NO_HEADER = ("-write_xing", 0)
+ENCODINGS = {
+    "variable bit rate": ("-q:a", 2),
+    "variable bit rate, no header": ("-q:a", 2, *NO_HEADER),
+    "constant bit rate": ("-b:a", "128k"),
+    "constant bit rate, no header": ("-b:a", "128k", *NO_HEADER),
+    "mono, half the rate": ("-ac", 1, "-ar", 22050, "-q:a", 4),
+    "mono, a quarter of the rate, no header": ("-ac", 1, "-ar", 11025, "-q:a", 4, *NO_HEADER),
+    "48 kHz": ("-ar", 48000, "-q:a", 2),
+}
+
+
+@pytest.fixture(scope="module")
+def swelling(tmp_path_factory):
+    """Noise that grows: frames at the beginning are smaller than the average one; and beyond full scale at the end."""
+    signal = (
+        np.random.default_rng(1).uniform(-0.9, 0.9, (4 * 44100, 2)) * np.linspace(0, 1, 4 * 44100)[:, None]
+    )
+    return write(tmp_path_factory.mktemp("noise") / "swelling.wav", signal)
+
+
+def encode(source, path, *options):
+    ffmpeg("-i", source, *options, path)
+    return path
+
+
+def by_ffmpeg(path, rate, channels):
+    content = ffmpeg("-i", path, "-f", "f32le", "-ar", rate, "-ac", channels, "-")
+    return np.frombuffer(content, "<f4").reshape(-1, channels)
+
+
+def assert_as_ffmpeg(path):
+    info = soundfile.info(path)
+    expected = by_ffmpeg(path, info.samplerate, info.channels)
+    signal = np.concatenate(list(read_blocks(path, {}, info.samplerate)))
+    assert len(signal) == len(expected)
+    np.testing.assert_allclose(signal, np.broadcast_to(expected, signal.shape), rtol=0, atol=1e-5)
+    return signal
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_mp3_as_ffmpeg_decodes_it(tmp_path, swelling, encoding):
+    """To its end, without the delay that a header tells, and without clipping what is beyond full scale."""
+    path = encode(swelling, tmp_path / "a.mp3", *ENCODINGS[encoding])
+    signal = assert_as_ffmpeg(path)
+    info = soundfile.info(path)
+    if "no header" not in encoding:
+        assert len(signal) == 4 * info.samplerate
+    elif "variable" in encoding:
+        assert info.frames < 0.6 * len(signal)  # libsndfile's own estimate
+    if info.samplerate == 44100:
+        assert np.abs(signal).max() > 1.0
+
+
+@pytest.mark.parametrize("header", [(), NO_HEADER])
+def test_mp3_cut_out_of_a_longer_one(tmp_path, swelling, header):
+    """Its first frames refer to data that are gone; they count all the same."""
+    whole = encode(swelling, tmp_path / "whole.mp3", "-q:a", 2, *NO_HEADER)
+    path = tmp_path / "a.mp3"
+    ffmpeg("-ss", "1.7", "-i", whole, "-c", "copy", *header, path)
+    assert_as_ffmpeg(path)
+
+
+@pytest.mark.parametrize("tag", ["ID3v1", "APE", "ID3v2"])
+@pytest.mark.parametrize("header", [(), NO_HEADER])
+def test_tags_are_no_sound(tmp_path, swelling, tag, header):
+    plain = encode(swelling, tmp_path / "plain.mp3", "-q:a", 2, "-id3v2_version", 0, *header)
+    before, after = {
+        "ID3v1": (b"", b"TAG" + bytes(125)),
+        "APE": (b"", b"APETAGEX" + np.random.default_rng(1).bytes(5000)),
+        "ID3v2": (b"ID3\x04\0\0\0\0\x01\x00" + b"\xff\xfb" * 64, b""),
+    }[tag]
+    path = tmp_path / "a.mp3"
+    path.write_bytes(before + plain.read_bytes() + after)
+    assert np.array_equal(decoded(path), decoded(plain))
+
+
+JOINED = {
+    "two with headers": (("-q:a", 2), ("-q:a", 2)),
+    "the second without": (("-q:a", 2), ("-q:a", 2, *NO_HEADER)),
+    "the first without": (("-q:a", 2, *NO_HEADER), ("-q:a", 2)),
+    "of two rates": (("-q:a", 2, *NO_HEADER), ("-q:a", 2, "-ar", 22050, *NO_HEADER)),
+    "of two kinds": (("-q:a", 2, *NO_HEADER), ("-q:a", 2, "-ac", 1, *NO_HEADER)),
+}
+
+
+@pytest.mark.parametrize("how", JOINED)
+def test_a_second_stream_is_noticed(tmp_path, swelling, how):
+    one, other = (
+        encode(swelling, tmp_path / f"{k}.mp3", *options).read_bytes()
+        for k, options in enumerate(JOINED[how])
+    )
+    path = tmp_path / "a.mp3"
+    path.write_bytes(one + other)
+    with pytest.raises(AudioError, match=r"a\.mp3: .*a second (MP3 )?stream"):
+        decoded(path)
+
+
+@pytest.mark.parametrize("header", [(), NO_HEADER])
+def test_damage_in_the_middle_of_an_mp3_is_noticed(tmp_path, swelling, header):
+    path = encode(swelling, tmp_path / "a.mp3", "-q:a", 2, *header)
     content = path.read_bytes()
-    path.write_bytes(content[content.index(content[:2], 4) :])
-    assert soundfile.info(path).frames < 60000  # what libsndfile makes of it
-    assert 88200 <= len(decoded(path)) < 88200 + 4 * 1152
+    middle = len(content) // 2
+    path.write_bytes(content[:middle] + np.random.default_rng(1).bytes(5000) + content[middle + 5000 :])
+    with pytest.raises(AudioError, match=r"a\.mp3: is damaged"):
+        decoded(path)
+
+
+def test_an_mp3_without_header_loses_its_last_frame_at_most(tmp_path, swelling):
+    path = encode(swelling, tmp_path / "a.mp3", "-q:a", 2, *NO_HEADER)
+    whole = decoded(path)
+    path.write_bytes(path.read_bytes()[:-100])
+    cut = decoded(path)
+    assert len(whole) - 2 * 1152 <= len(cut) < len(whole)
+    assert np.array_equal(cut, whole[: len(cut)])
+
+
+def test_what_begins_like_an_mp3_never_blocks(tmp_path, swelling):
+    """The pipe's other end must go away, wherever the decoder gives up."""
+    content = encode(swelling, tmp_path / "whole.mp3", "-q:a", 2).read_bytes()
+    random = np.random.default_rng(1)
+    path = tmp_path / "a.mp3"
+    threads = threading.active_count()
+    for _ in range(100):
+        piece = bytearray(content[: random.integers(1, len(content))])
+        for place in random.integers(0, min(len(piece), 400), 3):
+            piece[place] = random.integers(256)
+        path.write_bytes(piece)
+        with quiet_stderr(), contextlib.suppress(AudioError):
+            next(read_blocks(path, {}), None)
+    assert threading.active_count() == threads
 
 
 @pytest.mark.parametrize(

@@ -52,3 +52,10 @@ def test_a_folder_without_clips(tmp_path):
     (tmp_path / "abc" / "000002.mp3").touch()
     with pytest.raises(UsageError, match=r"no clip found; expected files such as 000/000002\.mp3"):
         corpus_module.scan(tmp_path)
+
+
+def test_what_is_no_mp3_is_named(tmp_path):
+    fma(tmp_path)
+    other = tmp_path / "fma_small/000/000003.m4a"
+    other.touch()
+    assert f"{other}: not an MP3 file: left out" in corpus_module.scan(tmp_path).notes

@@ -95,6 +95,106 @@ def test_one_stem_in_two_formats_is_a_failure(tmp_path):
     ]
 
 
+def left_out(corpus):
+    return {song.name: (song.reason, song.expected) for song in corpus.left_out}
+
+
+def test_a_flat_folder_of_songs_without_stems(tmp_path):
+    make(tmp_path, "One.mp3", "Two (live).wav", "Three.flac", "cover.jpg", "Four.m4a", "Song/vocals.wav")
+    corpus = folder.scan(tmp_path)
+    assert {track.name: files(track) for track in corpus.tracks if track.name != "Song"} == {
+        name: {"mixture": [file]}
+        for name, file in {"One": "One.mp3", "Two (live)": "Two (live).wav", "Three": "Three.flac"}.items()
+    }
+    assert corpus.notes == (
+        f"3 files are not named after a stem in {tmp_path}: each is a song without stems",
+    )
+    assert left_out(corpus) == {
+        "Four": ("Four.m4a cannot be decoded; expected WAV, FLAC, MP3 or Ogg (ffmpeg converts)", False)
+    }
+
+
+def test_two_songs_of_one_name_in_a_flat_folder(tmp_path):
+    make(tmp_path, "One.mp3", "one.wav")
+    corpus = folder.scan(tmp_path)
+    assert [track.name for track in corpus.tracks] == ["One"]
+    assert [(song.name, song.expected) for song in corpus.left_out] == [("one", False)]
+
+
+def test_a_song_s_own_folder_is_no_flat_one(tmp_path):
+    make(tmp_path / "Song", "drums.wav", "guitar.wav", "vocals.wav")
+    corpus = folder.scan(tmp_path / "Song")
+    assert [track.name for track in corpus.tracks] == ["Song"]
+    make(tmp_path / "Other", "guitar.wav", "singing.wav")
+    assert [track.name for track in folder.scan(tmp_path / "Other", stems={"singing": "vocals"}).tracks] == [
+        "Other"
+    ]
+
+
+def test_mixtures_are_songs_in_all_folders(tmp_path):
+    make(
+        tmp_path,
+        "Artist/Album/01 One.mp3",
+        "Artist/Album/02 Two.mp3",
+        "Artist/vocals.ogg",
+        "x.wav",
+        "Artist/b.wma",
+    )
+    corpus = folder.scan(tmp_path, mixtures=True)
+    assert {track.name: files(track) for track in corpus.tracks} == {
+        "x": {"mixture": ["x.wav"]},
+        "Artist - vocals": {"mixture": ["vocals.ogg"]},
+        "Artist - Album - 01 One": {"mixture": ["01 One.mp3"]},
+        "Artist - Album - 02 Two": {"mixture": ["02 Two.mp3"]},
+    }
+    assert list(left_out(corpus)) == ["Artist - b"]
+    with pytest.raises(UsageError, match="use one of them"):
+        folder.scan(tmp_path, mixtures=True, stems={"x": "vocals"})
+
+
+def test_files_that_cannot_be_decoded_are_named(tmp_path):
+    make(
+        tmp_path,
+        "A/mixture.wav",
+        "A/vocals.m4a",
+        "B/mixture.wav",
+        "B/guitar.wma",
+        "C/take.m4a",
+        "D/mixture.wav",
+    )
+    make(tmp_path, *(f"E/{n}.mp4" for n in range(7)))
+    corpus = folder.scan(tmp_path)
+    assert {track.name: track.notes for track in corpus.tracks} == {
+        "B": ("guitar.wma cannot be decoded; expected WAV, FLAC, MP3 or Ogg (ffmpeg converts): left out",),
+        "D": (),
+    }
+    assert {
+        name: (reason.split(" cannot")[0], expected) for name, (reason, expected) in left_out(corpus).items()
+    } == {
+        "A": ("vocals.m4a", False),
+        "C": ("take.m4a", False),
+        "E": ("0.mp4, 1.mp4, 2.mp4, 3.mp4, 4.mp4 and 2 more", False),
+    }
+
+
+def test_a_folder_of_nothing_but_files_that_cannot_be_decoded(tmp_path):
+    make(tmp_path, "One.m4a", "Two.m4a")
+    with pytest.raises(
+        UsageError, match=r"no song found: One: One\.m4a cannot be decoded.*, and 1 more like it"
+    ):
+        folder.scan(tmp_path)
+
+
+def test_unrelated_songs_are_not_summed(tmp_path):
+    make(tmp_path, "Takes/one.wav", "Takes/two.wav", "Song/mix.wav", "Song/mixture.wav", "Good/mix.wav")
+    corpus = folder.scan(tmp_path, stems={"one": "mixture", "two": "mixture", "mix": "mixture"})
+    assert [track.name for track in corpus.tracks] == ["Good"]
+    assert left_out(corpus) == {
+        "Takes": ("has 2 mixtures: one.wav, two.wav; expected one", False),
+        "Song": ("has 2 mixtures: mix.wav, mixture.wav; expected one", False),
+    }
+
+
 def test_names_are_paths_below_the_tree(tmp_path):
     make(tmp_path, "train/Song/mixture.wav", "test/Song/mixture.wav", "Song/mixture.wav")
     assert [track.name for track in folder.scan(tmp_path).tracks] == ["Song", "test - Song", "train - Song"]

@@ -133,6 +133,32 @@ def test_stems_may_be_numbered_in_any_way(tmp_path):
     assert files(medleydb.scan(tmp_path).tracks[0])["drums"] == ["A_Song_STEM_02.wav"]
 
 
+@pytest.mark.parametrize(
+    ("instruments", "stem", "note"),
+    [
+        (["male singer", "vocalists"], "vocals", None),
+        (["Female Singer", "male  singer", "choir"], "vocals", None),
+        (["drum set", "tambourine"], "drums", None),
+        (
+            ["male singer", "piano"],
+            "other",
+            "instruments of one stem belong to different ones: male singer (vocals), piano (other): goes to other",
+        ),
+        (
+            ["male singer", "kazoo"],
+            "other",
+            "instrument 'kazoo' is not in the table of instruments: goes to other",
+        ),
+        ([], "other", "instrument '' is not in the table of instruments: goes to other"),
+    ],
+)
+def test_a_list_of_instruments_that_agree_is_one(tmp_path, instruments, stem, note):
+    medleydb_song(tmp_path / "Audio", "A_Song", [instruments])
+    track = medleydb.scan(tmp_path).tracks[0]
+    assert files(track)[stem] == ["A_Song_STEM_01.wav"]
+    assert track.notes == ((note,) if note else ())
+
+
 def test_a_class_without_a_stem_is_silent(tmp_path):
     medleydb_song(tmp_path / "Audio", "Artist_Title", ["piano"])
     sources = medleydb.scan(tmp_path).tracks[0].sources

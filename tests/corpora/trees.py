@@ -1,7 +1,9 @@
 """Small corpora in the true layouts, made from tones."""
 
+import subprocess
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import soundfile
 import yaml
@@ -85,6 +87,12 @@ def bach10(folder, pieces=1, saxophone="saxphone", seconds=1.0):
 
 def mp3(path, signal, rate=RATE):
     return write(path, signal, rate, format="MP3", subtype="MPEG_LAYER_III")
+
+
+def ffmpeg(*arguments):
+    """Run ffmpeg; what it writes to standard output."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, check=True).stdout
 
 
 def fma(folder):

@@ -122,18 +122,54 @@ def test_second_run_writes_nothing(copy):
     assert mark
 
 
-def test_only_what_is_missing_or_differs_is_made_again(copy, small):
+def change(root):
+    """What a user may do to a demo root; the files changed."""
+    drums = next(root.glob("audio/music/train/*/drums.wav"))
+    samples, rate = soundfile.read(drums, dtype="int16")
+    soundfile.write(drums, samples // 2, rate)
+    scenes = root / "metadata/scenes.train.json"
+    scenes.write_text(json.dumps(dict(list(json.loads(scenes.read_text()).items())[:1])))
+    gains = root / "metadata/gains.json"
+    gains.write_text("{}")
+    return {str(file.relative_to(root)) for file in (drums, scenes, gains)}
+
+
+@pytest.mark.parametrize("recipe", ["the same", "of yesterday"])
+def test_what_is_missing_is_made_again_and_what_was_changed_is_not(copy, small, recipe):
+    mark = copy / "metadata/demo.json"
+    content = json.loads(mark.read_text())
+    if recipe == "of yesterday":
+        mark.write_text(json.dumps(content | {"recipe": recipe}))
+    changed = change(copy)
     hrir = copy / "audio/hrtf/BTE_fr-VP_E1-n30.0.wav"
     hrir.unlink()
-    drums = next(copy.glob("audio/music/train/*/drums.wav"))
-    content = bytearray(drums.read_bytes())
-    content[-1000] ^= 1
-    drums.write_bytes(content)
-    gains = copy / "metadata/gains.json"
-    gains.write_text("{}")
-    made = make_root(copy, songs=1, subjects=1)
-    assert set(made.written) == {str(file.relative_to(copy)) for file in (hrir, drums, gains)}
+    before = digests(copy)
+    for written in ((str(hrir.relative_to(copy)),), ()):
+        made = make_root(copy, songs=1, subjects=1)
+        assert (made.written, set(made.changed)) == (written, changed)
+        assert {name: digest for name, digest in digests(copy).items() if name in changed} == {
+            name: before[name] for name in changed
+        }
+    for name in changed:
+        (copy / name).unlink()
+    assert set(make_root(copy, songs=1, subjects=1).written) == changed
     assert digests(copy) == digests(small)
+
+
+def test_the_demo_s_own_advice_survives_the_next_demo(copy):
+    """More scenes, as the demo says how to draw them: the metadata of a second demo must not take them back."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    words = [sys.executable, "-m", "cadrender", "scenes", "--root", copy, "--scenes-per-song", "6"]
+    assert subprocess.run(words, env=environment, check=False).returncode == 0
+    scenes = copy / "metadata/scenes.train.json"
+    assert len(read_scenes(scenes)) == 6
+    words = [sys.executable, "-m", "cadrender", "demo", copy, "-j", "1"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(read_scenes(scenes)) == 6
+    assert (
+        "changed since they were made, and left alone: metadata/scene_listeners.train.json, " in done.stderr
+    )
 
 
 def test_files_of_another_recipe_are_made_again(copy, small):

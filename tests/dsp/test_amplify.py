@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cadrender.dsp import nalr
-from cadrender.dsp.nalr import FREQUENCIES, ORDER, insertion_gains, nalr_filter
 from cadrender.dsp.amplify import Amplifier, amplify
+from cadrender.dsp.nalr import FREQUENCIES, ORDER, insertion_gains, nalr_filter
 
 RATE = 44100
 CFS = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from cadrender.dsp.convolve import convolve
 from cadrender.dsp.hrir import Heads
-from cadrender.dsp.whole import suits
 from cadrender.dsp.render import at_mic, levels
+from cadrender.dsp.whole import suits
 from tests import reference
 from tests.roots import head_response, music, pcm16
 

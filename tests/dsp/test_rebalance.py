@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import reference
-from cadrender.dsp.mix import ALONE, BLOCK, MixMeter, mix_float64, mix_int16, to_int16
 from cadrender.dsp import rebalance as remix
+from cadrender.dsp.mix import ALONE, BLOCK, MixMeter, mix_float64, mix_int16, to_int16
 from cadrender.dsp.rebalance import (
     ArraySource,
     KeptSum,

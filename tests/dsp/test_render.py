@@ -4,8 +4,8 @@ import math
 import numpy as np
 import pytest
 
-from cadrender.dsp.hrir import Heads
 from cadrender.dsp import render as stem
+from cadrender.dsp.hrir import Heads
 from cadrender.dsp.render import Level, at_mic_stem, levels
 from tests import reference
 from tests.roots import head_response, music, pcm16

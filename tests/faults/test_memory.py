@@ -11,9 +11,9 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
+from cadrender.jobs.stem import Report, StemJob, Target
 
 from cadrender.pipeline.pool import run_batches
-from cadrender.jobs.stem import Report, StemJob, Target
 from cadrender.store import AudioFormat
 from tests.roots import environment, head_response, leftovers, make_root, run, start, tree, write_wav
 

@@ -7,10 +7,10 @@ import time
 
 import numpy as np
 import pytest
-
-from cadrender.config import load_settings
 from cadrender.jobs.generate import generate
 from cadrender.jobs.plan import make_plan
+
+from cadrender.config import load_settings
 from tests.roots import POSITIONS, SONGS, leftovers, make_root, run, start, tree
 
 

@@ -10,11 +10,11 @@ import random
 import shutil
 
 import pytest
+from cadrender.jobs.generate import generate
+from cadrender.jobs.plan import make_plan
 
 from cadrender.config import load_settings
 from cadrender.errors import CadrenderError
-from cadrender.jobs.generate import generate
-from cadrender.jobs.plan import make_plan
 from cadrender.store.manifest import read_manifest
 from tests.fuzz.mutations import mutated
 from tests.roots import POSITIONS, make_root, tree

@@ -2,12 +2,12 @@ import shutil
 
 import numpy as np
 import pytest
-
-from cadrender.config import load_settings
-from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
 from cadrender.jobs import plan as plan_module
 from cadrender.jobs.generate import generate
 from cadrender.jobs.plan import check_space, free_space, look_at_song, make_folders, make_plan
+
+from cadrender.config import load_settings
+from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
 from cadrender.stems import STEMS, VDBO
 from cadrender.store import AudioFormat
 from tests.roots import POSITIONS, SONGS, make_root, make_song, tree, write_wav

@@ -5,12 +5,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cadrender.jobs.stem import StemJob, Target
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cadrender.errors import UsageError
 from cadrender.pipeline.shards import Shard
-from cadrender.jobs.stem import StemJob, Target
 from cadrender.stems import STEMS
 from cadrender.store import AudioFormat
 from tests.roots import POSITIONS, SONGS, leftovers, make_root, run, start, tree

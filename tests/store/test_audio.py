@@ -164,7 +164,7 @@ def test_numbers_that_are_not_finite(tmp_path, value, subtype):
         ((RATE, 3), RATE, r"3 channel\(s\); stereo is needed"),
         ((RATE, 2), 48000, "48000 Hz; 44100 Hz is needed"),
         ((17639, 2), RATE, "400 ms"),
-        ((0, 2), RATE, "0 ms long"),
+        ((0, 2), RATE, "0 frames; a loudness needs at least 17640"),
     ],
 )
 def test_stems_that_cannot_be_rendered(tmp_path, shape, rate, cause):
