@@ -34,6 +34,8 @@ class Catalogue(abc.ABC):
         Below which its outputs lie; never written to through a symbolic link inside.
     failures : dict
         The one line that says what is wrong with a song, by its name; complete once :meth:`batches` was called.
+    without_stems : int
+        Songs of which nothing can be made because they have no stems; likewise.
     proven_by_contents : bool
         Whether files that are not recorded are proven by making them again.
     follows : bool
@@ -44,6 +46,7 @@ class Catalogue(abc.ABC):
     made: ClassVar[str]
     proven_by_contents: ClassVar[bool] = False
     follows: ClassVar[bool] = False
+    without_stems: int = 0
     settings: Settings
     manifest: Manifest
     list_file: Path

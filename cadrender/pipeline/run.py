@@ -39,6 +39,8 @@ class Tally:
         Files with clipped PCM values, and files that are digital silence for want of a loudness.
     on_the_way : int
         At-mic signals that were rendered because they were not on disk.
+    without_stems : int
+        Songs of which nothing can be made because they have no stems.
     """
 
     unit: str
@@ -51,6 +53,7 @@ class Tally:
     clipped: int = 0
     silent: int = 0
     on_the_way: int = 0
+    without_stems: int = 0
 
 
 @dataclass
@@ -94,7 +97,13 @@ class _Run:
     def __init__(self, plan, jobs, on_event, cluster):
         self._plan, self._jobs, self._on_event, self._cluster = plan, jobs, on_event, cluster
         tallies = [
-            Tally(share.catalogue.unit, share.catalogue.made, skipped=share.current) for share in plan.shares
+            Tally(
+                share.catalogue.unit,
+                share.catalogue.made,
+                skipped=share.current,
+                without_stems=share.catalogue.without_stems,
+            )
+            for share in plan.shares
         ]
         self._summary = Summary(tallies, plan.failures, jobs=jobs)
         self._lacking = [Counter(share.units) for share in plan.shares]
