@@ -217,6 +217,8 @@ def _tally(tally: Tally):
     ]
     if tally.incomplete:
         parts.append(f"{tally.incomplete} incomplete")
+    if tally.without_stems:
+        parts.append(f"{plural(tally.without_stems, 'song')} without stems")
     if tally.on_the_way:
         parts.append(f"{plural(tally.on_the_way, 'at-mic file')} rendered on the way")
     if tally.unit in ("samples", "targets"):

@@ -17,6 +17,7 @@ from cadrender.pipeline.events import Clipped, Event, Failed, Note, Progressed, 
 from cadrender.pipeline.plan import Check, Plan, Share
 from cadrender.pipeline.pool import run_batches, usable_cpus
 from cadrender.store import AtomicFile, ClaimedError, is_claimed, remove_leftovers
+from cadrender.store.names import check_distinct
 
 # Seconds between two looks at files that another process is writing.
 _PATIENCE = 0.5
@@ -38,6 +39,8 @@ class Tally:
         Files with clipped PCM values, and files that are digital silence for want of a loudness.
     on_the_way : int
         At-mic signals that were rendered because they were not on disk.
+    without_stems : int
+        Songs of which nothing can be made because they have no stems.
     """
 
     unit: str
@@ -50,6 +53,7 @@ class Tally:
     clipped: int = 0
     silent: int = 0
     on_the_way: int = 0
+    without_stems: int = 0
 
 
 @dataclass
@@ -93,7 +97,13 @@ class _Run:
     def __init__(self, plan, jobs, on_event, cluster):
         self._plan, self._jobs, self._on_event, self._cluster = plan, jobs, on_event, cluster
         tallies = [
-            Tally(share.catalogue.unit, share.catalogue.made, skipped=share.current) for share in plan.shares
+            Tally(
+                share.catalogue.unit,
+                share.catalogue.made,
+                skipped=share.current,
+                without_stems=share.catalogue.without_stems,
+            )
+            for share in plan.shares
         ]
         self._summary = Summary(tallies, plan.failures, jobs=jobs)
         self._lacking = [Counter(share.units) for share in plan.shares]
@@ -123,6 +133,7 @@ class _Run:
             removed += make_folders(share.catalogue.folders, folders)
             others = {output.file.parent for output in share.selected} - folders.keys()
             removed += sum(map(remove_leftovers, others))
+            check_distinct([*folders, *others])
         if removed:
             self._on_event(
                 Note(f"removed {removed} temporary file{'s' * (removed != 1)} of an interrupted run")
@@ -239,7 +250,10 @@ class _Run:
             catalogue = share.catalogue
             if self._plan.shard is None or catalogue.all_complete:
                 write_lists(catalogue)
-            tally.incomplete = sum(count > 0 for count in lacking.values()) + catalogue.unusable
+            all_of_it = self._plan.shard is None
+            tally.incomplete = (
+                catalogue.incomplete(lacking) if all_of_it else sum(count > 0 for count in lacking.values())
+            )
 
 
 def make_folders(bases: Iterable[Path], folders: Iterable[Path]) -> int:
