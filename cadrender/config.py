@@ -165,11 +165,16 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
     return Settings(**values, music_files=music_files)
 
 
-def _with_ingested(music_file: Path, metadata_dir: Path) -> tuple[Path, ...]:
-    """The root's own music list, if there is one, and those of the corpora in it, by name."""
+def ingested_lists(metadata_dir: Path) -> tuple[Path, ...]:
+    """Return the music lists of the corpora that ``cadrender ingest`` has put into a root, by name."""
     reports = sorted(metadata_dir.glob("*.ingest.json"))
     lists = (report.with_name(report.name.removesuffix(".ingest.json") + ".json") for report in reports)
-    ingested = tuple(file for file in lists if file.exists())
+    return tuple(file for file in lists if file.exists())
+
+
+def _with_ingested(music_file: Path, metadata_dir: Path) -> tuple[Path, ...]:
+    """The root's own music list, if there is one, and those of the corpora in it."""
+    ingested = ingested_lists(metadata_dir)
     return ingested if ingested and not music_file.exists() else (music_file, *ingested)
 
 
