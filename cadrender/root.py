@@ -161,9 +161,8 @@ class Root:
         from cadrender.store import read_hrir
 
         sample = self._sample(sample)
-        rate, folder = self.settings.sample_rate, self.settings.hrtf_dir
-        left = read_hrir(folder / sample.position.left_hrir, rate)
-        right = read_hrir(folder / sample.position.right_hrir, rate)
+        rate = self.settings.sample_rate
+        left, right = (read_hrir(file, rate) for file in self._hrirs(sample))
         return at_mic_stem(self.source(sample, stem), rate, left, right, dtype)
 
     def render_sample(
@@ -185,9 +184,9 @@ class Root:
         from cadrender.store import read_hrir
 
         sample = self._sample(sample)
-        rate, folder = self.settings.sample_rate, self.settings.hrtf_dir
+        rate = self.settings.sample_rate
         signal = self.source(sample, stem)
-        heads = Heads([tuple(read_hrir(folder / name, rate) for name in _hrirs(sample))])
+        heads = Heads([tuple(read_hrir(file, rate) for file in self._hrirs(sample))])
         for _, piece, _ in at_mic(signal, rate, heads, pcm16=dtype == "int16")[1]:
             yield piece
 
@@ -206,9 +205,8 @@ class Root:
             raise UsageError(f"stem {stem!r} is none of {', '.join(STEMS)}")
         return source_folder(self.settings, sample) / f"{stem}.wav"
 
-
-def _hrirs(sample):
-    return sample.position.left_hrir, sample.position.right_hrir
+    def _hrirs(self, sample):
+        return sample.position.hrir_files(self.settings.hrtf_dir)
 
 
 def open_root(root: str | Path, *overrides: str, split: str = "train") -> Root:

@@ -245,13 +245,13 @@ def check_hrirs(settings: Settings, samples: Iterable[Sample]) -> None:
     MetadataError
         If one cannot be used.
     """
-    names = {}
+    files = {}
     for sample in samples:
-        for name in (sample.position.left_hrir, sample.position.right_hrir):
-            names.setdefault(name, sample.position.id)
-    for name, position in names.items():
+        for file in sample.position.hrir_files(settings.hrtf_dir):
+            files.setdefault(file, sample.position.id)
+    for file, position in files.items():
         try:
-            read_hrir(settings.hrtf_dir / name, settings.sample_rate)
+            read_hrir(file, settings.sample_rate)
         except AudioError as error:
             raise MetadataError(f"{error} (needed by head position {position})") from error
 
@@ -337,13 +337,8 @@ def _keep_missing(plan, jobs, entries, again):
 
 
 def _target(plan, sample, stem):
-    folder = plan.settings.hrtf_dir
-    return Target(
-        sample.name,
-        plan.file(sample, stem),
-        folder / sample.position.left_hrir,
-        folder / sample.position.right_hrir,
-    )
+    hrirs = sample.position.hrir_files(plan.settings.hrtf_dir)
+    return Target(sample.name, plan.file(sample, stem), *hrirs)
 
 
 def check_space(plan: Plan) -> None:

@@ -363,8 +363,7 @@ def _look_at_sample(plan, name, song, path, sample, after, songs):
                 return Heard(name, song, (), source.frames)
             if lacking := [stem for stem in VDBO if stem not in source.files]:
                 raise AudioError(f"{song}: has no {', '.join(lacking)}: a target needs {', '.join(VDBO)}")
-            hrtf = settings.hrtf_dir
-            left, right = hrtf / sample.position.left_hrir, hrtf / sample.position.right_hrir
+            left, right = sample.position.hrir_files(settings.hrtf_dir)
             parts = tuple(
                 replace(
                     part,

@@ -123,7 +123,7 @@ def make_example(survey: Survey, scene: SceneRecord, seconds: float) -> Example:
     sample = survey.sample_of(scene)
     if sample.source in survey.source_problems:
         return Example(scene, sample, problem=survey.source_problems[sample.source])
-    hrirs = [survey.hrirs.get(file) for file in (sample.position.left_hrir, sample.position.right_hrir)]
+    hrirs = [survey.hrirs.get(file.name) for file in sample.position.hrir_files(survey.settings.hrtf_dir)]
     try:
         source = _read_source(survey, sample, MIXTURE)
         start, frames = _loudest(source, round(seconds * survey.settings.sample_rate), survey)
