@@ -1,5 +1,6 @@
 """``cadrender heads``: heads from SOFA files."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -88,9 +89,9 @@ def _check_factor(context, parameter, value):
 def command(arguments, root, config, dry_run, force, **options):
     """Add heads from SOFA files to a root: their HRIR files, and positions that use them.
 
-    Each file is one head (convention SimpleFreeFieldHRIR, or GeneralFIR with the same fields). HRIR files are written as
-    32-bit float WAV at the root's rate, named after the angles asked for. Positions are added to the positions file;
-    those that are there keep their ids.
+    Each file is one head (convention SimpleFreeFieldHRIR, or GeneralFIR with the same fields). HRIR files are
+    written as 32-bit float WAV at the root's rate, named after the angles asked for. Positions are added to the
+    positions file; those that are there keep their ids.
 
     Needs h5py: pip install 'cadrender[sofa]'.
     """
@@ -151,7 +152,8 @@ def _holdings(sofa, tolerance):
             f"  rate: {sofa.samplerate:g} Hz, {_count(sofa.taps, 'tap')}",
             f"  delays: {_delays(sofa)}",
             f"  distances: {metres}{more} m",
-            f"  directions: {len(sofa.azimuths)}, of which {len(azimuths)} in the horizontal plane: {_listed(azimuths)}",
+            f"  directions: {len(sofa.azimuths)}, of which in the horizontal plane {len(azimuths)}: "
+            f"{_listed(azimuths)}",
         )
     )
 
@@ -163,7 +165,7 @@ def _delays(sofa):
 
 def _listed(azimuths):
     """Azimuths in few words where they are evenly spaced."""
-    steps = {round(after - before, 2) for before, after in zip(azimuths, azimuths[1:], strict=False)}
+    steps = {round(after - before, 2) for before, after in itertools.pairwise(azimuths)}
     if len(azimuths) > _MANY and len(steps) == 1:
         return f"every {steps.pop():g} degrees from {azimuths[0]:g} to {azimuths[-1]:g}"
     return ", ".join(f"{azimuth:g}" for azimuth in azimuths)

@@ -247,7 +247,7 @@ def _choose_measurements(sofa, angles, tolerance, distance):
         angles = plane_azimuths(sofa, tolerance, near)
         if not angles:
             raise UsageError(
-                f"{sofa.file}: nothing measured within {tolerance:g} degrees of the horizontal plane; the nearest "
+                f"{sofa.file}: nothing measured within {_degrees(tolerance)} of the horizontal plane; the nearest "
                 f"elevation is {sofa.elevations[np.abs(sofa.elevations).argmin()]:g}"
             )
     chosen, lacking = {}, {}
@@ -279,7 +279,7 @@ def _lacking(sofa, lacking, tolerance):
     there = dict.fromkeys(_direction(sofa, number) for number in near)
     wanted = ", ".join(f"{angle:g}" for angle in lacking)
     return (
-        f"{sofa.file}: nothing measured within {tolerance:g} degrees of {wanted} degrees; the nearest are "
+        f"{sofa.file}: nothing measured within {_degrees(tolerance)} of {wanted}; the nearest are "
         f"{', '.join(there)} (--angles with these, or a larger --tolerance)"
     )
 
@@ -288,6 +288,10 @@ def _direction(sofa, number):
     elevation = sofa.elevations[number]
     height = f" at elevation {elevation:.4g}" if abs(elevation) > _SAME_DIRECTION else ""
     return f"{round(float(sofa.azimuths[number]), 2) + 0.0:g}{height}"
+
+
+def _degrees(number):
+    return f"{number:g} degree{'' if number == 1 else 's'}"
 
 
 def _metres(distances):
