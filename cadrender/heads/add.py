@@ -185,6 +185,7 @@ def write_heads(planned: Import) -> None:
 
 def _choose(sofa, subject, mic, receivers, angles, tolerance, distance):
     left, right, mic = _choose_receivers(sofa, mic, receivers)
+    hrir_name(mic, "any", 0.0)
     subject = _choose_subject(sofa, mic) if subject is None else subject
     hrir_name(mic, subject, 0.0)
     measurements = _choose_measurements(sofa, angles, tolerance, distance)
@@ -339,7 +340,7 @@ def _hrirs(head, samplerate, factor):
         for receiver, response in zip(head.receivers, pair, strict=True):
             if not response.any():
                 raise MetadataError(
-                    f"{sofa.file}: Data.IR is all zeros (measurement {row}, receiver {receiver})"
+                    f"{sofa.file}: Data.IR is all zeros (measurement {row}, receiver {receiver.number})"
                 )
     taps = sofa.taps + int(np.ceil(head.longest_delay))
     if taps * samplerate / sofa.samplerate > MOST_TAPS:
