@@ -48,7 +48,8 @@ def make_sofa(
     if cartesian:
         azimuth, elevation = np.radians(positions[:, 0]), np.radians(positions[:, 1])
         sofa.SourcePosition = positions[:, 2:] * np.stack(
-            [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)], axis=1
+            [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)],
+            axis=1,
         )
         sofa.SourcePosition_Type, sofa.SourcePosition_Units = "cartesian", "metre"
     if descriptions is not None:

@@ -364,6 +364,7 @@ def add_positions(file: Path, positions: Iterable[HeadPosition]) -> tuple[str, l
     for position in positions:
         if (position.left_hrir, position.right_hrir) in known:
             continue
+        known.add((position.left_hrir, position.right_hrir))
         number += 1
         ids.append(f"hlp_{number:04d}")
         entries[ids[-1]] = _entry(position)

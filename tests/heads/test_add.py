@@ -297,7 +297,9 @@ def test_heads_of_one_name_are_not_mixed_up(file, settings, tmp_path):
     make_sofa(file)
     other = tmp_path / "other.sofa"
     make_sofa(other, ir=responses(8, 2, seed=3))
-    with pytest.raises(UsageError, match=r"other\.sofa: subject 'KEMAR' with microphone 'ear', as in .*head\.sofa"):
+    with pytest.raises(
+        UsageError, match=r"other\.sofa: subject 'KEMAR' with microphone 'ear', as in .*head\.sofa"
+    ):
         add([file, other], settings)
     with pytest.raises(UsageError, match="2 files"):
         add([file, other], settings, subject="X")
