@@ -172,7 +172,7 @@ def test_descriptions_may_be_variable_strings(file):
         (lambda d: d.__delitem__("Data.IR"), "has no Data.IR"),
         (lambda d: d.__delitem__("Data.SamplingRate"), "has no Data.SamplingRate"),
         (lambda d: d.__delitem__("SourcePosition"), "has no SourcePosition"),
-        (lambda d: d.create_group("x") and d.move("Data.IR", "y") or d.move("x", "Data.IR"), "has no Data.IR"),
+        (lambda d: (d.create_group("x") and d.move("Data.IR", "y")) or d.move("x", "Data.IR"), "has no Data.IR"),
         (lambda d: replace(d, "Data.IR", np.ones((8, 2))), r"the shape \(8, 2\)"),
         (lambda d: replace(d, "Data.IR", np.ones((8, 2, 0))), r"the shape \(8, 2, 0\)"),
         (lambda d: replace(d, "Data.IR", np.ones((8, 2, 4), complex)), "Data.IR is complex128"),
@@ -221,7 +221,7 @@ def test_a_file_cut_anywhere_is_one_line(file, tmp_path):
     for length in (0, 7, 500, len(content) // 2, len(content) - 1):
         cut = tmp_path / f"cut{length}.sofa"
         cut.write_bytes(content[:length])
-        with pytest.raises(MetadataError, match="damaged|not a SOFA file") as caught:
+        with pytest.raises(MetadataError, match=r"damaged|not a SOFA file") as caught:
             heads.read_sofa(cut)
         assert str(caught.value).startswith(f"{cut}: ") and "\n" not in str(caught.value)
 
