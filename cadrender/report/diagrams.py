@@ -5,21 +5,26 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from cadrender.metadata import HeadPosition
+from cadrender.metadata import HeadPosition, on_median_plane
 from cadrender.report.markup import Html, el, join
 from cadrender.stems import VDBO
 
 _HEAD = 17.0
 _DISTANCE = 104.0
+_BESIDE = 20.0  # from a loudspeaker's middle to its angle
+_DIGIT = 8.0  # at least the width of a digit
 
 
 def top_view(position: HeadPosition) -> Html:
     """The head seen from above, its two loudspeakers, and the paths to its ears."""
-    speakers = (
+    speakers = [
         ("left", math.radians(-abs(position.left_angle)), abs(position.left_angle)),
         ("right", math.radians(abs(position.right_angle)), abs(position.right_angle)),
-    )
+    ]
+    if abs(position.left_angle) == abs(position.right_angle) and on_median_plane(position.left_angle):
+        del speakers[0]  # one loudspeaker plays both channels
     paths, boxes, angles = [], [], []
+    half_width = 125.0
     for side, azimuth, degrees in speakers:
         x, y = _DISTANCE * math.sin(azimuth), -_DISTANCE * math.cos(azimuth)
         sign = -1 if side == "left" else 1
@@ -35,6 +40,7 @@ def top_view(position: HeadPosition) -> Html:
             )
         )
         angles.append(_angle(azimuth, degrees, sign, x, y))
+        half_width = max(half_width, sign * x + _BESIDE + _DIGIT * len(f"{degrees:g}°"))
     head = [
         el("path", d="M -5 -16 L 0 -23 L 5 -16", cls="head"),
         el("ellipse", cx=-_HEAD, cy=0, rx=3.6, ry=6, cls="head"),
@@ -48,7 +54,7 @@ def top_view(position: HeadPosition) -> Html:
     )
     behind = max(-math.cos(azimuth) for _, azimuth, _ in speakers)
     bottom = max(30.0, behind * _DISTANCE + 24)
-    box = f"-125 -128 250 {128 + bottom:.0f}"
+    box = f"{-half_width:.0f} -128 {2 * half_width:.0f} {128 + bottom:.0f}"
     return el(
         "svg", ahead, paths, angles, boxes, head, viewBox=box, role="img", aria_label=alt, cls="diagram"
     )
@@ -62,7 +68,7 @@ def _angle(azimuth, degrees, sign, x, y):
     number = el(
         "text",
         f"{degrees:g}°",
-        x=f"{x + 20 * sign:.1f}",
+        x=f"{x + _BESIDE * sign:.1f}",
         y=f"{y + 4:.1f}",
         text_anchor="end" if sign < 0 else "start",
     )

@@ -48,9 +48,7 @@ def response_panel(found: Sequence[Response], heads: Sequence[str], bands: np.nd
             for response, curve in thinned(list(zip(found, curves, strict=True)), _MOST_LINES):
                 line = axes.plot(bands, curve, color=colour(hue), lw=0.9, alpha=0.32)[0]
                 line.set_gid(f"head:{heads.index(response.head)}")
-            if len(found) > 1:
-                median = np.median(curves, axis=0)
-                _bold(axes, bands, median, hue)
+            _bold(axes, bands, np.median(curves, axis=0), hue)
         frequency_axis(axes, LOWEST, HIGHEST, _FREQUENCY_MARKS)
         axes.set_ylim(*limits)
         axes.set_ylabel("Magnitude (dB)", labelpad=2)
@@ -60,10 +58,14 @@ def response_panel(found: Sequence[Response], heads: Sequence[str], bands: np.nd
         at = [int(np.argmin(np.abs(bands - f))) for f in (500, 4000)]
         alt = (
             f"Magnitude in dB by frequency from 100 Hz to 20 kHz for the loudspeaker at {signed(azimuth)}, "
-            f"{len(found)} heads. Median at 500 Hz: near ear {near[at[0]]:.0f} dB, far ear {far[at[0]]:.0f} dB; "
+            f"{_heads(len(found))}. Median at 500 Hz: near ear {near[at[0]]:.0f} dB, far ear {far[at[0]]:.0f} dB; "
             f"at 4 kHz: near ear {near[at[1]]:.0f} dB, far ear {far[at[1]]:.0f} dB."
         )
         return to_svg(figure, alt)
+
+
+def _heads(count):
+    return f"{count} head{'' if count == 1 else 's'}"
 
 
 def _bold(axes, x, y, hue, style="-"):
@@ -170,7 +172,9 @@ def interaural(found: Sequence[Response], heads: Sequence[str], what: str) -> Ht
         medians = ", ".join(
             f"{signed(a)} {np.nanmedian(table[:, k]):.3g} {unit}" for k, a in enumerate(azimuths)
         )
-        return to_svg(figure, f"{label.split(' (', maxsplit=1)[0]}, median of {len(heads)} heads: {medians}.")
+        return to_svg(
+            figure, f"{label.split(' (', maxsplit=1)[0]}, median of {_heads(len(heads))}: {medians}."
+        )
 
 
 def count_table(

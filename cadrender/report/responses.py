@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cadrender.metadata import parse_hrir_name
+from cadrender.metadata import on_median_plane, parse_hrir_name
 
 LOWEST, HIGHEST = 100.0, 20_000.0
 _PER_OCTAVE = 12
@@ -72,11 +72,14 @@ def responses(hrirs: Mapping[str, np.ndarray], samplerate: int) -> list[Response
         In hertz.
     """
     parsed = {name: parts for name in hrirs if (parts := parse_hrir_name(name))}
+    for name, (mic, subject, side, angle) in list(parsed.items()):
+        if side == "n" and on_median_plane(angle) and f"{mic}-{subject}-p{angle}.wav" in parsed:
+            del parsed[name]  # the same direction once more
     several = len({mic for mic, *_ in parsed.values()}) > 1
     found = []
     for name, (mic, subject, side, angle) in parsed.items():
         hrir = hrirs[name]
-        azimuth = -float(angle) if side == "n" else float(angle)
+        azimuth = -float(angle) if side == "n" and not on_median_plane(angle) else float(angle)
         spectra = np.fft.rfft(hrir, max(_TRANSFORM, 2 * len(hrir)), axis=0)
         left, right = _decibels(spectra, samplerate).T
         near, far = (0, 1) if azimuth < 0 else (1, 0)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from cadrender.jobs.progress import duration
+from cadrender.metadata import on_median_plane
 from cadrender.report import figures
 from cadrender.report.diagrams import gain_bars, top_view, waveform
 from cadrender.report.examples import Example, shorten
@@ -219,7 +220,12 @@ def heads_section(survey: Survey) -> Html:
     for azimuth in shown:
         group = [response for response in found if response.azimuth == azimuth]
         ear = "left" if azimuth < 0 else "right"
-        heading = join(f"{ear.capitalize()} loudspeaker, {abs(azimuth):g}° ", el("small", f"near: {ear} ear"))
+        if on_median_plane(azimuth):
+            where = f"Straight {'behind' if azimuth else 'ahead'}"
+            ears = "right ear red, left ear blue"
+        else:
+            where, ears = f"{ear.capitalize()} loudspeaker", f"near: {ear} ear"
+        heading = join(f"{where}, {abs(azimuth):g}° ", el("small", ears))
         panels.append(figure(figures.response_panel(group, heads, bands, limits), title=heading))
     lede = (
         f"{counted(len(found), 'HRIR')} of {counted(len(heads), 'head')}: how much of each loudspeaker’s sound reaches "

@@ -82,3 +82,12 @@ def test_any_length_and_rate_gives_numbers(rate, taps):
         found = only(hrir, rate=rate)
         assert np.isfinite([*found.left, *found.right, found.delay, found.level]).all()
         assert len(found.left) == len(frequencies(rate)) > 0
+
+
+@pytest.mark.parametrize("angle", ["0", "0.0", "180"])
+@pytest.mark.parametrize("sides", ["n", "p", "np"])
+def test_straight_ahead_and_behind_is_one_direction(angle, sides):
+    hrir = np.zeros((64, 2))
+    hrir[8] = 1.0, 0.5
+    found = responses({f"m-A-{side}{angle}.wav": hrir for side in sides}, 44100)
+    assert [str(response.azimuth) for response in found] == [str(float(angle))]
