@@ -1,11 +1,13 @@
 """``cadrender heads``, and the way from a SOFA file to at-mic music."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import soundfile
 
+from cadrender import open_root
 from tests.reference import render
 from tests.roots import SONGS, make_root, run
 from tests.sofas import AZIMUTHS, make_sofa, responses
@@ -48,13 +50,20 @@ def test_three_commands_lead_from_a_sofa_file_to_at_mic_music(tmp_path, file):
     positions = json.loads((root / "metadata/head_loudspeaker_positions.json").read_text())
     pairs = {(p["left_angle"], p["right_angle"]) for p in positions.values()}
     assert pairs == {(-30, 0), (-30, 30), (0, 0), (0, 30)}
+    opened = open_root(root)
     for name, position in positions.items():
         source, rate = soundfile.read(root / "audio/music/train" / SONGS[0] / "drums.wav", dtype="int16")
         expected = render(source, taps[position["left_angle"]], taps[position["right_angle"]], rate)
         at_mic = root / "audio/at_mic_music/train" / f"{SONGS[0]}-{name}" / "drums.wav"
         assert np.array_equal(soundfile.read(at_mic, dtype="int16")[0], expected)
+        sample = f"{SONGS[0]}-{name}"
+        assert np.array_equal(opened.render(sample, "drums"), expected)
+        assert np.array_equal(np.concatenate([b.copy() for b in opened.blocks(sample, "drums")]), expected)
     # One file is used by both loudspeakers, and everybody else finds it, too.
     assert run("verify", "--root", root).returncode == 0
+    shutil.rmtree(root / "audio/at_mic_music")
+    done = run("remix", "--root", root, "-j", "1")
+    assert (done.returncode, "0 failures" in done.stderr + done.stdout) == (0, True)
     done = run("check", "--root", root)
     assert "hrtf" not in done.stdout + done.stderr
 
@@ -139,8 +148,21 @@ def test_wrong_use_is_one_line_and_status_2(file, tmp_path, arguments, said):
     assert list(tmp_path.iterdir()) == [file]
 
 
-@pytest.mark.parametrize("kind", ["wav", "folder", "cut", "nan", "hdf5", "other convention"])
-def test_files_that_are_no_heads_are_one_line_and_status_2(file, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("wav", "not a SOFA file (which is an HDF5 file)"),
+        ("folder", "cannot read the file: Is a directory"),
+        ("cut", "damaged: "),
+        ("nan", "Data.IR holds NaN or infinite values (measurement 6)"),
+        ("hdf5", "not a SOFA file: an HDF5 file without the attribute Conventions = SOFA"),
+        (
+            "other convention",
+            "unsupported convention 'MultiSpeakerBRIR'; supported: SimpleFreeFieldHRIR, GeneralFIR",
+        ),
+    ],
+)
+def test_files_that_are_no_heads_are_one_line_and_status_2(file, tmp_path, kind, said):
     import h5py
 
     if kind == "folder":
@@ -162,5 +184,5 @@ def test_files_that_are_no_heads_are_one_line_and_status_2(file, tmp_path, kind)
                 data.attrs["SOFAConventions"] = "MultiSpeakerBRIR"
     done = run("heads", file, "--root", tmp_path / "root")
     assert done.returncode == 2
-    assert done.stderr.startswith(f"cadrender: {file}: ") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"cadrender: {file}: {said}") and done.stderr.count("\n") == 1
     assert not (tmp_path / "root").exists()

@@ -13,6 +13,7 @@ import soxr
 from cadrender import heads, metadata
 from cadrender.config import load_settings
 from cadrender.errors import CadrenderError, MetadataError, UsageError
+from cadrender.heads.add import angles_between
 from tests.roots import POSITIONS, environment
 from tests.sofas import AZIMUTHS, make_sofa, responses
 
@@ -81,6 +82,10 @@ def test_positions_that_are_there_stay_and_ids_continue(file, settings):
     assert (again.files, again.kept) == ({}, 6)
     assert again.ids == [f"hlp_{number:04d}" for number in range(148, 154)]  # the other pairs
     assert json.loads(written.read_text())["hlp_0145"] == json.loads(before)["hlp_0145"]
+    written.write_text(json.dumps(json.loads(written.read_text())))  # in another layout
+    before = written.read_bytes()
+    assert add([file], settings).ids == []
+    assert written.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -129,6 +134,14 @@ def test_the_nearest_direction_within_the_tolerance_is_taken(file, settings):
     assert np.allclose(hrir(settings, "ear-KEMAR-n30.0.wav"), ir[1].T, atol=1e-6)
     with pytest.raises(UsageError, match=r"within 0\.3 degrees of -30, 30; the nearest are -30\.4, -29\.2, "):
         heads.prepare_heads([file], settings, angles=(-30.0, 30.0), tolerance=0.3)
+
+
+def test_angles_between_directions_are_those_of_the_sphere(file):
+    azimuths, elevations = np.array([0.0, 75, 190, 300]), np.array([60.0, -50, 30, 0])
+    make_sofa(file, azimuths=azimuths, elevations=elevations)
+    away = angles_between(heads.read_sofa(file), -20.0)
+    a, e = np.radians(azimuths - 20), np.radians(elevations)
+    assert np.allclose(away, np.degrees(np.arccos(np.cos(a) * np.cos(e))), atol=1e-6)
 
 
 def test_two_equally_near_directions_are_mirrored_on_both_sides(file, settings):

@@ -93,6 +93,16 @@ def test_a_head_away_from_the_origin_sees_the_source_from_there(file):
     assert np.allclose(sofa.distances, [2, 2])
 
 
+def test_a_spherical_origin_is_the_origin(file):
+    make_sofa(
+        file,
+        ListenerPosition=np.array([[0.0, 0.0, 0.0]]),
+        ListenerPosition_Type="spherical",
+        ListenerPosition_Units="degree, degree, metre",
+    )
+    assert np.allclose(heads.read_sofa(file).azimuths, RIGHT_IS_POSITIVE, atol=1e-9)
+
+
 def test_directions_without_a_distance_are_directions_still(file):
     make_sofa(file, distances=0.0)
     assert np.allclose(heads.read_sofa(file).azimuths, RIGHT_IS_POSITIVE, atol=1e-9)
