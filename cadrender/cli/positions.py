@@ -33,8 +33,8 @@ def command(mics, subjects, pairs, angles, resample, force, **options):
     """Write the positions file: every head with every pair of a left and a right loudspeaker.
 
     Heads, microphones and angles are read from the names of the HRIR files. The challenge's 96 files give its
-    144 positions. One file at 0 degrees (p0.0) serves both loudspeakers. A different positions file that is
-    there already is left alone.
+    144 positions. They are numbered from hlp_0001. One file at 0 degrees (p0.0) serves both loudspeakers. A
+    different positions file that is there already is left alone.
     """
     from cadrender import metadata
     from cadrender.heads.resample import resample_files, wrong_rates

@@ -29,7 +29,7 @@ def delayed(response: np.ndarray, delay: float) -> np.ndarray:
     if fraction:
         taps = len(response)
         padded = np.pad(response, _ROOM)
-        length = len(padded) | 1  # odd: no bin at the Nyquist frequency, which cannot be delayed
+        length = len(padded)
         phase = np.exp(-2j * np.pi * fraction * np.arange(length // 2 + 1) / length)
         lead = min(whole, _ROOM)
         shifted = np.fft.irfft(np.fft.rfft(padded, length) * phase, length)
