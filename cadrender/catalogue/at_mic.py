@@ -188,8 +188,7 @@ class AtMicCatalogue(Catalogue):
         signal = AtMic(
             stem,
             song.files[stem],
-            settings.hrtf_dir / sample.position.left_hrir,
-            settings.hrtf_dir / sample.position.right_hrir,
+            *sample.position.hrir_files(settings.hrtf_dir),
             song.frames,
             settings.sample_rate,
             audio_format.subtype,

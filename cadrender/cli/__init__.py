@@ -17,6 +17,7 @@ COMMANDS = {
     "verify": "Prove that the at-mic music is whole and up to date.",
     "index": "Measure levels ahead of time, so that parts can be read at once.",
     "remix": "Make the rebalanced target of every scene, and what its listeners get of it.",
+    "heads": "Add heads from SOFA files: HRIR files and positions.",
     "positions": "Write the positions file from the HRIR files' names.",
     "gains": "Write the gains file.",
     "scenes": "Draw scenes, and who listens to them.",

@@ -250,7 +250,7 @@ def _read_metadata(settings):
 
 def _read_hrirs(settings, positions):
     """The HRIRs that the positions name, or all in the folder where there are no positions."""
-    names = {name for position in positions for name in (position.left_hrir, position.right_hrir)}
+    names = {file.name for position in positions for file in position.hrir_files(settings.hrtf_dir)}
     if not names:
         try:
             names = {name for name in hrir_names(settings.hrtf_dir) if parse_hrir_name(name)}
