@@ -288,7 +288,9 @@ def _lines(corpus, screen):
             last[0] = time.monotonic()
             say(f"{corpus.name}: {pace.songs} of {len(corpus.tracks)} songs, {pace.speed()}")
 
-    say(f"{corpus.name}: {len(corpus.tracks)} songs in {corpus.folder}")
+    say(
+        f"{corpus.name}: {len(corpus.tracks)} song{'' if len(corpus.tracks) == 1 else 's'} in {corpus.folder}"
+    )
     return say, on_outcome
 
 
