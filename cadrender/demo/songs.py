@@ -37,8 +37,8 @@ class Song:
     voice: str = "high"
 
     def seconds(self, beat):
-        """Return the time of a beat: the first comes after a tenth of a second, off-sixteenths swing."""
-        return 0.1 + (beat + self.swing * (beat % 0.5 >= 0.25)) * 60 / self.tempo
+        """Return the time of a beat: the first comes after 0.12 s, every second sixteenth swings."""
+        return 0.12 + (beat + self.swing * (beat % 0.5 >= 0.25)) * 60 / self.tempo
 
     def chords(self):
         """Return ``[(beat, pitch class in the bass, pitch classes), ...]``; the end counts as the last chord again."""
