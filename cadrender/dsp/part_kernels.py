@@ -436,7 +436,7 @@ def multiply(left, right, registers, twiddles, t, hrirs, out_a, out_b, source):
 def multiply_both(z, registers, twiddles, t, hrirs, out_a, out_b, source):
     """As :func:`multiply`, both channels in float32.
 
-    ``hrirs`` (64 * registers,): for every eight bins, real and imaginary parts of left to left and right to right,
+    ``hrirs`` (32 * registers,): for every eight bins, real and imaginary parts of left to left and right to right,
     then of right to left and left to right.
     """
     h = 0
@@ -451,9 +451,7 @@ def multiply_both(z, registers, twiddles, t, hrirs, out_a, out_b, source):
             other_re = swap_halves(re)
             other_im = swap_halves(im)
             re, im = _times(re, im, register(hrirs, h), register(hrirs, h + 1))
-            re, im = _plus_times(
-                re, im, other_re, other_im, register(hrirs, h + 2), register(hrirs, h + 3)
-            )
+            re, im = _plus_times(re, im, other_re, other_im, register(hrirs, h + 2), register(hrirs, h + 3))
             _set(z, p, re, im)
             h += 4
         _inverse_tile(z, tile, twiddles, t)
@@ -480,14 +478,14 @@ def _truncatable(v, gain):
 
 @inlined
 def _put_pcm(ears, left, right, p, gain, out, at):
-    l, r = ears(left, right, p)
-    store_pcm_frames(out, at, _truncatable(l, gain), _truncatable(r, gain))
+    left_ear, right_ear = ears(left, right, p)
+    store_pcm_frames(out, at, _truncatable(left_ear, gain), _truncatable(right_ear, gain))
 
 
 @inlined
 def _put_floats(ears, left, right, p, gain, out, at):
-    l, r = ears(left, right, p)
-    store_frames(out, at, l * gain, r * gain)
+    left_ear, right_ear = ears(left, right, p)
+    store_frames(out, at, left_ear * gain, right_ear * gain)
 
 
 @inlined
@@ -631,9 +629,7 @@ def _render(
         b = windows[1]
         b[:] = 0
         out_a = out[a_stem, a_to : min(a_to + 2 * hop, width)]
-        convolve(
-            a, a_at, b, 0, left, right, registers, passes, twiddles, hrirs, out_a, out_a[:0], b[:0]
-        )
+        convolve(a, a_at, b, 0, left, right, registers, passes, twiddles, hrirs, out_a, out_a[:0], b[:0])
         put(left, right, first_useful, gains[a_stem], out_a, 0, len(out_a) // 2, rest)
 
 
@@ -702,9 +698,7 @@ def render_floats(addresses, like, lengths, firsts, gains, length, hop, passes, 
 
 
 @compiled
-def render_both_pcm(
-    addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest
-):
+def render_both_pcm(addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest):
     """As :func:`render_pcm`, in single precision; see :func:`multiply_both`."""
     _render(
         _convolve_both,

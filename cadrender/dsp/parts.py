@@ -115,6 +115,8 @@ def convolve_parts(
     length, hop = window(heads, len(parts), frames)
     passes, twiddles = transform(length, precision)
     unit = (32768.0 if pcm16 else 1.0) / (full_scale(source) * length)
+    if source != np.int16:  # compiling kernels for rare types takes longer than any music
+        parts, source = [part.astype(np.float64) for part in parts], np.float64
     _RENDER[precision, pcm16](
         np.array([part.ctypes.data for part in parts], np.int64),
         np.empty(0, source),
