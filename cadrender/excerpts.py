@@ -8,7 +8,7 @@ from cadrender.catalogue import AtMicCatalogue, ExcerptCatalogue
 from cadrender.catalogue.excerpts import Recipe, draw
 from cadrender.catalogue.songs import check_hrirs, matches, select_songs
 from cadrender.config import Settings
-from cadrender.errors import UsageError
+from cadrender.errors import CadrenderError, UsageError
 from cadrender.metadata import holds, write_all
 from cadrender.pipeline.plan import Plan, check_free, make_plan
 from cadrender.pipeline.shards import Shard
@@ -43,6 +43,9 @@ class ExcerptWork:
     def write_metadata(self, *, keep: bool = True) -> dict[Path, Path]:
         """Write the draw's scenes, excerpts and scene-listeners where they differ from what is there.
 
+        At-mic files of other excerpts go first where no manifest tells what they were rendered from: from here on they
+        would be taken for those of these excerpts.
+
         Parameters
         ----------
         keep : bool
@@ -56,8 +59,9 @@ class ExcerptWork:
         Raises
         ------
         CadrenderError
-            If something cannot be written.
+            If something cannot be written or removed.
         """
+        self._remove_unrecorded()
         changed = {file: text for file, text in self.drawn.metadata.items() if not holds(file, text)}
         return write_all(changed, keep=keep)
 
@@ -126,6 +130,17 @@ class ExcerptWork:
             self.drawn.settings, audio_format=audio_format, songs=songs, stems=stems, only=self.songs
         )
         return make_plan(catalogue, again=self._again(), shard=self.cuts.shard, shard_songs=self.songs)
+
+    def _remove_unrecorded(self):
+        settings = self.drawn.settings
+        records = Manifest.beside(settings.output_music_file, settings.root).read()
+        for file in self._again():
+            name = file.relative_to(settings.output_music_dir).as_posix()
+            if key_of(AtMic.product, name) not in records:
+                try:
+                    file.unlink(missing_ok=True)
+                except OSError as error:
+                    raise CadrenderError(f"{file}: cannot be removed: {error.strerror or error}") from error
 
     def _again(self):
         """At-mic files that may be there and are not those of these excerpts."""

@@ -99,7 +99,9 @@ def command(jobs, audio_format, deep, seed, no_sources, repair, everything, as_j
     if as_json:
         print(json.dumps(_as_json(first, last, repair, seed), indent=4))
     elif not quiet:
-        summary = f"{plural(first.files, 'file')}, {first.bytes / 1e9:.2f} GB read in {duration(first.seconds)}"
+        summary = (
+            f"{plural(first.files, 'file')}, {first.bytes / 1e9:.2f} GB read in {duration(first.seconds)}"
+        )
         if deep:
             summary += f", {first.compared} made again (--seed {seed})"
         if first.differing:
