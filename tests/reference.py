@@ -153,3 +153,120 @@ def overlap_add_int16(rows, blocks, block, carry, first, out, out_start, wanted,
 def overlap_add_float64(rows, blocks, block, carry, first, out, out_start):
     for s, total in _overlap_added(rows, blocks, block, carry):
         out[first + s, out_start : out_start + len(total)] = total
+
+
+# The parts' own transforms: complex numbers in rows of eight real and eight imaginary parts.
+
+
+def unpacked(z):
+    rows = np.asarray(z).reshape(-1, 2, 8)
+    return (rows[:, 0] + 1j * rows[:, 1]).reshape(-1)
+
+
+def packed(values):
+    rows = np.asarray(values).reshape(-1, 8)
+    return np.stack([rows.real, rows.imag], axis=1).reshape(-1)
+
+
+def _decimated(x, radix):
+    """One step of decimation in frequency over a row: each remainder of the bin number by the radix in turn."""
+    step = len(x) // radix
+    out = np.zeros(len(x), complex)
+    for q in range(radix):
+        for n in range(step):
+            total = sum(x[n + j * step] * np.exp(-2j * np.pi * q * j / radix) for j in range(radix))
+            out[q * step + n] = total * np.exp(-2j * np.pi * q * n / len(x))
+    return out
+
+
+def _undecimated(x, radix):
+    """What undoes `_decimated`, but for a factor of the radix."""
+    step = len(x) // radix
+    out = np.zeros(len(x), complex)
+    for j in range(radix):
+        for n in range(step):
+            out[n + j * step] = sum(
+                x[q * step + n] * np.exp(2j * np.pi * (q * n / len(x) + q * j / radix)) for q in range(radix)
+            )
+    return out
+
+
+def _each(z, span, step, radix):
+    """Replace each ``span`` floats of ``z``."""
+    for row in z.reshape(-1, span):
+        row[:] = packed(step(unpacked(row), radix))
+
+
+def forward_eight(z, span, twiddles, t0):
+    _each(z, span, _decimated, 8)
+
+
+def forward_four(z, span, twiddles, t0):
+    _each(z, span, _decimated, 4)
+
+
+def inverse_eight(z, span, twiddles, t0):
+    _each(z, span, _undecimated, 8)
+
+
+def inverse_four(z, span, twiddles, t0):
+    _each(z, span, _undecimated, 4)
+
+
+def first_left(a, a_at, b, b_at, z, twiddles, channel=0):
+    for n in range(len(z) // 2):
+        place = n // 8 * 16 + n % 8
+        z[place] = a[a_at + 2 * n + channel]
+        z[place + 8] = b[b_at + 2 * n + channel]
+    forward_eight(z, len(z), twiddles, 0)
+
+
+def first_right(a, a_at, b, b_at, z, twiddles):
+    first_left(a, a_at, b, b_at, z, twiddles, 1)
+
+
+def forward_tiles(z, twiddles):
+    forward_four(z, 64, twiddles, 0)
+    values = np.concatenate([np.fft.fft(row) for row in unpacked(z).reshape(-1, 8)])
+    z[:] = packed(values.reshape(-1, 8, 8).transpose(0, 2, 1))
+
+
+def multiply(left, right, twiddles, hrirs):
+    bins = [unpacked(z) for z in (left, right) if forward_tiles(z, twiddles) is None]
+    h = hrirs.reshape(-1, 4, 2, 8)
+    h = [(h[:, i, 0] + 1j * h[:, i, 1]).reshape(-1) for i in range(4)]
+    for ear, z in enumerate((left, right)):
+        values = (bins[0] * h[2 * ear] + bins[1] * h[2 * ear + 1]).reshape(-1, 8, 8).transpose(0, 2, 1)
+        z[:] = packed(np.concatenate([8 * np.fft.ifft(row) for row in values.reshape(-1, 8)]))
+        inverse_four(z, 64, twiddles, 0)
+
+
+def put_pcm(left, right, at, gain, out, out_at, frames, rest):
+    unit = 1 if out.dtype == np.int16 else 32768
+    for n in range(2 * frames):
+        place = at + n // 16 * 16 + n // 2 % 8
+        value = (left, right)[n % 2][place] * gain
+        whole = np.copysign(np.floor(abs(value) + SNAP), value)
+        out[out_at + n] = int(min(max(whole, -32768.0), 32767.0)) / unit
+
+
+def put_floats(left, right, at, gain, out, out_at, frames, rest):
+    for n in range(2 * frames):
+        place = at + n // 16 * 16 + n // 2 % 8
+        out[out_at + n] = (left, right)[n % 2][place] * gain
+
+
+def cut_window(source, start, first, last, window):
+    for i in range(len(window)):
+        window[i] = source[start + i] if first <= start + i < last else 0
+
+
+def bin_order(length, passes):
+    """Which bin each place of a whole spectrum holds."""
+    bins, span, factor = np.zeros(length, int), length, 1
+    places = np.arange(length)
+    for radix in [*(int(radix) for radix in passes[:, 0]), 8]:
+        span //= radix
+        bins += factor * (places // span % radix)
+        factor *= radix
+    return bins.reshape(-1, 8, 8).transpose(0, 2, 1).reshape(-1)

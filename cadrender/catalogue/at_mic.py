@@ -10,10 +10,18 @@ from cadrender.catalogue.output import Batch, Output
 from cadrender.catalogue.songs import Song, check_hrirs, look_at_song, select_songs, source_folder
 from cadrender.config import Settings
 from cadrender.errors import AudioError, UsageError
-from cadrender.metadata import Sample, at_mic_json, read_samples
+from cadrender.metadata import (
+    Sample,
+    at_mic_json,
+    read_positions,
+    read_samples,
+    read_track_lists,
+    sample_name,
+)
 from cadrender.signals import AtMic
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat
+from cadrender.store.levels import LevelFiles
 from cadrender.store.manifest import Manifest, key_of
 from cadrender.store.names import check_distinct
 from cadrender.wording import plural
@@ -32,6 +40,8 @@ class AtMicCatalogue(Catalogue):
         Shell patterns of track names; all by default.
     stems : sequence of str
         Which of the five; all by default.
+    heads : {"scenes", "all"}
+        Whether the samples are those that the scenes name, or every song at every head position of the root.
     only : collection of str, optional
         Track names; of others, neither files nor failures are looked at. All by default.
 
@@ -60,6 +70,7 @@ class AtMicCatalogue(Catalogue):
         audio_format: AudioFormat | None = None,
         songs: Sequence[str] = (),
         stems: Sequence[str] = STEMS,
+        heads: str = "scenes",
         only: Collection[str] | None = None,
     ):
         self.settings = settings
@@ -67,7 +78,7 @@ class AtMicCatalogue(Catalogue):
         self.list_file = settings.output_music_file
         self.folders = (settings.output_music_dir,)
         self.failures = {}
-        self.samples = read_samples_of(settings)
+        self.samples = every_sample(settings) if heads == "all" else read_samples_of(settings)
         self.selected = select_songs({sample.track.name for sample in self.samples}, songs)
         if only is not None:
             self.selected &= set(only)
@@ -87,6 +98,12 @@ class AtMicCatalogue(Catalogue):
             return self.asked_format
         places = ((self.folder(sample), stem) for sample in self.samples for stem in (MIXTURE, "other"))
         return self.usual_format(AtMic.product, AudioFormat(), places)
+
+    @functools.cached_property
+    def level_files(self) -> LevelFiles:
+        """Where the levels of the stems are kept."""
+        settings = self.settings
+        return LevelFiles(settings.metadata_dir, settings.root, (self.manifest.file,))
 
     def folder(self, sample: Sample) -> Path:
         """Where a sample's files are."""
@@ -171,11 +188,11 @@ class AtMicCatalogue(Catalogue):
         signal = AtMic(
             stem,
             song.files[stem],
-            settings.hrtf_dir / sample.position.left_hrir,
-            settings.hrtf_dir / sample.position.right_hrir,
+            *sample.position.hrir_files(settings.hrtf_dir),
             song.frames,
             settings.sample_rate,
             audio_format.subtype,
+            self.level_files,
         )
         name = f"{name}.{audio_format.container}"
         return Output(signal, settings.output_music_dir / name, name, audio_format.container, sample.name)
@@ -281,6 +298,23 @@ class AtMicCatalogue(Catalogue):
             have, its = ("has", "its") if mixtures == 1 else ("have", "their")
             lines.append(f"{plural(mixtures, 'song')} {have} no stems: {its} mixture alone is rendered")
         return lines
+
+
+def every_sample(settings: Settings) -> list[Sample]:
+    """Every song of a root at every head position, song by song.
+
+    Raises
+    ------
+    MetadataError
+        If a metadata file breaks its contract.
+    """
+    positions = read_positions(settings.head_loudspeaker_positions_file).values()
+    return [
+        Sample(name, track.split, f"{track.split}/{name}", track, position)
+        for track in read_track_lists(settings.music_files or (settings.music_file,))
+        for position in positions
+        for name in (sample_name(track.name, position.id),)
+    ]
 
 
 def read_samples_of(settings: Settings) -> list[Sample]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from cadrender.catalogue.output import CONTAINERS, Batch, Output
 from cadrender.errors import AudioError
 from cadrender.store import AudioFormat, read_header
-from cadrender.store.manifest import Manifest, Record, key_of
+from cadrender.store.manifest import Contents, Manifest, Record, key_of
 
 if TYPE_CHECKING:
     from cadrender.config import Settings
@@ -54,9 +54,14 @@ class Catalogue(abc.ABC):
     failures: dict[str, str]
 
     @functools.cached_property
+    def recorded(self) -> Contents:
+        """What the manifest holds."""
+        return self.manifest.load()
+
+    @property
     def records(self) -> dict[tuple[str, str], Record]:
-        """What the manifest holds, by the outputs' keys."""
-        return self.manifest.read()
+        """The records of the manifest, by the outputs' keys."""
+        return self.recorded.records
 
     @abc.abstractmethod
     def batches(self) -> list[Batch]:

@@ -340,7 +340,7 @@ class TargetCatalogue(Catalogue):
             for first in range(0, len(outputs), _MOST_FILES)
         ]
 
-    def recorded(self) -> "TargetCatalogue":
+    def as_recorded(self) -> "TargetCatalogue":
         """The same targets with all listeners of whom amplified targets are recorded, at the recorded rate."""
         records = self.records.values()
         rates = {record.samplerate for record in records} or {None}

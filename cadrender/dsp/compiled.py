@@ -33,4 +33,4 @@ def compiled(function):
         numba.config.CACHE_DIR = before
 
 
-inlined = numba.njit(nogil=True, error_model="numpy", boundscheck=False, inline="always")
+inlined = numba.njit(nogil=True, error_model="numpy", boundscheck=False, forceinline=True)

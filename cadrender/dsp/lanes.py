@@ -233,3 +233,111 @@ def _lane_by_lane(operation, instruction):
 _lane_by_lane(operator.add, "fadd")
 _lane_by_lane(operator.sub, "fsub")
 _lane_by_lane(operator.mul, "fmul")
+
+
+# Stereo frames: eight neighbours of an interleaved array, left and right channels in a register each.
+
+
+def _frames(channel):
+    """An intrinsic that loads one channel of eight frames as float64, from element ``index`` on."""
+
+    @intrinsic
+    def load_channel(typingctx, array, index):
+        def codegen(context, builder, signature, args):
+            element = signature.args[0].dtype
+            pointer = _element_pointer(context, builder, signature.args[0], *args)
+            align = element.bitwidth // 8
+            if element == types.int16:  # shifts of 32-bit frames: no shuffles, which have one port only
+                wide = ir.VectorType(_I32, WIDTH)
+                value = builder.load(builder.bitcast(pointer, wide.as_pointer()), align=align)
+                half = ir.Constant(wide, [16] * WIDTH)
+                if channel == 0:
+                    value = builder.shl(value, half)
+                return builder.sitofp(builder.ashr(value, half), _F64X8)
+            both = ir.VectorType(context.get_data_type(element), 2 * WIDTH)
+            value = builder.load(builder.bitcast(pointer, both.as_pointer()), align=align)
+            value = builder.shuffle_vector(value, value, _mask(range(channel, 2 * WIDTH, 2)))
+            if element == types.float64:
+                return value
+            convert = builder.sitofp if isinstance(element, types.Integer) else builder.fpext
+            return convert(value, _F64X8)
+
+        return lanes(array, types.intp), codegen
+
+    return load_channel
+
+
+load_left = _frames(0)
+load_right = _frames(1)
+
+
+def _interleaved(builder, left, right):
+    return builder.shuffle_vector(left, right, _mask([i // 2 + WIDTH * (i % 2) for i in range(2 * WIDTH)]))
+
+
+@intrinsic
+def store_frames(typingctx, array, index, left, right):
+    """Interleave eight frames and write them to an array of floats, from element ``index`` on."""
+
+    def codegen(context, builder, signature, args):
+        array, index, left, right = args
+        element = signature.args[0].dtype
+        pointer = _element_pointer(context, builder, signature.args[0], array, index)
+        if element != types.float64:
+            narrow = ir.VectorType(ir.FloatType(), WIDTH)
+            left, right = builder.fptrunc(left, narrow), builder.fptrunc(right, narrow)
+        both = _interleaved(builder, left, right)
+        builder.store(both, builder.bitcast(pointer, both.type.as_pointer()), align=element.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes, lanes), codegen
+
+
+@intrinsic
+def store_pcm_frames(typingctx, array, index, left, right):
+    """Truncate eight frames toward zero to 16 bits, in whose range they must be, and write them interleaved.
+
+    To an int16 array as they are, to an array of floats divided by 32768.
+    """
+
+    def codegen(context, builder, signature, args):
+        array, index, left, right = args
+        element = signature.args[0].dtype
+        pointer = _element_pointer(context, builder, signature.args[0], array, index)
+        wide = ir.VectorType(_I32, WIDTH)
+        left, right = builder.fptosi(left, wide), builder.fptosi(right, wide)
+        if element == types.int16:
+            low = builder.and_(left, ir.Constant(wide, [0xFFFF] * WIDTH))
+            both = builder.or_(low, builder.shl(right, ir.Constant(wide, [16] * WIDTH)))
+        else:
+            real = context.get_data_type(element)
+            packed = ir.VectorType(real, 2 * WIDTH)
+            both = builder.sitofp(_interleaved(builder, left, right), packed)
+            both = builder.fmul(both, ir.Constant(packed, [2.0**-15] * (2 * WIDTH)))
+        builder.store(both, builder.bitcast(pointer, both.type.as_pointer()), align=element.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes, lanes), codegen
+
+
+@intrinsic
+def pointer_to(typingctx, address, like):
+    """An address, an int64, as a pointer to elements of the array ``like``'s type, for ``numba.carray``."""
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(types.int64, like), codegen
+
+
+@type_callable(operator.neg)
+def _type_of_minus(context):
+    def resolve(a):
+        return lanes if isinstance(a, Lanes) else None
+
+    return resolve
+
+
+@lower_builtin(operator.neg, Lanes)
+def _minus(context, builder, signature, args):
+    return builder.fneg(*args)  # costs nothing within a fused multiply-add

@@ -11,12 +11,14 @@ from pathlib import Path
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.output import Output, state_of
 from cadrender.errors import CadrenderError
+from cadrender.pipeline.checkpoint import Checkpoints
 from cadrender.pipeline.commit import BatchReport
 from cadrender.pipeline.dask import Cluster
 from cadrender.pipeline.events import Clipped, Event, Failed, Note, Progressed, Silent
 from cadrender.pipeline.plan import Check, Plan, Share
 from cadrender.pipeline.pool import run_batches, usable_cpus
 from cadrender.store import AtomicFile, ClaimedError, is_claimed, remove_leftovers
+from cadrender.store.durable import sync_descriptor, sync_files, sync_folder
 from cadrender.store.names import check_distinct
 
 # Seconds between two looks at files that another process is writing.
@@ -106,6 +108,8 @@ class _Run:
             for share in plan.shares
         ]
         self._summary = Summary(tallies, plan.failures, jobs=jobs)
+        sync = cluster.sync if cluster else sync_files
+        self._checkpoints = Checkpoints(plan.shares, sync)
         self._lacking = [Counter(share.units) for share in plan.shares]
         self._ours = [set() for _ in plan.shares]
 
@@ -121,6 +125,7 @@ class _Run:
             with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
                 self._finish()
             raise
+        self._checkpoints.finish()
         self._finish()
         self._summary.seconds = time.perf_counter() - began
         return self._summary
@@ -140,6 +145,7 @@ class _Run:
             )
         for share in self._plan.shares:
             _begin_manifest(share)
+        self._checkpoints.begin()
 
     def _sweep(self):
         """Remove the temporary files of workers that were ended, on a full disk for instance."""
@@ -199,6 +205,7 @@ class _Run:
             if written.levels.get("gain") == 0.0:
                 tally.silent += 1
                 self._on_event(Silent(written.output.file))
+        self._checkpoints.wrote(number, report.written)
         made = [written.output for written in report.written]
         self._complete(number, made, report.found)
 
@@ -229,7 +236,7 @@ class _Run:
             number = self._share_of(batch.outputs[0])
             if number not in checks:
                 catalogue = self._plan.shares[number].catalogue
-                checks[number] = Check(catalogue, records=catalogue.manifest.read())
+                checks[number] = Check(catalogue, recorded=catalogue.manifest.load())
             stale = dict(zip((output.file for output in batch.outputs), batch.stale, strict=False))
             lacking, found = [], []
             for output in batch.outputs:
@@ -318,8 +325,9 @@ def write_lists(catalogue: Catalogue) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             with _in_turn(place) as file:
                 file.write(catalogue.text(place).encode())
-                os.fsync(file.descriptor)
+                sync_descriptor(file.descriptor)
                 file.commit()
+            sync_folder(place.parent)
         except OSError as error:
             raise CadrenderError(f"{place}: cannot be written: {error.strerror or error}") from error
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 
 from cadrender.errors import CadrenderError
-from cadrender.store.writing import quantised
 
 if TYPE_CHECKING:
     from cadrender.store.manifest import Inputs, Manifest
@@ -129,11 +128,15 @@ class Signal:
         if self.subtype == "FLOAT" and dtype.startswith("int"):
             raise ValueError(f"dtype {dtype!r}: a FLOAT signal is read as float32 or float64")
         start, end, _ = slice(start, None if frames < 0 else start + frames).indices(self.frames)
-        part = as_dtype(self._quantised(start, max(0, end - start)), dtype)
+        return self._read(start, max(0, end - start), dtype, out)
+
+    def _read(self, start: int, frames: int, dtype: str, out: np.ndarray | None) -> np.ndarray:
+        """A part that lies within the signal, in the type that is asked for."""
+        part = as_dtype(self._quantised(start, frames), dtype)
         if out is None:
             return part
-        out[: len(part)] = part
-        return out[: len(part)]
+        out[:frames] = part
+        return out[:frames]
 
     def _quantised(self, start: int, frames: int) -> np.ndarray:
         """A part as it is stored: int16, the upper 24 bits of int32, or float32."""
@@ -205,20 +208,8 @@ def as_dtype(stored: np.ndarray, dtype: str) -> np.ndarray:
     return np.multiply(stored, np.dtype(dtype).type(2.0 ** (1 - bits)), dtype=dtype)
 
 
-class ArraySink:
-    """Takes a signal into memory as it would be stored."""
-
-    folder = None
-
-    def __init__(self, frames: int, subtype: str):
-        self.pcm16 = subtype == "PCM_16"
-        self._subtype = subtype
-        self.array = np.empty(
-            (frames, 2), {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}[subtype]
-        )
-        self._at = 0
-
-    def write(self, piece: np.ndarray) -> None:
-        """Take the next frames."""
-        self.array[self._at : self._at + len(piece)] = quantised(piece, self._subtype)
-        self._at += len(piece)
+def as_float(signal: np.ndarray) -> np.ndarray:
+    """A signal of any type as float64 with full scale 1."""
+    if signal.dtype.kind == "i":
+        return signal / 2.0 ** (8 * signal.dtype.itemsize - 1)
+    return signal.astype(np.float64)

@@ -15,8 +15,7 @@ from cadrender.dsp.nalr import ORDER
 from cadrender.errors import AudioError
 from cadrender.metadata import Listener
 from cadrender.signals.at_mic import AtMic, heads_of, look_at_hrir, read_source, render_into, size_and_time
-from cadrender.signals.base import Kept, Made, NotReadyError, Signal, Sink
-from cadrender.signals.excerpt import as_float
+from cadrender.signals.base import Kept, Made, NotReadyError, Signal, Sink, as_float
 from cadrender.stems import VDBO
 from cadrender.store import read_header, read_stem
 from cadrender.store.audio import exact_dtype
@@ -81,7 +80,7 @@ class Stored:
         """
         if found := self.find():
             return read_stem(found[0], self.samplerate)
-        return self.signal.whole()
+        return self.signal.read_whole()
 
     def state(self) -> tuple:
         """Stand for its samples: size and time of its file, or of what it is rendered from."""

@@ -1,9 +1,9 @@
 import numpy as np
 import pyloudnorm
 import pytest
+from cadrender.demo.score import Clock, parse_melody
 
 from cadrender.demo.arrange import CEILING, play
-from cadrender.demo.score import Clock, parse_melody
 from cadrender.demo.songs import NIGHT_TRAIN, SUMMER_WALTZ
 from cadrender.stems import MIXTURE, STEMS, VDBO
 

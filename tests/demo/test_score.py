@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from cadrender.demo.score import (
     Chord,
     Clock,

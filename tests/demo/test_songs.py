@@ -1,10 +1,10 @@
 import inspect
 
 import pytest
+from cadrender.demo.score import melody_beats, parse_chords, parse_melody
 
 from cadrender.demo import instruments
 from cadrender.demo.arrange import song_beats
-from cadrender.demo.score import melody_beats, parse_chords, parse_melody
 from cadrender.demo.songs import SONGS
 from cadrender.stems import VDBO
 

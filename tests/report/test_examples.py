@@ -147,6 +147,21 @@ def test_without_its_hrirs_a_rendered_scene_can_still_be_heard(rendered, tmp_pat
     assert example.at_mic and example.levels == ()
 
 
+def test_without_its_song_a_rendered_scene_can_still_be_heard(rendered, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(rendered, root)
+    whole = make_example(survey(root), survey(root).scenes[0], 0.5)
+    shutil.rmtree(root / "audio/music")
+    found = survey(root)
+    assert len(choose_scenes(found, (), 9)) == 7
+    example = make_example(found, found.scenes[0], 0.5)
+    assert example.original is None and example.problem == "" and not example.rendered
+    assert abs(example.start - whole.start) <= 0.1 and example.seconds == 0.5
+    part = round(example.start * RATE) + np.arange(RATE // 2)
+    at_mic = read_stem(found.file_of(example.sample, "mixture"), RATE)[part]
+    np.testing.assert_array_equal(inner(heard(example.at_mic)), inner(at_mic))
+
+
 @pytest.mark.parametrize("loud", [0.0, 0.9, 1.6])
 def test_the_loudest_part_is_taken(bare, loud):
     folder = bare / "audio/music/train" / SONGS[0]

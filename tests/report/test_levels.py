@@ -8,8 +8,8 @@ import pytest
 import soundfile
 
 from cadrender.config import load_settings
-from cadrender.report.levels import FileLevel, known_levels, render
-from cadrender.report.survey import take_survey
+from cadrender.report.levels import FileLevel, known_levels
+from cadrender.report.survey import render, take_survey
 from cadrender.store import read_stem
 from cadrender.store.manifest import manifest_file
 
@@ -42,13 +42,13 @@ def test_rendering_gives_the_very_files_and_their_levels(rendered):
         pair = [found.hrirs[sample.position.left_hrir], found.hrirs[sample.position.right_hrir]]
         for stem in ("mixture", "vocals"):
             signal = read_stem(found.sources[sample.source].files[stem], 44100)
-            pcm, measured = render(signal, 44100, pair)
+            pcm, (before, after, gain, clipped) = render(signal, 44100, pair)
             written = read_stem(found.file_of(sample, stem), 44100)
             np.testing.assert_array_equal(pcm, written)
             entry = found.entry_of(sample, stem)
-            assert measured.before == pytest.approx(entry.before, abs=1e-9)
-            assert measured.after == pytest.approx(entry.after, abs=1e-9)
-            assert (measured.gain, measured.clipped) == (pytest.approx(entry.gain), entry.clipped)
+            assert before == pytest.approx(entry.before, abs=1e-9)
+            assert after == pytest.approx(entry.after, abs=1e-9)
+            assert (gain, clipped) == (pytest.approx(entry.gain), entry.clipped)
 
 
 def test_clipped_samples_are_counted():
@@ -57,8 +57,8 @@ def test_clipped_samples_are_counted():
     # The K-weighting makes a narrow pulse train as loud as the square wave only by making it clip.
     spike = np.zeros((4, 2))
     spike[0], spike[1] = 1.0, -1.0
-    pcm, measured = render(signal, 44100, (spike, spike))
-    assert measured.clipped == np.isin(pcm, (-32768, 32767)).sum() > 0
+    pcm, (*_, clipped) = render(signal, 44100, (spike, spike))
+    assert clipped == np.isin(pcm, (-32768, 32767)).sum() > 0
 
 
 def test_silence():

@@ -89,9 +89,9 @@ def made(request, root, tmp_path_factory):
     )
     catalogue = PRODUCTS[request.param](settings)
     outputs = list(catalogue.outputs())[::3] + list(catalogue.outputs())[-1:]
-    before = tree(root)
+    before = tree(root / "audio")
     first = [output.signal.read(100, 5000, "float64") for output in outputs]
-    assert tree(root) == before and not any(output.file.exists() for output in outputs)
+    assert tree(root / "audio") == before and not any(output.file.exists() for output in outputs)
     summary = make_plan(catalogue).run(1)
     assert not summary.failures
     return request.param, outputs, first

@@ -1,0 +1,218 @@
+"""Any part of the at-mic stems of a sample, at no more than reading them from a file would cost.
+
+The loudness of whole stems is known, and with it each one's gain: what is left is the convolution of the part and of
+the few frames before it. One compiled loop, free of the GIL, takes the stems of a sample from their interleaved
+samples to the caller's array, in windows of a length that suits the part; see :mod:`cadrender.dsp.part_kernels`.
+
+Values are those of :func:`cadrender.dsp.convolve.convolve` over the whole stem: equal if they are truncated to 16
+bits, to 1e-15 of full scale or so if not.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from cadrender.dsp import part_kernels
+from cadrender.dsp.fft import pyfftw
+from cadrender.dsp.hrir import Heads
+from cadrender.dsp.loudness import full_scale
+
+# Nanoseconds of a pair of windows, all included: only their ratios matter, they choose the length.
+_WINDOW_NS = {
+    1024: 5200,
+    2048: 11000,
+    4096: 25000,
+    8192: 56000,
+    16384: 125000,
+    32768: 280000,
+    65536: 620000,
+    131072: 1400000,
+}
+_LENGTHS = tuple(1 << e for e in range(10, 21))
+
+
+_TYPES = ("int16", "int32", "float32", "float64")
+
+
+def history(heads: Heads, head: int = 0) -> int:
+    """Frames before a part that its first frame depends on."""
+    return heads.delays[head] + heads.trimmed_taps - 1
+
+
+def convolve_parts(
+    parts: Sequence[np.ndarray],
+    before: int,
+    frames: int,
+    heads: Heads,
+    gains: Sequence[float],
+    *,
+    head: int = 0,
+    pcm16: bool = True,
+    dtype: str | np.dtype | None = None,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Apply one head's HRIRs and each stem's gain to parts of some stems.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray
+        For each stem (n, 2), interleaved stereo, all int16, int32, float32 or float64: its frames from
+        ``start - before`` on. Frames that a part does not hold count as zeros, as those before a stem's first frame
+        and after its last one do.
+    before : int
+        Frames of each part before the first one wanted: ``min(start, history(heads, head))`` or more.
+    frames : int
+        Number of frames wanted.
+    heads : Heads
+        The HRIRs.
+    gains : sequence of float
+        (stems,): linear factors, not negative. A stem of gain 0 is all zeros.
+    head : int
+        Which of the heads.
+    pcm16 : bool
+        Whether values are clipped to 16 bits and truncated toward zero.
+    dtype : str or dtype, optional
+        int16, float32 or float64; with `pcm16` the latter two are int16 / 32768. Default: that of `out`, or int16
+        with `pcm16` and float64 without.
+    out : ndarray, optional
+        (stems, frames, 2), C-contiguous: filled and returned.
+
+    Returns
+    -------
+    ndarray
+        (stems, frames, 2).
+
+    Raises
+    ------
+    ValueError
+        If shapes, types or gains do not fit.
+    """
+    parts = list(parts)
+    if not parts:
+        raise ValueError("no parts: at least one stem is needed")
+    source = _source_type(parts)
+    gains = np.array(gains, np.float64)
+    if gains.shape != (len(parts),) or not (np.isfinite(gains) & (gains >= 0.0)).all():
+        raise ValueError(f"gains {gains}: {len(parts)} finite factors, none negative, are needed")
+    if out is None:
+        out = np.empty((len(parts), frames, 2), dtype or (np.int16 if pcm16 else np.float64))
+    _check_out(out, (len(parts), frames, 2), dtype, pcm16)
+    if frames == 0:
+        return out
+    length, hop = window(heads, len(parts), frames)
+    passes, twiddles = transform(length)
+    unit = (32768.0 if pcm16 else 1.0) / (full_scale(source) * length)
+    render = part_kernels.render_pcm if pcm16 else part_kernels.render_floats
+    render(
+        np.array([part.ctypes.data for part in parts], np.int64),
+        np.empty(0, source),
+        np.array([len(part) for part in parts], np.int64),
+        np.full(len(parts), before - heads.delays[head], np.int64),
+        gains * unit,
+        length,
+        hop,
+        passes,
+        twiddles,
+        spectra(heads, head, length),
+        out.reshape(len(parts), -1),
+        np.empty(16, out.dtype),
+    )
+    return out
+
+
+def _source_type(parts):
+    """The type of all parts."""
+    dtype = parts[0].dtype
+    if dtype not in _TYPES:
+        raise ValueError(f"parts of type {dtype}: one of {', '.join(_TYPES)} is needed")
+    for part in parts:
+        if part.dtype != dtype:
+            raise ValueError(f"parts of types {dtype} and {part.dtype}: one type for all is needed")
+        if part.ndim != 2 or part.shape[1] != 2 or not (part.flags.c_contiguous and part.flags.aligned):
+            raise ValueError(f"a part of shape {part.shape}: C-contiguous, aligned (frames, 2) is needed")
+    return dtype
+
+
+def _check_out(out, shape, dtype, pcm16):
+    accepted = ("int16", "float32", "float64") if pcm16 else ("float32", "float64")
+    if out.dtype not in accepted:
+        raise ValueError(f"dtype {out.dtype}: one of {', '.join(accepted)} is needed")
+    if dtype is not None and out.dtype != dtype:
+        raise ValueError(f"out is {out.dtype}, but dtype is {np.dtype(dtype)}")
+    if out.shape != shape or not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError(f"out of shape {out.shape}: C-contiguous, writeable {shape} is needed")
+
+
+def window(heads: Heads, stems: int, frames: int) -> tuple[int, int]:
+    """Frames of a window, and how many of them are of use, the cheapest way to a part of so many frames."""
+    useless = -(-(heads.trimmed_taps - 1) // 8) * 8
+
+    def cost(length):
+        pairs = -(-stems * -(-frames // (length - useless)) // 2)
+        longest = max(_WINDOW_NS)
+        return pairs * _WINDOW_NS.get(length, _WINDOW_NS[longest] * (length / longest) ** 1.2)
+
+    length = min((n for n in _LENGTHS if n > useless), key=cost)
+    return length, length - useless
+
+
+def _radices(length):
+    """Of the passes before the last, which is of radix 8: eights, then fours, at least one."""
+    bits = length.bit_length() - 6
+    eights = next(n for n in range(bits // 3, -1, -1) if (bits - 3 * n) % 2 == 0)
+    return [8] * eights + [4] * ((bits - 3 * eights) // 2 + 1)
+
+
+@functools.cache
+def transform(length: int) -> tuple[np.ndarray, np.ndarray]:
+    """The passes of a transform.
+
+    Returns
+    -------
+    passes : ndarray
+        (passes, 3) int64: radix, span in floats, and where the twiddle factors begin.
+    twiddles : ndarray
+        The factors ``exp(-2 pi i q n / span)`` of each pass: for every eight ``n``, for each ``q`` but 0, eight real
+        parts and eight imaginary parts.
+    """
+    passes, factors, at, span = [], [], 0, length
+    for radix in _radices(length):
+        turns = np.outer(np.arange(1, radix), np.arange(span // radix)) / span
+        w = np.exp(-2j * np.pi * turns).reshape(radix - 1, -1, 8).transpose(1, 0, 2)
+        passes.append((radix, 2 * span, at))
+        factors.append(np.stack([w.real, w.imag], axis=2).reshape(-1))
+        at += factors[-1].size
+        span //= radix
+    return np.array(passes), aligned(np.concatenate(factors))
+
+
+def aligned(values: np.ndarray) -> np.ndarray:
+    """A copy that begins on a cache line."""
+    out = pyfftw.empty_aligned(values.shape, "float64", n=64)
+    out[:] = values
+    return out
+
+
+def spectra(heads: Heads, head: int, length: int) -> np.ndarray:
+    """One head's spectra in the order in which the transforms leave their bins; kept with the heads."""
+    return heads.once(("parts", head), length, lambda: _spectra(heads.response(head), length))
+
+
+def _spectra(response, length):
+    """Of (4, taps) responses: left channel to left ear, right to left, left to right, right to right."""
+    passes, twiddles = transform(length)
+    left, right = np.empty((2, 2 * length))
+    out = np.empty((length // 8, 4, 2, 8))
+    nothing = np.zeros(2 * length)
+    for pair in (0, 2):  # two at a time, as the channels of one window
+        channels = np.zeros((length, 2))
+        channels[: response.shape[1]] = response[pair : pair + 2].T
+        flat = channels.reshape(-1)
+        part_kernels.first_left(flat, 0, nothing, 0, left, twiddles)
+        part_kernels.first_right(flat, 0, nothing, 0, right, twiddles)
+        for row, z in enumerate((left, right)):
+            part_kernels.forward(z, passes, twiddles)
+            part_kernels.forward_tiles(z, twiddles)
+            out[:, pair + row] = z.reshape(-1, 2, 8)
+    return aligned(out.reshape(-1))
