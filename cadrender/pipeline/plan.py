@@ -63,7 +63,7 @@ class Share:
     reasons : dict
         File to Reason, for what is not current.
     touched : list of Record
-        New records of files whose inputs changed in nothing but their time or name.
+        New records of files whose samples are as they should be, though their inputs' times or names are others.
     batches : list of Batch
         What is to be made, the most expensive songs first.
     """
@@ -208,12 +208,8 @@ class Plan:
         longest = sorted((batch.outputs[0].signal.cost for batch in self.batches), reverse=True)[:jobs]
         needed = self.bytes + (20 * sum(longest) if self.unstored else 0)
         for share in self.shares:
-            folder = share.catalogue.folders[0]
-            if share.reasons and needed > (free := free_space(folder)):
-                raise CadrenderError(
-                    f"{folder}: {needed / 1e9:.2f} GB will be written, "
-                    f"and {free / 1e9:.2f} GB are free (--force to try all the same)"
-                )
+            if share.reasons:
+                check_free(share.catalogue.folders[0], needed)
 
 
 def make_plan(
@@ -341,7 +337,7 @@ class Check:
     Attributes
     ----------
     touched : list of Record
-        New records of files whose inputs have another time or name and the same bytes.
+        New records of files whose samples are as they should be, though their inputs' times or names are others.
     """
 
     def __init__(
@@ -372,7 +368,12 @@ class Check:
             return _why_incomplete(output)
         if signal.remade_to_verify:
             holds = holds_signal(output) if self._contents is None else self._contents[output.file]
-            return None if holds else Reason("input", _first(signal), replaces=True)
+            other = record is not None and record.parameters != signal.parameters()
+            if holds and other:  # such as silence from another place
+                self.touched.append(replace(record, parameters=signal.parameters()))
+            if holds:
+                return None
+            return Reason("parameters" if other else "input", _first(signal), replaces=True)
         if record is None or record.path != output.name:
             counts = signal.unrecorded_counts and not self._suspect
             return None if counts else Reason("unrecorded", replaces=True)
@@ -511,6 +512,21 @@ def holds_signal(output: Output) -> bool:
     except AudioError:
         return True  # that its source cannot be read is reported where it is made
     return np.array_equal(present, wanted)
+
+
+def check_free(folder: Path, needed: int) -> None:
+    """Compare the bytes that will be written with the free space of a folder's disk.
+
+    Raises
+    ------
+    CadrenderError
+        If they do not fit.
+    """
+    if needed > (free := free_space(folder)):
+        raise CadrenderError(
+            f"{folder}: {needed / 1e9:.2f} GB will be written, "
+            f"and {free / 1e9:.2f} GB are free (--force to try all the same)"
+        )
 
 
 def free_space(folder: Path) -> int:
