@@ -24,7 +24,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Song:
+class DemoSong:
     """A score; ``songs.yaml`` explains the fields."""
 
     name: str
@@ -134,4 +134,4 @@ def _struck(symbol, voicing, chord, following):
     return [{"R": root, "O": root + 12, "F": fifth, "A": approach}[symbol]], 0.85
 
 
-SONGS = tuple(Song(**song) for song in _BOOK["songs"])
+SONGS = tuple(DemoSong(**song) for song in _BOOK["songs"])

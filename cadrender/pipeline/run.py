@@ -14,7 +14,7 @@ from cadrender.errors import CadrenderError
 from cadrender.pipeline.checkpoint import Checkpoints
 from cadrender.pipeline.commit import BatchReport
 from cadrender.pipeline.dask import Cluster
-from cadrender.pipeline.events import Clipped, Event, Failed, Note, Progressed, Silent
+from cadrender.pipeline.events import Clipped, Event, Failed, Progressed, Remark, Silent
 from cadrender.pipeline.plan import Check, Plan, Share
 from cadrender.pipeline.pool import run_batches, usable_cpus
 from cadrender.store import AtomicFile, ClaimedError, is_claimed, remove_leftovers
@@ -141,7 +141,7 @@ class _Run:
             check_distinct([*folders, *others])
         if removed:
             self._on_event(
-                Note(f"removed {removed} temporary file{'s' * (removed != 1)} of an interrupted run")
+                Remark(f"removed {removed} temporary file{'s' * (removed != 1)} of an interrupted run")
             )
         for share in self._plan.shares:
             _begin_manifest(share)
@@ -170,7 +170,7 @@ class _Run:
                 return
             if claimed and not told:
                 told = True
-                self._on_event(Note("another cadrender is at work on some of these files: waiting for it"))
+                self._on_event(Remark("another cadrender is at work on some of these files: waiting for it"))
             batches = claimed + [report.batch for report in waiting]
             while claimed and all(is_claimed(output.file) for each in claimed for output in each.outputs):
                 time.sleep(_PATIENCE)
@@ -180,7 +180,7 @@ class _Run:
         return run_batches(batches, self._jobs, say=self._note, cluster=self._cluster)
 
     def _note(self, line):
-        self._on_event(Note(line))
+        self._on_event(Remark(line))
 
     def _fail(self, line):
         self._summary.failures.append(line)

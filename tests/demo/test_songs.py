@@ -5,7 +5,7 @@ import pytest
 from cadrender.demo.instruments import PATCHES, RATE, frequency
 from cadrender.demo.songs import (
     SONGS,
-    Song,
+    DemoSong,
     parse_chord,
     parse_melody,
     parse_pattern,
@@ -19,7 +19,7 @@ songs = pytest.mark.parametrize("song", SONGS, ids=lambda song: song.name)
 
 def made_up(**fields):
     given = {"name": "", "genre": "", "tempo": 120, "levels": {}, "sections": []}
-    return Song(**(given | fields))
+    return DemoSong(**(given | fields))
 
 
 def test_names_are_awkward_on_purpose():
