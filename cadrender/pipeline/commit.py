@@ -165,10 +165,15 @@ def _commit(batch, outputs, writers, made, done):
                 levels=one.levels,
                 version=version(),
                 id=secrets.token_hex(5),
-                boot=this_boot(),
+                # After a kill before the renaming, an old file would be believed to be the new one: the empty
+                # boot has it digested, unless a checkpoint has called the record durable.
+                boot="" if output.file.exists() else this_boot(),
             )
         )
         done.on_the_way += one.on_the_way
+    for output in outputs:
+        if output.signal.remade_to_verify:  # what is made of it relies on its record alone
+            output.file.unlink(missing_ok=True)
     batch.manifest.append(records)
     for output, writer, record in zip(outputs, writers, records, strict=True):
         writer.commit()
