@@ -22,6 +22,7 @@ import numba
 import numpy as np
 
 from cadrender.dsp.compiled import compiled, inlined
+from cadrender.dsp.complexes import plus_times, times, times_conjugate
 from cadrender.dsp.kernels import SNAP, _transpose
 from cadrender.dsp.lanes import (
     fma,
@@ -44,24 +45,6 @@ from cadrender.dsp.lanes import (
     swap_halves,
     with_sign_of,
 )
-
-
-@inlined
-def _times(re, im, c, s):
-    """``(re + i im) (c + i s)``."""
-    return fma(-im, s, re * c), fma(im, c, re * s)
-
-
-@inlined
-def _times_conjugate(re, im, c, s):
-    """``(re + i im) (c - i s)``."""
-    return fma(im, s, re * c), fma(im, c, -(re * s))
-
-
-@inlined
-def _plus_times(sum_re, sum_im, re, im, c, s):
-    """``sum + (re + i im) (c + i s)``."""
-    return fma(-im, s, fma(re, c, sum_re)), fma(im, c, fma(re, s, sum_im))
 
 
 @inlined
@@ -98,14 +81,14 @@ def _set(z, p, re, im):
 
 @inlined
 def _set_times(z, p, re, im, twiddles, t):
-    re, im = _times(re, im, register(twiddles, t), register(twiddles, t + 1))
+    re, im = times(re, im, register(twiddles, t), register(twiddles, t + 1))
     _set(z, p, re, im)
 
 
 @inlined
 def _get_times(z, p, twiddles, t):
     """A number times the conjugate of its twiddle factor."""
-    return _times_conjugate(
+    return times_conjugate(
         register(z, p), register(z, p + 1), register(twiddles, t), register(twiddles, t + 1)
     )
 
@@ -252,18 +235,18 @@ def _forward_four(z, p, step, twiddles, t):
         register(z, p + 3 * step),
         register(z, p + 3 * step + 1),
     )
-    r1, i1 = _times(r1, i1, register(twiddles, t), register(twiddles, t + 1))
-    r2, i2 = _times(r2, i2, register(twiddles, t + 2), register(twiddles, t + 3))
-    r3, i3 = _times(r3, i3, register(twiddles, t + 4), register(twiddles, t + 5))
+    r1, i1 = times(r1, i1, register(twiddles, t), register(twiddles, t + 1))
+    r2, i2 = times(r2, i2, register(twiddles, t + 2), register(twiddles, t + 3))
+    r3, i3 = times(r3, i3, register(twiddles, t + 4), register(twiddles, t + 5))
     return r0, i0, r1, i1, r2, i2, r3, i3
 
 
 @inlined
 def _set_inverse_four(z, p, step, twiddles, t, r0, i0, r1, i1, r2, i2, r3, i3):
     """What undoes :func:`_forward_four`, but for a factor of 4."""
-    r1, i1 = _times_conjugate(r1, i1, register(twiddles, t), register(twiddles, t + 1))
-    r2, i2 = _times_conjugate(r2, i2, register(twiddles, t + 2), register(twiddles, t + 3))
-    r3, i3 = _times_conjugate(r3, i3, register(twiddles, t + 4), register(twiddles, t + 5))
+    r1, i1 = times_conjugate(r1, i1, register(twiddles, t), register(twiddles, t + 1))
+    r2, i2 = times_conjugate(r2, i2, register(twiddles, t + 2), register(twiddles, t + 3))
+    r3, i3 = times_conjugate(r3, i3, register(twiddles, t + 4), register(twiddles, t + 5))
     i0, r0, i1, r1, i2, r2, i3, r3 = _four(i0, r0, i1, r1, i2, r2, i3, r3)
     _set(z, p, r0, i0)
     _set(z, p + step, r1, i1)
@@ -421,11 +404,11 @@ def multiply(left, right, registers, twiddles, t, hrirs, out_a, out_b, source):
             li = register(left, p + 1)
             rr = register(right, p)
             ri = register(right, p + 1)
-            re, im = _times(lr, li, register(hrirs, h), register(hrirs, h + 1))
-            re, im = _plus_times(re, im, rr, ri, register(hrirs, h + 2), register(hrirs, h + 3))
+            re, im = times(lr, li, register(hrirs, h), register(hrirs, h + 1))
+            re, im = plus_times(re, im, rr, ri, register(hrirs, h + 2), register(hrirs, h + 3))
             _set(left, p, re, im)
-            re, im = _times(lr, li, register(hrirs, h + 4), register(hrirs, h + 5))
-            re, im = _plus_times(re, im, rr, ri, register(hrirs, h + 6), register(hrirs, h + 7))
+            re, im = times(lr, li, register(hrirs, h + 4), register(hrirs, h + 5))
+            re, im = plus_times(re, im, rr, ri, register(hrirs, h + 6), register(hrirs, h + 7))
             _set(right, p, re, im)
             h += 8
         _inverse_tile(left, tile, twiddles, t)
@@ -450,8 +433,8 @@ def multiply_both(z, registers, twiddles, t, hrirs, out_a, out_b, source):
             im = register(z, p + 1)
             other_re = swap_halves(re)
             other_im = swap_halves(im)
-            re, im = _times(re, im, register(hrirs, h), register(hrirs, h + 1))
-            re, im = _plus_times(re, im, other_re, other_im, register(hrirs, h + 2), register(hrirs, h + 3))
+            re, im = times(re, im, register(hrirs, h), register(hrirs, h + 1))
+            re, im = plus_times(re, im, other_re, other_im, register(hrirs, h + 2), register(hrirs, h + 3))
             _set(z, p, re, im)
             h += 4
         _inverse_tile(z, tile, twiddles, t)

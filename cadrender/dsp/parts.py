@@ -15,6 +15,7 @@ import numpy as np
 
 from cadrender.dsp import part_kernels
 from cadrender.dsp.fft import pyfftw
+from cadrender.dsp.grid import Grid
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.loudness import full_scale
 
@@ -112,9 +113,9 @@ def convolve_parts(
         return out
     if (precision, pcm16) not in _RENDER:
         raise ValueError(f"precision {precision!r}: double or single is needed")
-    length, hop = window(heads, len(parts), frames)
-    passes, twiddles = transform(length, precision)
-    unit = (32768.0 if pcm16 else 1.0) / (full_scale(source) * length)
+    grid = window(heads, len(parts), frames)
+    passes, twiddles = transform(grid.length, precision)
+    unit = (32768.0 if pcm16 else 1.0) / (full_scale(source) * grid.length)
     if source != np.int16:  # compiling kernels for rare types takes longer than any music
         parts, source = [part.astype(np.float64) for part in parts], np.float64
     _RENDER[precision, pcm16](
@@ -123,11 +124,11 @@ def convolve_parts(
         np.array([len(part) for part in parts], np.int64),
         np.full(len(parts), before - heads.delays[head], np.int64),
         gains * unit,
-        length,
-        hop,
+        grid.length,
+        grid.block,
         passes,
         twiddles,
-        spectra(heads, head, length, precision),
+        spectra(heads, head, grid.length, precision),
         out.reshape(len(parts), -1),
         np.empty(16, out.dtype),
     )
@@ -157,17 +158,16 @@ def _check_out(out, shape, dtype, pcm16):
         raise ValueError(f"out of shape {out.shape}: C-contiguous, writeable {shape} is needed")
 
 
-def window(heads: Heads, stems: int, frames: int) -> tuple[int, int]:
-    """Frames of a window, and how many of them are of use, the cheapest way to a part of so many frames."""
-    useless = -(-(heads.trimmed_taps - 1) // 8) * 8
+def window(heads: Heads, stems: int, frames: int) -> Grid:
+    """The windows in which a part of so many frames is had most cheaply; their last frames are the block."""
+    overlap = -(-(heads.trimmed_taps - 1) // 8) * 8
 
-    def cost(length):
-        pairs = -(-stems * -(-frames // (length - useless)) // 2)
+    def cost(grid):
         longest = max(_WINDOW_NS)
-        return pairs * _WINDOW_NS.get(length, _WINDOW_NS[longest] * (length / longest) ** 1.2)
+        one = _WINDOW_NS.get(grid.length, _WINDOW_NS[longest] * (grid.length / longest) ** 1.2)
+        return -(-stems * grid.blocks(frames) // 2) * one
 
-    length = min((n for n in _LENGTHS if n > useless), key=cost)
-    return length, length - useless
+    return min((Grid(n, n - overlap) for n in _LENGTHS if n > overlap), key=cost)
 
 
 def _radices(length):

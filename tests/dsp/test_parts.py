@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cadrender.dsp import part_kernels, parts
 from cadrender.dsp.convolve import convolve
+from cadrender.dsp.grid import Grid
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.parts import convolve_parts, history
 from tests import reference
@@ -325,7 +326,7 @@ def test_any_head_of_several():
 @pytest.mark.parametrize("length", [1024, 2048, 4096, 8192])
 def test_every_length_gives_the_same(length, monkeypatch):
     heads = noise_heads(384)
-    monkeypatch.setattr(parts, "window", lambda *_: (length, length - 384))
+    monkeypatch.setattr(parts, "window", lambda *_: Grid(length, length - 384))
     stems = [samples("int16", 30_000, seed) for seed in range(3)]
     check(stems, 100, 29_000, heads, [0.5, 1.0, 2.0], whole(stems, heads, [0.5, 1.0, 2.0]))
 
