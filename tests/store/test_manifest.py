@@ -178,7 +178,9 @@ def test_a_manifest_of_an_unreleased_version_is_refused_in_one_line(tmp_path):
         "cadrender": "0.1.0",
     }
     manifest.file.write_text(json.dumps(old) + "\n")
-    with pytest.raises(UsageError, match=r"m\.jsonl: written by an unreleased version .*; delete it") as error:
+    with pytest.raises(
+        UsageError, match=r"m\.jsonl: written by an unreleased version .*; delete it"
+    ) as error:
         manifest.read()
     assert "\n" not in str(error.value)
 
