@@ -311,7 +311,7 @@ class Manifest:
 
     def _record(self, fields):
         """The record of a line's fields, None if they are none."""
-        if "product" not in fields and {"path", "blake3"} <= fields.keys():
+        if "product" not in fields and {"path", "blake3", "hrirs"} <= fields.keys():
             raise UsageError(
                 f"{self.file}: written by an unreleased version of cadrender and no longer read; "
                 "delete it and run the same command again: at-mic files are kept as they are"
