@@ -170,7 +170,9 @@ class Dataset:
         self._check_together()
         self._minima = self._checked_minima()
 
-        self._catalogue = root.catalogue("at-mic", heads="scenes" if heads == "scenes" else "all")
+        # Excerpts are listed by their scenes only.
+        of_scenes = heads == "scenes" or settings.excerpts_file.exists()
+        self._catalogue = root.catalogue("at-mic", heads="scenes" if of_scenes else "all")
         self._positions = list(root.positions.values())
         scenes = self._scenes_of(root)
         self._check_hrirs(scenes)
