@@ -5,9 +5,10 @@ from itertools import product
 from pathlib import Path
 from statistics import median
 
+from cadrender.jobs.stem import run_stem_job
+
 from benchmarks import start
 from benchmarks.roots import make_places, make_root, plan_of
-from cadrender.jobs.stem import run_stem_job
 
 
 class Memory:

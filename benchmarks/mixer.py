@@ -11,6 +11,10 @@ import tempfile
 from pathlib import Path
 
 import soundfile
+from cadrender.jobs.mix import MixJob, run_mix_job
+from cadrender.jobs.remix import Mixing
+from cadrender.jobs.remix_plan import RemixPlan, make_remix_plan
+from cadrender.jobs.stem import run_stem_job
 
 from benchmarks import reference
 from benchmarks.interleaved import medians, timed
@@ -19,10 +23,6 @@ from benchmarks.markdown import table
 from benchmarks.roots import make_places, make_root, plan_of
 from cadrender.config import load_settings
 from cadrender.demo.listeners import make_listeners
-from cadrender.jobs.mix import MixJob, run_mix_job
-from cadrender.jobs.remix import Mixing
-from cadrender.jobs.remix_plan import RemixPlan, make_remix_plan
-from cadrender.jobs.stem import run_stem_job
 from cadrender.metadata import generate_scene_listeners, listeners_json, scene_listeners_json, write_json
 
 _PIECE = 256 * 1024

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from cadrender.jobs.stem import run_stem_job
+
 from benchmarks import machine, rivals
 from benchmarks.interleaved import medians, timed
 from benchmarks.roots import make_places, make_root, plan_of
-from cadrender.jobs.stem import run_stem_job
 
 TAPS = (64, 128, 256, 384, 512, 820, 1024, 2048, 4096, 8192)
 

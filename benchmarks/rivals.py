@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import soundfile
+from cadrender.jobs.stem import StemJob
 from scipy.signal import oaconvolve
 
 from benchmarks import reference
-from cadrender.jobs.stem import StemJob
 
 
 def convolve(signal: np.ndarray, left_hrir: np.ndarray, right_hrir: np.ndarray) -> np.ndarray:

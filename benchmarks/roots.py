@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from cadrender.jobs.plan import Plan, make_plan
+from cadrender.jobs.stem import StemJob
 
 from cadrender.config import load_settings
 from cadrender.demo.arrange import play
 from cadrender.demo.head import ANGLES, MIC, SUBJECTS
 from cadrender.demo.songs import SONGS
-from cadrender.jobs.plan import Plan, make_plan
-from cadrender.jobs.stem import StemJob
 from cadrender.metadata import (
     Track,
     build_gains,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from cadrender.jobs.stem import run_stem_job
 
 from benchmarks import reference, rivals
 from benchmarks.interleaved import timed
@@ -12,7 +13,6 @@ from benchmarks.roots import SAMPLERATE, hrir, make_places, make_root, plan_of
 from cadrender.dsp.convolve import convolve
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.loudness import integrated_loudness
-from cadrender.jobs.stem import run_stem_job
 from cadrender.store import AudioFormat, AudioWriter, read_stem
 
 

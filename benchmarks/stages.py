@@ -224,10 +224,10 @@ def watched():
     ------
     Stopwatch
     """
+    from cadrender.render import stem
     from numba.core.dispatcher import Dispatcher
 
     from cadrender.dsp import fft, kernels, mix_kernels
-    from cadrender.render import stem
     from cadrender.store import writing
 
     watch = Stopwatch()
@@ -275,8 +275,9 @@ def measure(root: Path, output: Path, repeats: int) -> tuple[float, float, dict[
     by_stage : dict
         Of the runs with it.
     """
-    from benchmarks.roots import plan_of
     from cadrender.jobs.generate import generate
+
+    from benchmarks.roots import plan_of
 
     def run(watch=contextlib.nullcontext):
         plan = plan_of(root, output)

@@ -220,11 +220,16 @@ def _under(root, key, value):
     return str(root / value).replace("${", "\\${") if "${" not in value else value
 
 
-def _with_ingested(music_file: Path, metadata_dir: Path) -> tuple[Path, ...]:
-    """The root's own music list, if there is one, and those of the corpora in it, by name."""
+def ingested_lists(metadata_dir: Path) -> tuple[Path, ...]:
+    """Return the music lists of the corpora that ``cadrender ingest`` has put into a root, by name."""
     reports = sorted(metadata_dir.glob("*.ingest.json"))
     lists = (report.with_name(report.name.removesuffix(".ingest.json") + ".json") for report in reports)
-    ingested = tuple(file for file in lists if file.exists())
+    return tuple(file for file in lists if file.exists())
+
+
+def _with_ingested(music_file: Path, metadata_dir: Path) -> tuple[Path, ...]:
+    """The root's own music list, if there is one, and those of the corpora in it."""
+    ingested = ingested_lists(metadata_dir)
     return ingested if ingested and not music_file.exists() else (music_file, *ingested)
 
 

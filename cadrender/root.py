@@ -178,7 +178,7 @@ class Root:
                 found.append(ExcerptCatalogue.of_list(settings, at_mic.samples))
             found.append(at_mic)
         if Manifest.beside(settings.output_remix_file, settings.root).file.exists():
-            found.append(TargetCatalogue(settings, audio_format=audio_format).recorded())
+            found.append(TargetCatalogue(settings, audio_format=audio_format).as_recorded())
         if not found:
             raise CadrenderError(
                 f"{settings.output_music_dir}: nothing of the {settings.split} split has been made here (if it is "

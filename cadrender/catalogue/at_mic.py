@@ -1,7 +1,7 @@
 """The at-mic music of a root: five stems of every sample that its scenes name."""
 
 import functools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from cadrender.catalogue.base import Catalogue
@@ -24,6 +24,7 @@ from cadrender.store import AudioFormat
 from cadrender.store.levels import LevelFiles
 from cadrender.store.manifest import Manifest, key_of
 from cadrender.store.names import check_distinct
+from cadrender.wording import plural
 
 
 class AtMicCatalogue(Catalogue):
@@ -187,8 +188,7 @@ class AtMicCatalogue(Catalogue):
         signal = AtMic(
             stem,
             song.files[stem],
-            settings.hrtf_dir / sample.position.left_hrir,
-            settings.hrtf_dir / sample.position.right_hrir,
+            *sample.position.hrir_files(settings.hrtf_dir),
             song.frames,
             settings.sample_rate,
             audio_format.subtype,
@@ -268,10 +268,16 @@ class AtMicCatalogue(Catalogue):
         """The list of the samples that are complete now."""
         return at_mic_json(self.complete_samples())
 
-    @property
-    def unusable(self) -> int:
-        """Selected samples whose songs cannot be used."""
-        return sum(sample.source in self.failures for sample in self.samples)
+    def incomplete(self, lacking: Mapping[str, int]) -> int:
+        """Count the selected samples that are not whole, be it for a stem that was not asked for."""
+        some = len(self._stems) < len(STEMS)
+        return sum(
+            sample.source in self.failures
+            or lacking.get(sample.name, 0) > 0
+            or (some and bool(self.missing(sample)))
+            for sample in self.samples
+            if sample.track.name in self.selected
+        )
 
     @property
     def all_complete(self) -> bool:
@@ -282,13 +288,15 @@ class AtMicCatalogue(Catalogue):
     def describe(self) -> list[str]:
         """How many samples and songs there are."""
         songs = len({sample.track.name for sample in self.samples})
-        lines = [f"{len(self.samples)} samples of {songs} songs in {self.settings.scene_file}"]
+        samples = plural(len(self.samples), "sample")
+        lines = [f"{samples} of {plural(songs, 'song')} in {self.settings.scene_file}"]
         if len(self.selected) < songs:
-            lines.append(f"{len(self.selected)} songs selected")
+            lines.append(f"{plural(len(self.selected), 'song')} selected")
         sources = {sample.source for sample in self.samples if sample.track.name in self.selected}
         mixtures = sum(len(self.songs[name].files) == 1 for name in sources if name in self.songs)
         if mixtures:
-            lines.append(f"{mixtures} songs have no stems: their mixture alone is rendered")
+            have, its = ("has", "its") if mixtures == 1 else ("have", "their")
+            lines.append(f"{plural(mixtures, 'song')} {have} no stems: {its} mixture alone is rendered")
         return lines
 
 

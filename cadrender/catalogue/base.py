@@ -5,14 +5,14 @@ from __future__ import annotations
 import abc
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cadrender.catalogue.output import CONTAINERS, Batch, Output
 from cadrender.errors import AudioError
 from cadrender.store import AudioFormat, read_header
-from cadrender.store.manifest import Manifest, Record, key_of
+from cadrender.store.manifest import Contents, Manifest, Record, key_of
 
 if TYPE_CHECKING:
     from cadrender.config import Settings
@@ -34,6 +34,8 @@ class Catalogue(abc.ABC):
         Below which its outputs lie; never written to through a symbolic link inside.
     failures : dict
         The one line that says what is wrong with a song, by its name; complete once :meth:`batches` was called.
+    without_stems : int
+        Songs of which nothing can be made because they have no stems; likewise.
     proven_by_contents : bool
         Whether files that are not recorded are proven by making them again.
     follows : bool
@@ -44,6 +46,7 @@ class Catalogue(abc.ABC):
     made: ClassVar[str]
     proven_by_contents: ClassVar[bool] = False
     follows: ClassVar[bool] = False
+    without_stems: int = 0
     settings: Settings
     manifest: Manifest
     list_file: Path
@@ -51,9 +54,14 @@ class Catalogue(abc.ABC):
     failures: dict[str, str]
 
     @functools.cached_property
+    def recorded(self) -> Contents:
+        """What the manifest holds."""
+        return self.manifest.load()
+
+    @property
     def records(self) -> dict[tuple[str, str], Record]:
-        """What the manifest holds, by the outputs' keys."""
-        return self.manifest.read()
+        """The records of the manifest, by the outputs' keys."""
+        return self.recorded.records
 
     @abc.abstractmethod
     def batches(self) -> list[Batch]:
@@ -87,10 +95,9 @@ class Catalogue(abc.ABC):
         """All files that are there where the outputs go."""
         return iter(())
 
-    @property
-    def unusable(self) -> int:
-        """Selected units of which there is no batch, since their songs cannot be used."""
-        return 0
+    def incomplete(self, lacking: Mapping[str, int]) -> int:
+        """Count the selected units that still lack files; `lacking` says how many of those that were to be made."""
+        return sum(count > 0 for count in lacking.values())
 
     @property
     def all_complete(self) -> bool:

@@ -38,6 +38,7 @@ from cadrender.signals.excerpt import excerpt_format
 from cadrender.stems import MIXTURE
 from cadrender.store import read_header, read_stem
 from cadrender.store.manifest import Manifest, Record, key_of
+from cadrender.wording import plural
 
 _SHORTEST = 0.4  # seconds that a loudness needs
 
@@ -156,6 +157,14 @@ class ExcerptCatalogue(Catalogue):
             for key, record in self.records.items()
             if Path(record.path).parent.name in self._listed - usable
         ]
+
+    def describe(self) -> list[str]:
+        """How many excerpts were drawn, and how long they are."""
+        if not self.excerpts:
+            return []
+        songs = plural(len({excerpt.track.name for excerpt in self.excerpts}), "song")
+        seconds = self.excerpts[0].frames / self.settings.sample_rate
+        return [f"{plural(len(self.excerpts), 'excerpt')} of {songs}, {seconds:g} s each"]
 
     @property
     def lists(self) -> tuple[Path, ...]:

@@ -101,12 +101,12 @@ def check_hrirs(settings: Settings, samples: Iterable[Sample]) -> None:
     MetadataError
         If one cannot be used.
     """
-    names = {}
-    for sample in samples:
-        for name in (sample.position.left_hrir, sample.position.right_hrir):
-            names.setdefault(name, sample.position.id)
-    for name, position in names.items():
+    files = {}
+    for position in {sample.position.id: sample.position for sample in samples}.values():
+        for file in position.hrir_files(settings.hrtf_dir):
+            files.setdefault(file, position.id)
+    for file, position in files.items():
         try:
-            read_hrir(settings.hrtf_dir / name, settings.sample_rate)
+            read_hrir(file, settings.sample_rate)
         except AudioError as error:
             raise MetadataError(f"{error} (needed by head position {position})") from error

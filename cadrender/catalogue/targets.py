@@ -30,6 +30,7 @@ from cadrender.stems import MIXTURE, VDBO
 from cadrender.store import AudioFormat, read_header
 from cadrender.store.audio import check_stem_header
 from cadrender.store.manifest import Manifest
+from cadrender.wording import plural
 
 # Files that one batch writes at the same time, at most.
 _MOST_FILES = 64
@@ -128,6 +129,11 @@ class TargetCatalogue(Catalogue):
     @functools.cached_property
     def _amplified_format(self) -> AudioFormat:
         return self._listener_format or self.usual_format(Amplified.product, LISTENER_FORMAT)
+
+    @property
+    def without_stems(self) -> int:
+        """Songs that have nothing to rebalance."""
+        return len(self.stemless)
 
     @functools.cached_property
     def by_id(self) -> dict[str, SceneRecord]:
@@ -334,7 +340,7 @@ class TargetCatalogue(Catalogue):
             for first in range(0, len(outputs), _MOST_FILES)
         ]
 
-    def recorded(self) -> "TargetCatalogue":
+    def as_recorded(self) -> "TargetCatalogue":
         """The same targets with all listeners of whom amplified targets are recorded, at the recorded rate."""
         records = self.records.values()
         rates = {record.samplerate for record in records} or {None}
@@ -347,12 +353,13 @@ class TargetCatalogue(Catalogue):
 
     def describe(self) -> list[str]:
         """How many scenes there are."""
-        lines = [f"{len(self.scenes)} scenes in {self.settings.scene_file}"]
+        lines = [f"{plural(len(self.scenes), 'scene')} in {self.settings.scene_file}"]
         if len(self.selected) < len(self.scenes):
-            lines.append(f"{len(self.selected)} scenes selected")
+            lines.append(f"{plural(len(self.selected), 'scene')} selected")
         if self.stemless:
             shown = ", ".join(self.stemless[:3]) + (", ..." if len(self.stemless) > 3 else "")
-            lines.append(f"no stems, so there is nothing to rebalance: {len(self.stemless)} songs ({shown})")
+            songs = plural(len(self.stemless), "song")
+            lines.append(f"no stems, so there is nothing to rebalance: {songs} ({shown})")
         return lines
 
 

@@ -15,18 +15,57 @@ _UNCOUNTED = 3
 _SECONDS_BETWEEN_LINES = 10
 
 
-@click.group("ingest")
-def command():
+@click.group("ingest", invoke_without_command=True)
+@click.option("--remove", metavar="NAME", help="Take the corpus NAME out of ROOT again.")
+@click.option("--root", type=_FOLDER, help="The root to take it out of.")
+@click.pass_context
+def command(context, remove, root):
     """Turn a corpus as it is on disk into songs of a root.
 
-    The songs go to ROOT/audio/music/CORPUS/SONG as stereo PCM_16 WAV files at 44100 Hz, their list to
-    ROOT/metadata/CORPUS.json: scenes, generate and remix find it there. What was left out, and what to know
-    about the other songs, is listed in ROOT/metadata/CORPUS.ingest.json. A second run converts only what is
-    missing.
+    The songs go to ROOT/audio/music/CORPUS/SONG as stereo PCM_16 WAV files at the rate of the root's HRIRs (44100 Hz
+    where there are none), their list to ROOT/metadata/CORPUS.json: scenes, generate and remix find it there. What was
+    left out, and what to know about the other songs, is listed in ROOT/metadata/CORPUS.ingest.json. A second run
+    converts only what is missing. All songs of a root have different names.
 
     With --scenes the root's scenes are drawn anew, as `cadrender scenes` does: those of the official songs stay as
     they are, those of all ingested songs come after them.
+
+    `cadrender ingest --remove CORPUS --root ROOT` deletes a corpus's songs and lists; what was rendered stays.
     """
+    if context.invoked_subcommand is None and remove is None and root is None:
+        click.echo(context.get_help())
+    elif context.invoked_subcommand is None:
+        if remove is None or root is None:
+            raise click.UsageError("--remove NAME and --root ROOT are needed, or the kind of a corpus.")
+        _remove(remove, root)
+    elif remove is not None:
+        raise click.UsageError(
+            f"--remove NAME and {context.invoked_subcommand} are two things: use one of them."
+        )
+    elif root is not None:
+        raise click.UsageError(f"--root ROOT belongs after {context.invoked_subcommand}.")
+
+
+def _remove(name, root):
+    from cadrender.config import load_settings
+    from cadrender.corpora import remove
+    from cadrender.metadata import read_scenes
+
+    removed = remove(name, root)
+    songs = f"{len(removed.songs)} song{'' if len(removed.songs) == 1 else 's'}"
+    click.echo(f"{name}: {songs} removed from {removed.folder}")
+    settings = load_settings(root=root)
+    if settings.scene_file.exists():
+        gone = set(removed.songs)
+        count = sum(scene.music in gone for scene in read_scenes(settings.scene_file))
+        if count:
+            scenes = "1 scene names" if count == 1 else f"{count} scenes name"
+            click.echo(
+                f"{settings.scene_file}: {scenes} a song that is gone (cadrender scenes --root {root} draws anew)"
+            )
+    rendered = settings.output_music_dir / name
+    if rendered.exists():
+        click.echo(f"{rendered}: what was rendered from the songs is left as it is")
 
 
 def _common(function):
@@ -38,7 +77,7 @@ def _common(function):
             type=int,
             default=-1,
             callback=check_jobs,
-            help="Processes; -1, for all CPUs, unless given.",
+            help="Processes (default: -1, all usable CPUs).",
         ),
         click.option(
             "--root",
@@ -47,6 +86,12 @@ def _common(function):
             help="The folder that holds, or gets, audio/ and metadata/.",
         ),
         click.option("--scenes", is_flag=True, help="Draw the root's scenes anew, these songs included."),
+        click.option(
+            "--sample-rate",
+            type=click.IntRange(8000, 384_000),
+            metavar="HZ",
+            help="The songs' rate in the root (default: that of its HRIRs, or 44100).",
+        ),
         click.argument("src", type=_FOLDER),
     ):
         function = option(function)
@@ -65,14 +110,14 @@ def _common(function):
 @click.option(
     "--metadata", type=_FOLDER, help="The folder of the _METADATA.yaml files, if they are elsewhere."
 )
-def _medleydb(src, root, jobs, scenes, **options):
+def _medleydb(src, root, jobs, scenes, sample_rate, **options):
     """MedleyDB 1 and 2: stems summed by a table of instruments.
 
     The songs that are already in MUSDB18-HQ's training split are left out and listed.
     """
     from cadrender.corpora import medleydb
 
-    return _run(medleydb.scan(src, **options), root, jobs, scenes)
+    return _run(medleydb.scan(src, **options), root, jobs, scenes, sample_rate)
 
 
 @command.command("bach10")
@@ -80,11 +125,11 @@ def _medleydb(src, root, jobs, scenes, **options):
 @click.option(
     "--instruments", type=_FOLDER, help="Another table of instruments than conf/bach10_instruments.yaml."
 )
-def _bach10(src, root, jobs, scenes, **options):
+def _bach10(src, root, jobs, scenes, sample_rate, **options):
     """Bach10: the bassoon is the bass, the rest is other; vocals and drums are silent."""
     from cadrender.corpora import bach10
 
-    return _run(bach10.scan(src, **options), root, jobs, scenes)
+    return _run(bach10.scan(src, **options), root, jobs, scenes, sample_rate)
 
 
 @command.command("fma-small")
@@ -100,14 +145,14 @@ def _bach10(src, root, jobs, scenes, **options):
     show_default=True,
     callback=check_number,
 )
-def _fma_small(src, root, jobs, scenes, **options):
+def _fma_small(src, root, jobs, scenes, sample_rate, **options):
     """FMA-small: MP3 clips as mixtures without stems.
 
     Clips that are damaged, or shorter than --min-seconds, are listed and left out.
     """
     from cadrender.corpora import fma
 
-    return _run(fma.scan(src, **options), root, jobs, scenes)
+    return _run(fma.scan(src, **options), root, jobs, scenes, sample_rate)
 
 
 @command.command("folder")
@@ -123,7 +168,7 @@ def _fma_small(src, root, jobs, scenes, **options):
     "--license", default="unknown", show_default=True, help="What the list says of the songs' licence."
 )
 @click.option("--genre", default="unknown", show_default=True, help="What the list says of the songs' genre.")
-def _folder(src, root, jobs, scenes, pairs, **options):
+def _folder(src, root, jobs, scenes, sample_rate, pairs, **options):
     """Any tree of SONG/STEM.(wav|flac|mp3|...), STEM being mixture, vocals, drums, bass or other.
 
     Several files of one stem are summed; a song without a mixture gets the sum of its stems. A folder of songs,
@@ -139,22 +184,25 @@ def _folder(src, root, jobs, scenes, pairs, **options):
                 f"'{pair}'; expected NAME=STEM, such as singing=vocals", param_hint="--map"
             )
         stems[name] = stem
-    return _run(folder.scan(src, stems=stems, skip=(root,), **options), root, jobs, scenes)
+    return _run(folder.scan(src, stems=stems, skip=(root,), **options), root, jobs, scenes, sample_rate)
 
 
-def _run(corpus, root, jobs, scenes):
+def _run(corpus, root, jobs, scenes, sample_rate):
     """Convert the songs that were found, say how it goes and what came of it; return the exit status."""
     from cadrender.cli.running import resumable
-    from cadrender.corpora import ingest
+    from cadrender.corpora import ingest, root_samplerate
 
+    sample_rate = sample_rate or root_samplerate(root)
     if scenes:
         _check_scenes(root)
     with _progress(corpus) as (say, on_outcome):
         for note in corpus.notes:
             say(note)
+        if sample_rate != 44100:
+            say(f"songs are written at {sample_rate} Hz: other commands need sample_rate={sample_rate}")
         _say_by_reason(say, [(song.name, f"left out: {song.reason}") for song in corpus.left_out])
         with resumable():
-            report = ingest(corpus, root, jobs=jobs, on_outcome=on_outcome)
+            report = ingest(corpus, root, jobs=jobs, samplerate=sample_rate, on_outcome=on_outcome)
         _say_by_reason(say, [(outcome.name, note) for outcome in report.outcomes for note in outcome.notes])
     click.echo(_summary(corpus, report))
     if scenes:
@@ -240,7 +288,9 @@ def _lines(corpus, screen):
             last[0] = time.monotonic()
             say(f"{corpus.name}: {pace.songs} of {len(corpus.tracks)} songs, {pace.speed()}")
 
-    say(f"{corpus.name}: {len(corpus.tracks)} songs in {corpus.folder}")
+    say(
+        f"{corpus.name}: {len(corpus.tracks)} song{'' if len(corpus.tracks) == 1 else 's'} in {corpus.folder}"
+    )
     return say, on_outcome
 
 

@@ -55,8 +55,8 @@ class RunProgress:
             self._task = self._bar.add_task("", total=max(1, frame_scenes), samples=self._count(), rate="")
 
     def _count(self):
-        gigabytes = self._done * self._bytes / 1e9
-        return f"{self._samples_done} of {self._samples} {self._unit}, {gigabytes:.2f} GB"
+        written = f", {self._done * self._bytes / 1e9:.2f} GB" if self._bytes else ""
+        return f"{self._samples_done} of {self._samples} {self._unit}{written}"
 
     def _rate(self):
         seconds = max(1e-9, time.monotonic() - self._began)

@@ -16,23 +16,23 @@ from cadrender.wording import duration, plural
 
 
 class _Terminated(BaseException):
-    """SIGTERM arrived."""
+    """SIGTERM or SIGHUP arrived; its argument is the signal."""
 
 
 @contextlib.contextmanager
 def _interruptible():
-    """Raise an exception on SIGTERM, as on Ctrl-C. Interrupts swallowed by finalisers are re-raised."""
-    dropped = [KeyboardInterrupt]
+    """Raise an exception on SIGTERM and SIGHUP, as on Ctrl-C. Interrupts swallowed by finalisers are re-raised."""
+    dropped = [KeyboardInterrupt()]
 
     def raise_terminated(number, frame):
-        raise _Terminated
+        raise _Terminated(number)
 
     def raise_again(number, frame):
         raise dropped[-1]
 
     def on_unraisable(unraisable):
-        if issubclass(unraisable.exc_type, (KeyboardInterrupt, _Terminated)):
-            dropped.append(unraisable.exc_type)
+        if isinstance(unraisable.exc_value, (KeyboardInterrupt, _Terminated)):
+            dropped.append(unraisable.exc_value)
             signal.setitimer(signal.ITIMER_REAL, 0.01)
         else:
             report(unraisable)
@@ -40,7 +40,12 @@ def _interruptible():
     report, sys.unraisablehook = sys.unraisablehook, on_unraisable
     handlers = {
         number: signal.signal(number, handler)
-        for number, handler in ((signal.SIGTERM, raise_terminated), (signal.SIGALRM, raise_again))
+        for number, handler in (
+            (signal.SIGTERM, raise_terminated),
+            (signal.SIGHUP, raise_terminated),
+            (signal.SIGALRM, raise_again),
+        )
+        if signal.getsignal(number) != signal.SIG_IGN  # as nohup has it
     }
     try:
         yield
@@ -58,7 +63,7 @@ def resumable():
     Raises
     ------
     SystemExit
-        130 after Ctrl-C, 143 after SIGTERM.
+        130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     CadrenderError
         The work's own, with a word on how to go on.
     """
@@ -66,11 +71,13 @@ def resumable():
         with _interruptible():
             yield
     except (KeyboardInterrupt, _Terminated) as interruption:
-        print(
-            "interrupted: every file in its place is whole; run the same command again to go on",
-            file=sys.stderr,
-        )
-        raise SystemExit(130 if isinstance(interruption, KeyboardInterrupt) else 143) from None
+        with contextlib.suppress(OSError):  # the terminal is gone
+            print(
+                "interrupted: every file in its place is whole; run the same command again to go on",
+                file=sys.stderr,
+            )
+        number = interruption.args[0] if isinstance(interruption, _Terminated) else signal.SIGINT
+        raise SystemExit(128 + number) from None
     except UsageError:  # nothing has begun
         raise
     except CadrenderError as error:
@@ -217,6 +224,8 @@ def _tally(tally: Tally):
     ]
     if tally.incomplete:
         parts.append(f"{tally.incomplete} incomplete")
+    if tally.without_stems:
+        parts.append(f"{plural(tally.without_stems, 'song')} without stems")
     if tally.on_the_way:
         parts.append(f"{plural(tally.on_the_way, 'at-mic file')} rendered on the way")
     if tally.unit in ("samples", "targets"):

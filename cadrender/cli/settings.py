@@ -102,6 +102,15 @@ def check_number(context, parameter, value):
     return value
 
 
+def parsed_angles(context, parameter, value):
+    """Callback of ``--angles``: see `cadrender.metadata.parse_angles`."""
+    if value is None:
+        return None
+    from cadrender.metadata import parse_angles
+
+    return parse_angles(value)
+
+
 jobs_option = click.option(
     "-j", "--jobs", type=int, callback=check_jobs, help="Processes; default, and -1: all usable CPUs."
 )

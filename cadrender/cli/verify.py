@@ -67,7 +67,7 @@ def command(jobs, audio_format, deep, seed, no_sources, repair, everything, as_j
     from cadrender.pipeline.verify import repair as repair_problems
     from cadrender.pipeline.verify import verify
     from cadrender.root import Root
-    from cadrender.wording import duration
+    from cadrender.wording import duration, plural
 
     n_jobs = RunOptions(jobs).processes
     seed = random.randrange(10**6) if seed is None else seed
@@ -99,13 +99,18 @@ def command(jobs, audio_format, deep, seed, no_sources, repair, everything, as_j
     if as_json:
         print(json.dumps(_as_json(first, last, repair, seed), indent=4))
     elif not quiet:
-        summary = f"{first.files} files, {first.bytes / 1e9:.2f} GB read in {duration(first.seconds)}"
+        summary = (
+            f"{plural(first.files, 'file')}, {first.bytes / 1e9:.2f} GB read in {duration(first.seconds)}"
+        )
         if deep:
             summary += f", {first.compared} made again (--seed {seed})"
         if first.differing:
-            summary += f", {first.differing} PCM values of these differ by one step, which is accepted"
+            differ = "differs" if first.differing == 1 else "differ"
+            summary += (
+                f", {plural(first.differing, 'PCM value')} of these {differ} by one step, which is accepted"
+            )
         if first.extra:
-            summary += f", {len(first.extra)} other files there"
+            summary += f", {plural(len(first.extra), 'other file')} there"
         summary += f": {_count(first.problems)}"
         if repair and first.problems:
             summary += f", {_count(last.problems)} after the repair"

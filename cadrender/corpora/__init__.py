@@ -6,13 +6,15 @@ Each corpus is a module with a function ``scan``, which finds its songs: `medley
 
 from cadrender.corpora import bach10, fma, folder, medleydb
 from cadrender.corpora.convert import Outcome
-from cadrender.corpora.ingest import Report, ingest
+from cadrender.corpora.ingest import Report, ingest, root_samplerate
 from cadrender.corpora.layout import Corpus, LeftOut, SourceTrack
+from cadrender.corpora.remove import Removed, remove
 
 __all__ = [
     "Corpus",
     "LeftOut",
     "Outcome",
+    "Removed",
     "Report",
     "SourceTrack",
     "bach10",
@@ -20,4 +22,6 @@ __all__ = [
     "folder",
     "ingest",
     "medleydb",
+    "remove",
+    "root_samplerate",
 ]

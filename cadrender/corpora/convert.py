@@ -1,4 +1,4 @@
-"""One song of a corpus as the WAV files of a root: stereo, 44 100 Hz, PCM_16."""
+"""One song of a corpus as the WAV files of a root: stereo, PCM_16, at the root's rate."""
 
 import contextlib
 import json
@@ -71,6 +71,8 @@ class SongRecord:
         The length of each of its files.
     remarks : tuple of str
         What was found when it was converted.
+    samplerate : int
+        The rate of each of its files, in hertz.
     """
 
     track: Track
@@ -78,16 +80,22 @@ class SongRecord:
     notes: tuple[str, ...]
     frames: int
     remarks: tuple[str, ...]
+    samplerate: int = SAMPLERATE
 
 
 def convert(
-    song: SourceTrack, track: Track, folder: Path, corpus_folder: Path, minimum_seconds: float = 0.0
+    song: SourceTrack,
+    track: Track,
+    folder: Path,
+    corpus_folder: Path,
+    minimum_seconds: float = 0.0,
+    samplerate: int = SAMPLERATE,
 ) -> Outcome:
     """Write a song's WAV files, unless they are there already.
 
     Several files of a stem are summed. All stems are as long as the mixture. If any file overloads, the whole
     song, the mixture included, is scaled by one factor so that its loudest sample just fits: the stems keep
-    their balance and nothing is clipped. Samples are rounded, without dither: a PCM_16 file at 44 100 Hz that
+    their balance and nothing is clipped. Samples are rounded, without dither: a PCM_16 file at `samplerate` that
     is not scaled keeps its samples. All files are written under temporary names and moved into place
     together.
 
@@ -103,6 +111,8 @@ def convert(
         What the source files' recorded names start from.
     minimum_seconds : float
         A shorter song is refused.
+    samplerate : int
+        Of the files that are written, in hertz.
 
     Returns
     -------
@@ -116,16 +126,17 @@ def convert(
     try:
         sources = _describe(song, corpus_folder)
         found = read_song(folder)
-        kept = found is not None and found.sources == sources
+        kept = found is not None and found.sources == sources and found.samplerate == samplerate
         if kept:
             frames, remarks = found.frames, found.remarks
         else:
             with quiet_stderr():
-                frames, remarks = _write_song(song.sources, folder, math.ceil(minimum_seconds * SAMPLERATE))
-        record = SongRecord(track, sources, song.notes, frames, remarks)
+                minimum = math.ceil(minimum_seconds * samplerate)
+                frames, remarks = _write_song(song.sources, folder, minimum, samplerate)
+        record = SongRecord(track, sources, song.notes, frames, remarks, samplerate)
         if record != found:
             _write_record(folder, record)
-        return Outcome(song.name, frames / SAMPLERATE, (*song.notes, *remarks), kept)
+        return Outcome(song.name, frames / samplerate, (*song.notes, *remarks), kept)
     except AudioError as error:
         return Outcome(song.name, problem=str(error))
     except OSError as error:
@@ -144,19 +155,22 @@ def read_song(folder: Path) -> SongRecord | None:
             notes=tuple(content["notes"]),
             frames=int(content["frames"]),
             remarks=tuple(content["remarks"]),
+            samplerate=int(content.get("samplerate", SAMPLERATE)),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    whole = all(_is_whole(folder / f"{stem}.wav", record.frames) for stem in record.sources)
+    whole = all(
+        _is_whole(folder / f"{stem}.wav", record.frames, record.samplerate) for stem in record.sources
+    )
     return record if whole else None
 
 
-def _is_whole(path: Path, frames: int) -> bool:
+def _is_whole(path: Path, frames: int, samplerate: int) -> bool:
     try:
         info = soundfile.info(os.fsencode(path))
     except soundfile.LibsndfileError:
         return False
-    return (info.frames, info.samplerate, info.channels, info.subtype) == (frames, SAMPLERATE, 2, SUBTYPE)
+    return (info.frames, info.samplerate, info.channels, info.subtype) == (frames, samplerate, 2, SUBTYPE)
 
 
 def _describe(song: SourceTrack, corpus_folder: Path) -> dict[str, list]:
@@ -177,19 +191,19 @@ def _write_record(folder: Path, record: SongRecord) -> None:
 
 
 def _write_song(
-    sources: Mapping[str, tuple[Path, ...]], folder: Path, minimum: int
+    sources: Mapping[str, tuple[Path, ...]], folder: Path, minimum: int, samplerate: int
 ) -> tuple[int, tuple[str, ...]]:
     """Write the files of `sources` to `folder`; return their length and remarks."""
     folder.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(folder)
     parts = {stem: folder / f".{stem}.wav.{os.getpid()}.part" for stem in STEMS if stem in sources}
     try:
-        frames, peaks, lengths = _write_parts(sources, parts, 1.0, minimum)
+        frames, peaks, lengths = _write_parts(sources, parts, 1.0, minimum, samplerate)
         loudest = max(peaks, key=peaks.get)
-        remarks = _length_remarks(lengths, frames)
+        remarks = _length_remarks(lengths, frames, samplerate)
         if peaks[loudest] > 1.0:
             gain = _LOUDEST / peaks[loudest]
-            _write_parts(sources, parts, gain, minimum)
+            _write_parts(sources, parts, gain, minimum, samplerate)
             change = f"{20 * math.log10(gain):.2f} dB"
             remarks.append(f"all its files are scaled by {change}, since {loudest} overloads")
         _move_into_place(parts, folder)
@@ -202,31 +216,39 @@ def _write_song(
 
 
 def _write_parts(
-    sources: Mapping[str, tuple[Path, ...]], parts: Mapping[str, Path], gain: float, minimum: int
+    sources: Mapping[str, tuple[Path, ...]],
+    parts: Mapping[str, Path],
+    gain: float,
+    minimum: int,
+    samplerate: int,
 ) -> tuple[int, dict[str, float], dict[Path, int]]:
     """Write every stem, times `gain`; return the song's frames, the stems' peaks, the sources' own frames."""
     lengths = {}
-    frames, peak = _write_wav(parts[MIXTURE], sum_blocks(sources[MIXTURE], lengths), gain)
+
+    def blocks(stem):
+        return sum_blocks(sources[stem], lengths, samplerate=samplerate)
+
+    frames, peak = _write_wav(parts[MIXTURE], blocks(MIXTURE), gain, samplerate)
     if frames < max(minimum, 1):
-        seconds, needed = frames / SAMPLERATE, minimum / SAMPLERATE
+        seconds, needed = frames / samplerate, minimum / samplerate
         raise AudioError(
             f"{sources[MIXTURE][0]}: is too short: {seconds:.2f} s; expected at least {needed:.4g} s"
         )
     peaks = {MIXTURE: peak}
     for stem, part in parts.items():
         if stem != MIXTURE:
-            _, peaks[stem] = _write_wav(part, _fit(sum_blocks(sources[stem], lengths), frames), gain)
+            _, peaks[stem] = _write_wav(part, _fit(blocks(stem), frames), gain, samplerate)
     return frames, peaks, lengths
 
 
-def _write_wav(path: Path, blocks: Iterable[np.ndarray], gain: float) -> tuple[int, float]:
+def _write_wav(path: Path, blocks: Iterable[np.ndarray], gain: float, samplerate: int) -> tuple[int, float]:
     """Write `blocks`, times `gain`, as PCM_16; return the frames and the peak before the gain."""
     frames, peak = 0, 0.0
     with path.open("wb") as file:
         with wave.open(file, "wb") as wav:
             wav.setnchannels(2)
             wav.setsampwidth(2)
-            wav.setframerate(SAMPLERATE)
+            wav.setframerate(samplerate)
             for block in blocks:
                 frames += len(block)
                 if frames > _LONGEST:
@@ -256,10 +278,10 @@ def _fit(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
         left -= len(silence)
 
 
-def _length_remarks(lengths: Mapping[Path, int], frames: int) -> list[str]:
+def _length_remarks(lengths: Mapping[Path, int], frames: int, samplerate: int) -> list[str]:
     remarks = []
     for path, own in lengths.items():
-        seconds = (own - frames) / SAMPLERATE
+        seconds = (own - frames) / samplerate
         if abs(seconds) > _WORTH_A_REMARK:
             change = "longer than the mixture: cut" if seconds > 0 else "shorter than the mixture: padded"
             remarks.append(f"{path.name} is {abs(seconds):.3f} s {change}")

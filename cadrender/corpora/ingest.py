@@ -12,10 +12,13 @@ from pathlib import Path
 import joblib
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from cadrender.config import ingested_lists
 from cadrender.corpora.convert import Outcome, SongRecord, convert, read_song
+from cadrender.corpora.decode import SAMPLERATE
 from cadrender.corpora.layout import Corpus, LeftOut, SourceTrack
-from cadrender.errors import CadrenderError, UsageError
+from cadrender.errors import AudioError, CadrenderError, UsageError
 from cadrender.metadata import Track, check_name, read_tracks, tracks_json, write_json
+from cadrender.store import read_header
 
 # A corpus of this name would write among the official songs.
 RESERVED = ("train", "valid", "test")
@@ -53,7 +56,12 @@ class Report:
 
 
 def ingest(
-    corpus: Corpus, root: Path, *, jobs: int = -1, on_outcome: Callable[[Outcome], None] | None = None
+    corpus: Corpus,
+    root: Path,
+    *,
+    jobs: int = -1,
+    samplerate: int | None = None,
+    on_outcome: Callable[[Outcome], None] | None = None,
 ) -> Report:
     """Convert the songs of `corpus` into songs of `root`, and list them.
 
@@ -70,6 +78,8 @@ def ingest(
         The root; it need not exist.
     jobs : int
         Number of processes; -1 for as many as there are CPUs to use.
+    samplerate : int, optional
+        Of the songs in the root, in hertz; by default `root_samplerate`.
     on_outcome : callable, optional
         Called with each song's `Outcome` as soon as it is known, in any order.
 
@@ -81,15 +91,17 @@ def ingest(
     ------
     UsageError
         If the corpus's name cannot be used, or its files would land outside `root` or among their own
-        sources.
+        sources, or another list of `root` has a song of the same name.
     CadrenderError
         If `root` cannot be written, or a worker process died.
     """
     started = time.perf_counter()
     music, metadata = _check_places(corpus, root)
+    _check_songs(corpus, root, metadata)
+    samplerate = samplerate or root_samplerate(root)
     outcomes = {}
     try:
-        for outcome in _convert_all(corpus, music, root, jobs):
+        for outcome in _convert_all(corpus, music, root, jobs, samplerate):
             outcomes[outcome.name] = outcome
             if on_outcome:
                 on_outcome(outcome)
@@ -109,11 +121,13 @@ def ingest(
     return Report(ordered, left_out, len(songs), time.perf_counter() - started, list_file, report_file)
 
 
-def _convert_all(corpus: Corpus, music: Path, root: Path, jobs: int) -> Iterable[Outcome]:
+def _convert_all(corpus: Corpus, music: Path, root: Path, jobs: int, samplerate: int) -> Iterable[Outcome]:
     # The largest come first, so that none is left for the end when all other workers are done.
     songs = sorted(corpus.tracks, key=_size, reverse=True)
     tasks = (
-        joblib.delayed(_convert_one)(song, corpus.name, corpus.folder, music, root, corpus.minimum_seconds)
+        joblib.delayed(_convert_one)(
+            song, corpus.name, corpus.folder, music, root, corpus.minimum_seconds, samplerate
+        )
         for song in songs
     )
     with _deaf_to_interrupts():  # the workers start here
@@ -134,14 +148,20 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 def _convert_one(
-    song: SourceTrack, corpus: str, corpus_folder: Path, music: Path, root: Path, minimum_seconds: float
+    song: SourceTrack,
+    corpus: str,
+    corpus_folder: Path,
+    music: Path,
+    root: Path,
+    minimum_seconds: float,
+    samplerate: int,
 ) -> Outcome:
     folder = music / song.name
     if not _is_inside(folder, root):
         return Outcome(song.name, problem=f"{folder}: is a link that leads out of {root}; expected a folder")
     path = f"{corpus}/{song.name}"
     track = Track(song.name, song.genre, song.source, song.license, corpus, path)
-    return convert(song, track, folder, corpus_folder, minimum_seconds)
+    return convert(song, track, folder, corpus_folder, minimum_seconds, samplerate)
 
 
 def _size(song: SourceTrack) -> int:
@@ -174,6 +194,32 @@ def _check_places(corpus: Corpus, root: Path) -> tuple[Path, Path]:
             f"{list_file}: is no list of the corpus '{corpus.name}'; expected another name for the corpus"
         )
     return music, metadata
+
+
+def _check_songs(corpus: Corpus, root: Path, metadata: Path) -> None:
+    """Refuse songs that another list of the root has: no command could tell which of them a scene means."""
+    own = metadata / f"{corpus.name}.json"
+    official = metadata / "musdb18.train.json"
+    for file in (official, *ingested_lists(metadata)):
+        if file == own or not file.exists():
+            continue
+        names = {track.name for track in read_tracks(file)}
+        if twice := [song.name for song in corpus.tracks if song.name in names]:
+            others = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
+            remove = "" if file == official else f", or `cadrender ingest --remove {file.stem} --root {root}`"
+            raise UsageError(
+                f"{corpus.folder}: the song {twice[0]!r}{others} is already in {file}, and a root takes one song of "
+                f"a name: rename it here{remove}"
+            )
+
+
+def root_samplerate(root: Path) -> int:
+    """Return the rate of the root's HRIRs in hertz; 44 100 if there are none, or of several rates."""
+    rates = set()
+    for file in sorted((root / "audio" / "hrtf").glob("[!.]*.wav")):
+        with contextlib.suppress(AudioError):
+            rates.add(read_header(file).samplerate)
+    return rates.pop() if len(rates) == 1 else SAMPLERATE
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

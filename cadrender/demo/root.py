@@ -194,7 +194,7 @@ def _digest(content):
 
 def _recipe():
     """Digest of the code that makes the demo: what another recipe made is made again."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(file for file in Path(__file__).parent.iterdir() if file.suffix in (".py", ".yaml"))
     return _digest(b"".join(source.read_bytes() for source in sources))
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import secrets
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from cadrender.catalogue.output import Batch, Output, state_of
 from cadrender.errors import CadrenderError
 from cadrender.signals import NotReadyError
 from cadrender.store import AudioWriter, ClaimedError
+from cadrender.store.durable import this_boot
 from cadrender.store.manifest import Record
 from cadrender.version import version
 
@@ -26,13 +28,17 @@ class Written:
     output : Output
     levels : dict
         What was measured: see :class:`cadrender.store.manifest.Record`.
-    frames : int
-        Its length.
+    frames, bytes : int
+        Its length and its size.
+    id : str
+        Of its record.
     """
 
     output: Output
     levels: dict
     frames: int
+    bytes: int
+    id: str
 
 
 @dataclass(frozen=True)
@@ -158,13 +164,20 @@ def _commit(batch, outputs, writers, made, done):
                 digest=digest,
                 levels=one.levels,
                 version=version(),
+                id=secrets.token_hex(5),
+                # After a kill before the renaming, an old file would be believed to be the new one: the empty
+                # boot has it digested, unless a checkpoint has called the record durable.
+                boot="" if output.file.exists() else this_boot(),
             )
         )
         done.on_the_way += one.on_the_way
+    for output in outputs:
+        if output.signal.remade_to_verify:  # what is made of it relies on its record alone
+            output.file.unlink(missing_ok=True)
     batch.manifest.append(records)
     for output, writer, record in zip(outputs, writers, records, strict=True):
         writer.commit()
-        done.written.append(Written(output, record.levels, record.frames))
+        done.written.append(Written(output, record.levels, record.frames, record.bytes, record.id))
         for other in output.in_other_containers():
             if other in batch.obsolete:
                 with contextlib.suppress(FileNotFoundError):

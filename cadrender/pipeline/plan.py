@@ -18,7 +18,9 @@ from cadrender.errors import AudioError, CadrenderError
 from cadrender.pipeline.shards import Shard
 from cadrender.signals import Signal, Stored
 from cadrender.store import AudioFormat, is_complete, read_header, read_stem
-from cadrender.store.manifest import Input, Manifest, Record, relative_name
+from cadrender.store.digest import digest_of
+from cadrender.store.durable import this_boot
+from cadrender.store.manifest import Contents, Input, Manifest, Record, relative_name
 
 if TYPE_CHECKING:
     from cadrender.pipeline.dask import Cluster
@@ -33,8 +35,9 @@ class Reason:
     Attributes
     ----------
     kind : str
-        ``missing``, ``incomplete`` (another length, or no audio file), ``unrecorded``, ``format``, ``parameters``,
-        ``input`` (what it was made from has changed) or ``asked`` (the caller wants it again).
+        ``missing``, ``incomplete`` (another length, or no audio file), ``damaged`` (by a power cut), ``unrecorded``,
+        ``format``, ``parameters``, ``input`` (what it was made from has changed) or ``asked`` (the caller wants it
+        again).
     cause : pathlib.Path, optional
         The input that changed.
     replaces : bool
@@ -60,7 +63,7 @@ class Share:
     reasons : dict
         File to Reason, for what is not current.
     touched : list of Record
-        New records of files whose inputs changed in nothing but their time or name.
+        New records of files whose samples are as they should be, though their inputs' times or names are others.
     batches : list of Batch
         What is to be made, the most expensive songs first.
     """
@@ -205,12 +208,8 @@ class Plan:
         longest = sorted((batch.outputs[0].signal.cost for batch in self.batches), reverse=True)[:jobs]
         needed = self.bytes + (20 * sum(longest) if self.unstored else 0)
         for share in self.shares:
-            folder = share.catalogue.folders[0]
-            if share.reasons and needed > (free := free_space(folder)):
-                raise CadrenderError(
-                    f"{folder}: {needed / 1e9:.2f} GB will be written, "
-                    f"and {free / 1e9:.2f} GB are free (--force to try all the same)"
-                )
+            if share.reasons:
+                check_free(share.catalogue.folders[0], needed)
 
 
 def make_plan(
@@ -326,7 +325,7 @@ class Check:
     Parameters
     ----------
     catalogue : Catalogue
-    records : dict, optional
+    recorded : Contents, optional
         The manifest, read anew; as the catalogue has it by default.
     digested : dict, optional
         Path to Input, or to None for a file that cannot be read: what has been digested already. A file in it is
@@ -338,17 +337,20 @@ class Check:
     Attributes
     ----------
     touched : list of Record
-        New records of files whose inputs have another time or name and the same bytes.
+        New records of files whose samples are as they should be, though their inputs' times or names are others.
     """
 
     def __init__(
         self,
         catalogue: Catalogue,
-        records: dict[tuple[str, str], Record] | None = None,
+        recorded: Contents | None = None,
         digested: dict[Path, Input | None] | None = None,
         contents: dict[Path, bool] | None = None,
     ):
-        self._records = catalogue.records if records is None else records
+        recorded = catalogue.recorded if recorded is None else recorded
+        self._records = recorded.records
+        # Runs of earlier boots that did not end: a file that they left need not be whole.
+        self._suspect = any(run.boot != this_boot() or not run.boot for run in recorded.unfinished.values())
         self._manifest: Manifest = catalogue.manifest
         self._stats: dict[Path, tuple[int, int]] = {}
         self._digests = dict(digested or {})
@@ -366,15 +368,33 @@ class Check:
             return _why_incomplete(output)
         if signal.remade_to_verify:
             holds = holds_signal(output) if self._contents is None else self._contents[output.file]
-            return None if holds else Reason("input", _first(signal), replaces=True)
-        if record is None:
-            return None if signal.unrecorded_counts else Reason("unrecorded", replaces=True)
-        if record.path != output.name:
-            return None if signal.unrecorded_counts else Reason("format", replaces=True)
+            other = record is not None and record.parameters != signal.parameters()
+            if holds and other:  # such as silence from another place
+                self.touched.append(replace(record, parameters=signal.parameters()))
+            if holds:
+                return None
+            return Reason("parameters" if other else "input", _first(signal), replaces=True)
+        if record is None or record.path != output.name:
+            counts = signal.unrecorded_counts and not self._suspect
+            return None if counts else Reason("unrecorded", replaces=True)
+        if not self._is_proven(output, record):
+            return Reason("damaged")
         if record.parameters != signal.parameters():
             return Reason("parameters", replaces=True)
         cause = self.changed_input(output, record)
         return None if cause is None else Reason("input", cause, replaces=True)
+
+    def _is_proven(self, output, record):
+        """Whether a file is known to be whole: durable, or written in this boot, or by its digest, once."""
+        if record.durable or (record.boot and record.boot == this_boot()):
+            return True
+        try:
+            proven = digest_of(output.file) == record.digest
+        except OSError:
+            proven = False
+        if proven:
+            self.touched.append(replace(record, durable=True))
+        return proven
 
     def record(self, output: Output) -> Record | None:
         """What the manifest says of an output, whatever its container."""
@@ -393,7 +413,8 @@ class Check:
         """The first input of an output that is not what its record says; None if all are."""
         cause, now = self._compare(output.signal, record.inputs)
         if cause is None and now != record.inputs:
-            self.touched.append(replace(record, inputs=now))
+            known = self.touched.pop() if self.touched and self.touched[-1].id == record.id else record
+            self.touched.append(replace(known, inputs=now))
         return cause
 
     def _compare(self, signal: Signal, recorded):
@@ -491,6 +512,21 @@ def holds_signal(output: Output) -> bool:
     except AudioError:
         return True  # that its source cannot be read is reported where it is made
     return np.array_equal(present, wanted)
+
+
+def check_free(folder: Path, needed: int) -> None:
+    """Compare the bytes that will be written with the free space of a folder's disk.
+
+    Raises
+    ------
+    CadrenderError
+        If they do not fit.
+    """
+    if needed > (free := free_space(folder)):
+        raise CadrenderError(
+            f"{folder}: {needed / 1e9:.2f} GB will be written, "
+            f"and {free / 1e9:.2f} GB are free (--force to try all the same)"
+        )
 
 
 def free_space(folder: Path) -> int:

@@ -141,7 +141,7 @@ def make_example(survey: Survey, scene: SceneRecord, seconds: float) -> Example:
 
 def _render(survey, sample):
     """The at-mic mixture and the levels of all stems; None and nothing where an HRIR is missing."""
-    hrirs = [survey.hrirs.get(file) for file in (sample.position.left_hrir, sample.position.right_hrir)]
+    hrirs = [survey.hrirs.get(file.name) for file in sample.position.hrir_files(survey.settings.hrtf_dir)]
     mixture, levels = None, []
     if any(hrir is None for hrir in hrirs):
         return mixture, ()

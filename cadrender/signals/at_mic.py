@@ -96,7 +96,7 @@ class AtMic(Signal):
         return known
 
     def _known_level(self, book, state, keys):
-        head = head_key(*(_digest(*key) for key in keys))
+        head = head_keys(self)
         source = book.look_at(self.source, state)
         if found := book.level(source, head):
             return found
@@ -304,6 +304,17 @@ def heads_of(signals: Sequence[AtMic]):
         If one cannot be used.
     """
     return _heads(tuple(_keys_of(one) for one in signals))
+
+
+def head_keys(one: AtMic) -> str:
+    """The key of a signal's pair of HRIRs in a book of levels.
+
+    Raises
+    ------
+    AudioError
+        If one cannot be used.
+    """
+    return head_key(*(_digest(*key) for key in _keys_of(one)))
 
 
 def look_at_hrir(file: Path, samplerate: int, manifest: Manifest):

@@ -195,7 +195,9 @@ def read_hrir(file: Path, samplerate: int) -> np.ndarray:
     if header.channels != 2:
         raise AudioError(f"{file}: {header.channels} channel(s); an HRIR has two, left and right ear")
     if header.samplerate != samplerate:
-        raise AudioError(f"{file}: {header.samplerate} Hz; {samplerate} Hz is needed")
+        raise AudioError(
+            f"{file}: {header.samplerate} Hz; {samplerate} Hz is needed (`cadrender positions --resample`)"
+        )
     if header.frames < 1:
         raise AudioError(f"{file}: empty")
     if header.frames > _LONGEST_HRIR:

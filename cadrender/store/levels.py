@@ -19,7 +19,7 @@ from pathlib import Path
 from threading import Lock
 
 from cadrender.cache import cache_directory
-from cadrender.errors import AudioError
+from cadrender.errors import AudioError, CadrenderError
 from cadrender.store.manifest import Input, Manifest, append_lines, relative_name
 
 FORMAT = 1
@@ -131,6 +131,17 @@ class LevelBook:
             self._sources[seen.path] = seen
         return seen
 
+    def known_source(self, file: Path) -> Input | None:
+        """What is known of a stem's file without reading it; None if it is new, has changed or is gone."""
+        with self._lock:
+            known = self._sources.get(relative_name(file, self._manifest.base))
+        try:
+            status = file.stat()
+        except OSError:
+            return None
+        same = known and (known.bytes, known.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        return known if same else None
+
     def level(self, source: Input, head: str) -> tuple[float, float] | None:
         """LUFS of a stem before and after a pair of HRIRs; None where they are not known.
 
@@ -181,6 +192,26 @@ class LevelBook:
             source = Input(*(fields["source"][name] for name in ("path", "bytes", "mtime_ns", "blake3")))
             after = {str(head): _level(value) for head, value in fields["after"].items()}
             self._take(source, _level(fields["before"]), after)
+
+    @property
+    def writable(self) -> Path:
+        """Where levels are kept: beside the metadata, or in the user's cache where that cannot be written."""
+        return self.places[0] if os.access(self.places[0].parent, os.W_OK) else self.places[1]
+
+    def check_writable(self) -> None:
+        """Make sure that levels can be kept.
+
+        Raises
+        ------
+        CadrenderError
+            If neither place can be written.
+        """
+        place = self.writable
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            append_lines(place, [])
+        except OSError as error:
+            raise CadrenderError(f"{place}: cannot be written: {error.strerror or error}") from error
 
     def add(self, source: Input, before: float, after: Mapping[str, float], *, keep: bool = True) -> None:
         """Keep what was measured: beside the metadata, or in the user's cache where that cannot be written.

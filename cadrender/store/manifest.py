@@ -12,16 +12,19 @@ import contextlib
 import json
 import math
 import os
+import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from cadrender.errors import AudioError, CadrenderError, UsageError
 from cadrender.store.atomic import AtomicFile, lock_and_wait, same_file
 from cadrender.store.digest import digest_of
+from cadrender.store.durable import sync_descriptor, sync_folder, this_boot
 
-# A manifest is rewritten when it has more than this many lines for each file.
+# A manifest is rewritten when it has more than this many lines for each file, and so many for runs.
 _SLACK = 2
+_RUNS = 50
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,12 @@ class Record:
         What was measured when it was made: loudness in LUFS (minus infinity for silence), gains, clipped PCM values.
     version : str
         The cadrender that made it.
+    id : str
+        Stands for this record, and no other one of the same file.
+    boot : str
+        When its file was written: see :func:`cadrender.store.durable.this_boot`.
+    durable : bool
+        Whether the file is known to be on the disk.
     """
 
     product: str
@@ -88,11 +97,46 @@ class Record:
     digest: str
     levels: dict = field(default_factory=dict)
     version: str = ""
+    id: str = ""
+    boot: str = ""
+    durable: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
         """What it is the record of, whatever its container: product, and path without suffix."""
         return key_of(self.product, self.path)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a manifest holds.
+
+    Attributes
+    ----------
+    records : dict
+        The last record of each file by its key.
+    unfinished : dict
+        Runs that began and did not end, by their ids: what one had written and not yet made durable may be lost.
+    """
+
+    records: dict[tuple[str, str], Record]
+    unfinished: dict[str, "Run"] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that began.
+
+    Attributes
+    ----------
+    boot : str
+        When: see :func:`cadrender.store.durable.this_boot`.
+    replaces : frozenset of str
+        The ids of records whose files it may have replaced.
+    """
+
+    boot: str
+    replaces: frozenset[str] = frozenset()
 
 
 def key_of(product: str, path: str) -> tuple[str, str]:
@@ -117,21 +161,73 @@ class Manifest:
         """The manifest beside a list: ``at_mic_music.train.manifest.jsonl``."""
         return cls(list_file.with_name(f"{list_file.name.removesuffix('.json')}.manifest.jsonl"), base)
 
-    def read(self) -> dict[tuple[str, str], Record]:
-        """Read all records by their key.
+    def load(self) -> Contents:
+        """Read everything.
 
-        A missing file has none. Damaged lines, and lines of another program, are left out.
+        A missing file holds nothing. Damaged lines, and lines of another program, are left out.
 
         Raises
         ------
         CadrenderError
             If the file is there and cannot be read, or if it is of an unreleased version.
         """
-        records = {}
+        records, runs = {}, {}
+        durable = set()
         for line in read_lines(self.file):
-            if record := self._parse(line):
+            fields = _fields(line)
+            if record := self._record(fields):
                 records[record.key] = record
-        return records
+            elif isinstance(fields.get("replaces"), list):
+                replaces = frozenset(map(str, fields["replaces"]))
+                runs[str(fields.get("run"))] = Run(str(fields.get("boot")), replaces)
+            elif "ended" in fields:
+                runs.pop(str(fields["ended"]), None)
+            elif isinstance(fields.get("durable"), list):
+                durable.update(map(str, fields["durable"]))
+        replaced = {each for run in runs.values() for each in run.replaces}
+        known = {
+            key: replace(
+                record, durable=(record.durable or record.id in durable) and record.id not in replaced
+            )
+            for key, record in records.items()
+        }
+        return Contents(known, runs)
+
+    def read(self) -> dict[tuple[str, str], Record]:
+        """The records of :meth:`load`."""
+        return self.load().records
+
+    def begin_run(self, replaces: Iterable[str] = ()) -> str:
+        """Note, durably, that a run begins; its id.
+
+        From here on files without a record that are found after another boot are not trusted.
+
+        Parameters
+        ----------
+        replaces : iterable of str
+            The ids of the records whose files it may replace: until it has ended, these are not known to be durable.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        run = secrets.token_hex(4)
+        append_lines(self.file, [_run_line(run, Run(this_boot(), frozenset(replaces)))], durable=True)
+        return run
+
+    def mark_durable(self, ids: Iterable[str], ended: str = "") -> None:
+        """Note, durably, that the files of some records are on the disk; and that a run has ended.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        lines = [_line({"durable": list(ids)})]
+        if ended:
+            lines.append(_line({"ended": ended}))
+        append_lines(self.file, lines, durable=True)
 
     def append(self, records: Iterable[Record]) -> None:
         """Append records, all of them or none.
@@ -157,13 +253,16 @@ class Manifest:
         CadrenderError
             If it cannot be.
         """
-        if sum(map(bool, read_lines(self.file))) <= _SLACK * len(self.read()):
+        if sum(map(bool, read_lines(self.file))) <= _SLACK * len(self.read()) + _RUNS:
             return False
         try:
             with _opened(self.file):  # nobody appends meanwhile
-                records = self.read()
+                contents = self.load()
+                lines = [_run_line(*run) for run in contents.unfinished.items()]
+                lines += map(_format, contents.records.values())
                 with AtomicFile(self.file) as rewritten:
-                    rewritten.write("".join(map(_format, records.values())).encode())
+                    rewritten.write("".join(lines).encode())
+                    sync_descriptor(rewritten.descriptor)
                     rewritten.commit()
         except OSError as error:
             raise CadrenderError(f"{self.file}: cannot be written: {error.strerror or error}") from error
@@ -210,15 +309,14 @@ class Manifest:
             raise AudioError(f"{file}: cannot be read: {error.strerror or error}") from error
         return Input(relative_name(file, self.base), status.st_size, status.st_mtime_ns, "")
 
-    def _parse(self, line):
-        """The record of a line, None if it is not one."""
+    def _record(self, fields):
+        """The record of a line's fields, None if they are none."""
+        if "product" not in fields and {"path", "blake3"} <= fields.keys():
+            raise UsageError(
+                f"{self.file}: written by an unreleased version of cadrender and no longer read; "
+                "delete it and run the same command again: at-mic files are kept as they are"
+            )
         try:
-            fields = json.loads(line)
-            if "product" not in fields and {"path", "blake3"} <= fields.keys():
-                raise UsageError(
-                    f"{self.file}: written by an unreleased version of cadrender and no longer read; "
-                    "delete it and run the same command again: at-mic files are kept as they are"
-                )
             return Record(
                 product=_typed(fields["product"], str),
                 path=_typed(fields["path"], str),
@@ -232,6 +330,9 @@ class Manifest:
                 digest=_typed(fields["blake3"], str),
                 levels={name: _level(name, value) for name, value in fields["levels"].items()},
                 version=_typed(fields["cadrender"], str),
+                id=_typed(fields["id"], str),
+                boot=_typed(fields["boot"], str),
+                durable=fields.get("durable") is True,
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
@@ -273,7 +374,7 @@ def read_lines(file: Path) -> list[bytes]:
         raise CadrenderError(f"{file}: cannot be read: {error.strerror or error}") from error
 
 
-def append_lines(file: Path, lines: Iterable[str]) -> None:
+def append_lines(file: Path, lines: Iterable[str], *, durable: bool = False) -> None:
     """Append lines to a file that several processes append to, all of them or none.
 
     Parameters
@@ -281,6 +382,8 @@ def append_lines(file: Path, lines: Iterable[str]) -> None:
     file : pathlib.Path
     lines : iterable of str
         Each with a newline at its end.
+    durable : bool
+        Whether they are to be on the disk, and the file's name too, before this returns.
 
     Raises
     ------
@@ -301,6 +404,10 @@ def append_lines(file: Path, lines: Iterable[str]) -> None:
                 os.ftruncate(descriptor, size)
             error.filename = str(file)
             raise
+        if durable:
+            sync_descriptor(descriptor)
+            if not size:
+                sync_folder(file.parent)
 
 
 @contextlib.contextmanager
@@ -318,25 +425,41 @@ def _opened(file):
             os.close(descriptor)
 
 
+def _fields(line):
+    """The fields of a line; none if it is damaged."""
+    with contextlib.suppress(ValueError, RecursionError):
+        if isinstance(fields := json.loads(line), dict):
+            return fields
+    return {}
+
+
+def _run_line(identity, run):
+    return _line({"run": identity, "boot": run.boot, "replaces": sorted(run.replaces)})
+
+
+def _line(fields):
+    return json.dumps(fields) + "\n"
+
+
 def _format(record):
-    return (
-        json.dumps(
-            {
-                "product": record.product,
-                "path": record.path,
-                "parameters": record.parameters,
-                "inputs": _inputs_json(record.inputs),
-                "container": record.container,
-                "subtype": record.subtype,
-                "samplerate": record.samplerate,
-                "frames": record.frames,
-                "bytes": record.bytes,
-                "blake3": record.digest,
-                "levels": {name: _finite(value) for name, value in record.levels.items()},
-                "cadrender": record.version,
-            }
-        )
-        + "\n"
+    return _line(
+        {
+            "product": record.product,
+            "path": record.path,
+            "parameters": record.parameters,
+            "inputs": _inputs_json(record.inputs),
+            "container": record.container,
+            "subtype": record.subtype,
+            "samplerate": record.samplerate,
+            "frames": record.frames,
+            "bytes": record.bytes,
+            "blake3": record.digest,
+            "levels": {name: _finite(value) for name, value in record.levels.items()},
+            "cadrender": record.version,
+            "id": record.id,
+            "boot": record.boot,
+            **({"durable": True} if record.durable else {}),
+        }
     )
 
 

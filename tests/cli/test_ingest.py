@@ -180,6 +180,8 @@ def test_folder(tmp_path):
     assert "2 songs converted" in result.stdout
     assert "0 songs converted (0.0 min" in run(*arguments).stdout
 
+    assert "the song 'One' and 1 more is already in" in run(*arguments, "--name", "mine", status=2).stderr
+    run("--remove", "folder", "--root", root)
     run(*arguments, "--name", "mine")
     assert list(listed(root, "mine")) == ["One", "Two"]
 
@@ -198,9 +200,59 @@ def test_a_flat_folder(tmp_path):
     assert [song["Track Name"] for song in report["Left Out"]] == ["Three"]
 
 
+def test_remove(tmp_path):
+    root = make_plausible_root(tmp_path / "root", test={})
+    write(tmp_path / "src/Song/vocals.wav", tone(440))
+    run("folder", tmp_path / "src", "--root", root, "--scenes", "--name", "mine")
+    before = tree_bytes(root)
+    made = root / "audio/at_mic_music/mine/Song-hlp_0001/vocals.wav"
+    write(made, tone(440))
+    result = run("--remove", "mine", "--root", root)
+    assert f"mine: 1 song removed from {root}/audio/music/mine" in result.stdout
+    assert "scenes.train.json: 4 scenes name a song that is gone (cadrender scenes --root" in result.stdout
+    assert f"{made.parents[1]}: what was rendered from the songs is left as it is" in result.stdout
+    after = tree_bytes(root)
+    assert {name for name in before if name not in after} == {
+        "metadata/mine.json",
+        "metadata/mine.ingest.json",
+        *(f"audio/music/mine/Song/{name}" for name in (".ingest.json", *(f"{stem}.wav" for stem in STEMS))),
+    }
+    assert made.exists()
+    assert (
+        "no ingested corpus 'mine'; there are: none"
+        in run("--remove", "mine", "--root", root, status=2).stderr
+    )
+
+
+def test_a_root_of_another_rate(tmp_path):
+    root = make_plausible_root(tmp_path / "root", test={})
+    for file in (root / "audio/hrtf").iterdir():
+        samples, _ = soundfile.read(file)
+        write(file, samples, 48000, subtype="PCM_24")
+    for stem in STEMS[1:]:
+        write(tmp_path / f"src/Song/{stem}.wav", tone(440, 1.0))
+    for name in ("scenes", "musdb18"):
+        (root / f"metadata/{name}.train.json").unlink()
+    result = run("folder", tmp_path / "src", "--root", root)
+    assert "songs are written at 48000 Hz: other commands need sample_rate=48000" in result.stderr
+    assert soundfile.info(root / "audio/music/folder/Song/bass.wav").frames == 48000
+    for words in (["scenes"], ["generate", "sample_rate=48000", "-j", "1"], ["check", "sample_rate=48000"]):
+        done = command(words[0], "--root", root, *words[1:])
+        done[3:4] = []  # not `ingest`
+        assert subprocess.run(done, capture_output=True).returncode == 0, words
+    assert soundfile.info(next((root / "audio/at_mic_music").rglob("bass.wav"))).samplerate == 48000
+    run("folder", tmp_path / "src", "--root", root, "--sample-rate", 44100)
+    assert soundfile.info(root / "audio/music/folder/Song/bass.wav").samplerate == 44100
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (("--remove", "mine"), "--remove NAME and --root ROOT are needed"),
+        (("--root", "{root}"), "--remove NAME and --root ROOT are needed"),
+        (("--remove", "mine", "folder", "{src}", "--root", "{root}"), "use one of them"),
+        (("--root", "{root}", "folder", "{src}"), "--root ROOT belongs after folder"),
+        (("folder", "{src}", "--root", "{root}", "--sample-rate", "100"), "100 is not in the range"),
         (("folder", "{src}", "--root", "{root}", "--map", "vocals"), "expected NAME=STEM"),
         (("folder", "{src}", "--root", "{root}", "--map", "a=voice"), "'voice' is no stem"),
         (("folder", "{src}", "--root", "{root}", "--name", "train"), "'train' is a split"),

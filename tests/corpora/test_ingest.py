@@ -2,11 +2,14 @@ import json
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 
-from cadrender.corpora import ingest
+from cadrender.config import load_settings
+from cadrender.corpora import ingest, remove, root_samplerate
 from cadrender.corpora.layout import Corpus, LeftOut, SourceTrack
 from cadrender.errors import CadrenderError, MetadataError, UsageError
-from cadrender.metadata import read_tracks
+from cadrender.metadata import read_track_lists, read_tracks
 from tests.corpora.trees import read, tone, tree_bytes, write
 
 
@@ -113,6 +116,116 @@ def test_minimum_length(tmp_path):
     report = ingest(corpus(tmp_path / "src", "a", "b", minimum_seconds=0.55), tmp_path / "root", jobs=1)
     assert [song.name for song in report.left_out] == ["a"]
     assert "expected at least 0.55 s" in report.left_out[0].reason
+
+
+@pytest.mark.parametrize("other", ["musdb18.train", "medleydb"])
+def test_a_song_that_another_list_has_is_refused(tmp_path, other):
+    root = tmp_path / "root"
+    if other == "medleydb":
+        ingest(corpus(tmp_path / "one", "a", "b", "c", name=other), root, jobs=1)
+    else:
+        (root / "metadata").mkdir(parents=True)
+        tracks = [{"Track Name": name, "Split": "train"} for name in "abc"]
+        (root / f"metadata/{other}.json").write_text(json.dumps(tracks))
+    before = tree_bytes(root)
+    with pytest.raises(UsageError) as error:
+        ingest(corpus(tmp_path / "two", "b", "c", "d"), root, jobs=1)
+    message = str(error.value)
+    assert message.startswith(
+        f"{tmp_path / 'two'}: the song 'b' and 1 more is already in {root}/metadata/{other}.json"
+    )
+    assert "rename it here" in message
+    assert (f"`cadrender ingest --remove medleydb --root {root}`" in message) == (other == "medleydb")
+    assert tree_bytes(root) == before
+    ingest(corpus(tmp_path / "two", "d"), root, jobs=1)
+    assert len(read_track_lists(load_settings(root=root).music_files)) == 4
+
+
+def test_a_list_of_no_root_does_not_matter(tmp_path):
+    """Such as one that a command was given by name: it is none of those that every command reads."""
+    (tmp_path / "root/metadata").mkdir(parents=True)
+    (tmp_path / "root/metadata/mine too.json").write_text(json.dumps([{"Track Name": "a", "Split": "x"}]))
+    ingest(corpus(tmp_path / "src", "a"), tmp_path / "root", jobs=1)
+    assert listed(tmp_path / "root") == ["a"]
+
+
+def test_a_corpus_is_removed_and_nothing_else(tmp_path):
+    root = tmp_path / "root"
+    ingest(corpus(tmp_path / "one", "a", "b", name="medleydb"), root, jobs=1)
+    before = tree_bytes(root)
+    ingest(corpus(tmp_path / "two", "c", "d"), root, jobs=1)
+    mine = root / "audio/music/mine"
+    (mine / "c" / "notes.txt").write_text("keep me")
+    write(mine / "stranger" / "mixture.wav", tone(440))
+    stranger = (mine / "stranger/mixture.wav").read_bytes()
+    removed = remove("mine", root)
+    assert (removed.songs, removed.folder) == (("c", "d"), mine)
+    assert tree_bytes(root) == before | {
+        "audio/music/mine/c/notes.txt": b"keep me",
+        "audio/music/mine/stranger/mixture.wav": stranger,
+    }
+    for name in ("mine", "none", "train", "musdb18.train", "../x"):
+        with pytest.raises(UsageError):
+            remove(name, root)
+    remove("medleydb", root)
+    assert not (root / "audio/music/medleydb").exists()
+
+
+def test_a_removal_that_was_interrupted_goes_on(tmp_path):
+    root = tmp_path / "root"
+    ingest(corpus(tmp_path / "src", "a", "b"), root, jobs=1)
+    for name in ("metadata/mine.json", "metadata/mine.ingest.json", "audio/music/mine/a/mixture.wav"):
+        (root / name).unlink()
+    assert remove("mine", root).songs == ("a", "b")
+    assert tree_bytes(root) == {}
+
+
+def test_a_root_that_two_corpora_have_spoilt_can_be_mended(tmp_path):
+    root = tmp_path / "root"
+    ingest(corpus(tmp_path / "one", "a", name="medleydb"), root, jobs=1)
+    ingest(corpus(tmp_path / "two", "b"), root, jobs=1)
+    entries = json.loads((root / "metadata/mine.json").read_text())
+    (root / "metadata/mine.json").write_text(json.dumps([entries[0] | {"Track Name": "a"}]))
+    with pytest.raises(MetadataError, match="also in"):
+        read_track_lists(load_settings(root=root).music_files)
+    remove("mine", root)
+    assert [track.name for track in read_track_lists(load_settings(root=root).music_files)] == ["a"]
+
+
+def test_nothing_is_removed_through_links(tmp_path):
+    root = tmp_path / "root"
+    ingest(corpus(tmp_path / "src", "a"), tmp_path / "other", jobs=1)
+    (root / "audio/music").mkdir(parents=True)
+    (root / "audio/music/mine").symlink_to(tmp_path / "other/audio/music/mine")
+    before = tree_bytes(tmp_path / "other")
+    with pytest.raises(UsageError, match="leads out"):
+        remove("mine", root)
+    assert tree_bytes(tmp_path / "other") == before
+
+
+@pytest.mark.parametrize(("hrirs", "rate"), [((48000, 48000), 48000), ((), 44100), ((48000, 44100), 44100)])
+def test_the_rate_is_that_of_the_root_s_hrirs(tmp_path, hrirs, rate):
+    root = tmp_path / "root"
+    for k, hertz in enumerate(hrirs):
+        write(root / f"audio/hrtf/BTE_fr-VP_E1-n{k}.wav", np.ones((9, 2)), hertz)
+    assert root_samplerate(root) == rate
+    ingest(corpus(tmp_path / "src", "a"), root, jobs=1)
+    info = soundfile.info(root / "audio/music/mine/a/mixture.wav")
+    assert (info.samplerate, info.frames) == (rate, rate // 2)
+
+
+def test_another_rate_converts_anew(tmp_path):
+    source = corpus(tmp_path / "src", "a")
+    for rate in (32000, 32000, 44100):
+        (outcome,) = ingest(source, tmp_path / "root", jobs=1, samplerate=rate).outcomes
+        info = soundfile.info(tmp_path / "root/audio/music/mine/a/mixture.wav")
+        assert (info.samplerate, outcome.seconds) == (rate, 0.5)
+    assert not outcome.kept
+    assert ingest(source, tmp_path / "root", jobs=1).outcomes[0].kept
+    expected = soxr.resample(soundfile.read(tmp_path / "src/a.wav")[0], 44100, 32000, "VHQ") * 32768
+    ingest(source, tmp_path / "root", jobs=1, samplerate=32000)
+    written = soundfile.read(tmp_path / "root/audio/music/mine/a/mixture.wav", dtype="int16")[0]
+    np.testing.assert_allclose(written, expected, rtol=0, atol=0.51)
 
 
 @pytest.mark.parametrize("name", ["train", "valid", "test", "../out", "", "a/b", ".."])
