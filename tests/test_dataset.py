@@ -11,9 +11,10 @@ import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from importlib.util import find_spec
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 
 import numpy as np
 import pytest
@@ -21,12 +22,13 @@ import soundfile
 
 import cadrender
 from cadrender.dataset import _SharedNumber
+from cadrender.demo import make_root as make_demo_root
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
 from cadrender.metadata import HeadPosition, build_gains, gains_json
 from cadrender.stems import STEMS, VDBO
 from tests import reference
 from tests.plausible import make_plausible_root
-from tests.roots import SAMPLERATE, SONGS, edit_json, environment, make_root, run, write_wav
+from tests.roots import REPOSITORY, SAMPLERATE, SONGS, edit_json, environment, make_root, run, write_wav
 
 NAMES = (*SONGS, "Third", "Fourth & Last")
 LENGTHS = (2.1, 1.3, 1.7, 0.9)
@@ -807,3 +809,65 @@ def test_a_loader_reports_a_damaged_song(own):
     with pytest.raises(AudioError, match=r"drums\.wav: truncated"):
         for _ in DataLoader(dataset(own), num_workers=2):
             pass
+
+
+# What is shown must work as it stands
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The folder of a small demo root, whose at-mic files are generated."""
+    folder = tmp_path_factory.mktemp("beside")
+    make_demo_root(folder / "cadrender-demo", songs=1, subjects=2)
+    result = run("generate", "--root", folder / "cadrender-demo", "-j", "1")
+    assert result.returncode == 0, result.stderr
+    return folder
+
+
+def run_python(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=environment(), capture_output=True, text=True, check=False
+    )
+
+
+@needs_torch
+def test_the_readme_example_runs_beside_a_demo_folder(demo):
+    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (section,) = re.findall(r"^### Train on it\n(.*?)(?=^#)", text, re.DOTALL | re.MULTILINE)
+    example = textwrap.dedent("".join(re.findall(r"^(?:    .*)?\n", section, re.MULTILINE)))
+    result = run_python("-c", example, cwd=demo)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("torch.Size([4, 2, 264600]) torch.Size([4, 2, 264600])") == 2
+
+
+@needs_torch
+@pytest.mark.slow
+def test_the_worked_example_runs_beside_a_demo_folder(demo):
+    script = REPOSITORY / "docs/train.py"
+    result = run_python(script, "--seconds", "3", cwd=demo)
+    assert result.returncode == 0, result.stderr
+    for line in ("four stems rendered, any head", "four stems read from files"):
+        assert float(re.search(rf"{line}: +([\d.]+) items a second", result.stdout)[1]) > 0
+    assert re.search(r" s  step +\d+  loss \d\.\d{3}\n", result.stdout)
+    result = run_python(script, "nowhere", cwd=demo)
+    assert (result.returncode, result.stderr) == (
+        1,
+        f"{demo}/nowhere: no such folder: a root has audio/ and metadata/\n",
+    )
+
+
+@needs_torch
+@pytest.mark.slow
+def test_the_worked_example_learns(demo):
+    import torch
+
+    spec = spec_from_file_location("train", REPOSITORY / "docs/train.py")
+    example = module_from_spec(spec)
+    spec.loader.exec_module(example)
+    torch.manual_seed(0)
+    items = cadrender.Dataset(
+        demo / "cadrender-demo", 1.0, heads="any", mixture="sum", length=25 * example.BATCH
+    )
+    losses = example.train(example.loader_of(items, 0), 1e9)
+    assert len(losses) == 25
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
