@@ -16,6 +16,7 @@ COMMANDS = {
     "generate": "Render the at-mic music of a root's scenes.",
     "verify": "Prove that the at-mic music is whole and up to date.",
     "remix": "Make the rebalanced target of every scene, and what its listeners get of it.",
+    "mount": "Show the at-mic music as files that are rendered when they are read (FUSE).",
     "positions": "Write the positions file from the HRIR files' names.",
     "gains": "Write the gains file.",
     "scenes": "Draw scenes, and who listens to them.",
