@@ -102,6 +102,7 @@ def command(
         settings_from(overrides=overrides, split=split, **options)
         for split in dict.fromkeys(splits or (None,))
     ]
+    parent = None if daemon else os.getppid()
     ready = _go_to_background(log_file) if daemon else lambda: None
     from cadrender.mount import Mount, trees_of
 
@@ -115,7 +116,7 @@ def command(
                     print("Ctrl-C unmounts", file=sys.stderr, flush=True)
             startup.release_collector()
             ready()
-            mount.wait()
+            mount.wait(parent)
         if verbose:
             print(mount.describe(), file=sys.stderr)
     except MemoryError as error:

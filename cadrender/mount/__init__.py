@@ -29,6 +29,7 @@ from cadrender.config import Settings
 from cadrender.errors import CadrenderError, UsageError
 from cadrender.metadata import at_mic_json
 from cadrender.mount.blocks import BLOCK, BlockCache
+from cadrender.mount.listing import fuse_class
 from cadrender.mount.operations import Operations
 from cadrender.mount.places import KIND, claimed, failed, load_fuse, set_readahead, unmount, what_libfuse_says
 from cadrender.pipeline.pool import usable_cpus
@@ -181,13 +182,15 @@ class Mount:
         """Whether all trees are: somebody else may unmount them."""
         return all(session.running for session in self._sessions)
 
-    def wait(self) -> None:
-        """Wait until somebody unmounts a tree, or for SIGINT, SIGTERM, SIGHUP or the end of the parent process.
+    def wait(self, parent: int | None = None) -> None:
+        """Wait until somebody unmounts a tree, or for SIGINT, SIGTERM or SIGHUP; to be called from the main thread.
 
-        Who ignores SIGHUP, as ``nohup`` makes it, survives its parent too. To be called from the main thread.
+        Parameters
+        ----------
+        parent : int, optional
+            The parent process whose end ends the wait, too; not where SIGHUP is ignored, as ``nohup`` has it.
         """
         nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        parent = os.getppid()
         stopped = []
         numbers = (signal.SIGINT, signal.SIGTERM, *(() if nohup else (signal.SIGHUP,)))
         os.set_blocking(self._waker, False)
@@ -196,7 +199,7 @@ class Mount:
             number: signal.signal(number, lambda number, frame: stopped.append(number)) for number in numbers
         }
         try:
-            while self.mounted and not stopped and (nohup or os.getppid() == parent):
+            while self.mounted and not stopped and (nohup or parent in (None, os.getppid())):
                 if select.select([self._wake], [], [], _WATCH)[0]:
                     os.read(self._wake, 64)
         finally:
@@ -258,7 +261,7 @@ class _Session:
 
     def _serve(self, options):
         try:
-            self._fuse.FUSE(self.operations, str(self._place), raw_fi=True, foreground=True, **options)
+            fuse_class(self._fuse)(self.operations, str(self._place), raw_fi=True, foreground=True, **options)
         except Exception as error:
             self._error = error
         finally:

@@ -30,6 +30,9 @@ from cadrender.mount.blocks import (
 # Seconds for which attributes hold, as the kernel keeps them.
 _FRESH = 1.0
 
+# Seconds for which names hold: they do not change.
+_NAMED = 60.0
+
 # Closed files that are remembered, so that the kernel's own cache of them stays good.
 _REMEMBERED = 4096
 
@@ -74,9 +77,10 @@ class Operations:
         self._lock = threading.Lock()
         self._files: OrderedDict[str, MountedFile] = OrderedDict()
         self._readers: dict[int, Reader] = {}
-        self._listings: dict[int, list[str]] = {}
+        self._listings: dict[int, tuple[str, list[str]]] = {}
         self._numbers = itertools.count(1)
         self._seen: dict[Path, tuple[float, tuple | None]] = {}
+        self._changed: dict[Path, float] = {}
         self._changes = 0
         self._tried = 0.0
         self._told: set[object] = set()
@@ -92,6 +96,9 @@ class Operations:
 
     def init_with_config(self, connection, config):
         """Answer the kernel's first question."""
+        if config is not None:
+            config.attr_timeout = _FRESH
+            config.entry_timeout = _NAMED
         self.begun.set()
 
     def getattr(self, path, info=None):
@@ -116,7 +123,7 @@ class Operations:
         if names is None:
             raise OSError(errno.ENOENT, path)
         handle = next(self._numbers)
-        self._listings[handle] = names
+        self._listings[handle] = path[1:], names
         return handle
 
     def releasedir(self, path, handle):
@@ -126,11 +133,33 @@ class Operations:
 
     def readdir(self, path, handle):
         """The names in a folder, as they were when it was opened."""
-        kinds = (stat.S_IFREG, stat.S_IFDIR)
-        return [
-            (name.rstrip("/"), kinds[name.endswith("/")], 0)
-            for name in ("./", "../", *self._listings[handle])
-        ]
+        return [(name, attributes["st_mode"], 0) for name, attributes, _ in self.listing(handle, 0, False)]
+
+    def listing(self, handle, offset, wanted):
+        """The entries of an open folder: names, attributes, and whether these are complete, not the mode alone.
+
+        Parameters
+        ----------
+        handle : int
+        offset : int
+            How many entries are left out.
+        wanted : bool
+            Whether files' attributes are needed.
+        """
+        folder, names = self._listings[handle]
+        for name in ("./", "../")[offset:]:
+            yield name[:-1], self._folder, False
+        for name in names[max(0, offset - 2) :]:
+            if name.endswith("/"):
+                yield name[:-1], self._folder, True
+                continue
+            if wanted:
+                try:
+                    yield name, self._attributes(*self._find(f"{folder}/{name}")), True
+                    continue
+                except OSError:  # told; who looks at the file itself will get it
+                    pass
+            yield name, self._file, False
 
     def open(self, path, info):
         """Open a file: what it is made from is looked at, and is not to change from now on."""
@@ -138,6 +167,9 @@ class Operations:
             raise OSError(errno.EROFS, path)
         path = path[1:]
         output, state = self._find(path, fresh=True)
+        # The kernel may still go by the size that it had.
+        changed = max((self._changed.get(input, 0.0) for input, _ in state), default=0.0)
+        time.sleep(max(0.0, changed + _FRESH - time.monotonic()))
         with self._lock:
             file = self._files.get(path)
             before = file.before if file else None
@@ -226,10 +258,12 @@ class Operations:
 
     def _look_now(self, file):
         """How a file is; if it has changed, all that was seen of the songs is forgotten."""
+        now = time.monotonic()
         state = look_at(file)
         _, before = self._seen.get(file, (0.0, state))
-        self._seen[file] = time.monotonic(), state
+        self._seen[file] = now, state
         if state != before:
+            self._changed[file] = now
             for catalogue in self._catalogues:
                 catalogue.look_again(changed=True)
             self._changes += 1
