@@ -127,9 +127,16 @@ class AtMicCatalogue(Catalogue):
             raise song
         return song
 
-    def look_again(self) -> None:
-        """Forget which songs could not be used: another process may have made them meanwhile."""
-        self._songs = {name: song for name, song in self._songs.items() if isinstance(song, Song)}
+    def look_again(self, changed: bool = False) -> None:
+        """Forget which songs could not be used: another process may have made them meanwhile.
+
+        Parameters
+        ----------
+        changed : bool
+            Files have changed: forget all that was seen of any song.
+        """
+        kept = {} if changed else self._songs
+        self._songs = {name: song for name, song in kept.items() if isinstance(song, Song)}
 
     def _look_at(self, sample):
         song = look_at_song(sample.source, source_folder(self.settings, sample), self.settings.sample_rate)
@@ -215,6 +222,40 @@ class AtMicCatalogue(Catalogue):
         if place.suffix != f".{output.container}":
             raise UsageError(f"{path}: its name would be {output.name}")
         return output
+
+    def names(self, folder: str = "") -> list[str]:
+        """What a folder of the tree holds, in order; names of folders end with ``/``.
+
+        A sample whose song cannot be used is shown with all five stems.
+
+        Raises
+        ------
+        UsageError
+            If there is no such folder.
+        """
+        if not folder:
+            return [f"{split}/" for split in self._by_split]
+        if folder in self._by_split:
+            return self._by_split[folder]
+        sample = self.by_name.get(PurePosixPath(folder).name)
+        if sample is None or folder != sample.path:
+            raise UsageError(f"{folder}: no such folder")
+        try:
+            stems = self.song(sample).files
+        except AudioError:
+            stems = STEMS
+        formats = {
+            stem: self.format_of(AtMic.product, f"{sample.path}/{stem}", self.asked_format, self.format)
+            for stem in stems
+        }
+        return [f"{stem}.{each.container}" for stem, each in formats.items()]
+
+    @functools.cached_property
+    def _by_split(self):
+        splits = {}
+        for sample in self.samples:
+            splits.setdefault(sample.split, []).append(f"{sample.name}/")
+        return splits
 
     def batches(self) -> list[Batch]:
         """One batch a stem and selected song, for all its heads."""

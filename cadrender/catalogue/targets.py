@@ -299,6 +299,44 @@ class TargetCatalogue(Catalogue):
             raise UsageError(f"{path}: its name would be {output.name}")
         return output
 
+    def names(self, folder: str = "") -> list[str]:
+        """What a folder of the targets' tree holds, in order; those of listeners are not in it.
+
+        The target of a scene whose song cannot be used is shown; that of one without stems does not exist.
+
+        Raises
+        ------
+        UsageError
+            If there is no such folder.
+        """
+        if not folder:
+            return [f"{self.settings.split}/"]
+        if folder != self.settings.split:
+            raise UsageError(f"{folder}: no such folder")
+        return [
+            f"{scene.id}.{each.container}"
+            for scene in self.scenes
+            if self._has_stems(scene)
+            for each in (
+                self.format_of(Target.product, f"{folder}/{scene.id}", self.asked_format, self.format),
+            )
+        ]
+
+    def _has_stems(self, scene):
+        try:
+            return bool(self.parts(sample_name(scene.music, scene.position)))
+        except AudioError:
+            return True
+
+    def look_again(self, changed: bool = False) -> None:
+        """Forget which at-mic stems could not be had or, where files have changed, all that was seen of any."""
+        if self._at_mic:
+            self._at_mic.look_again(changed)
+        if changed:
+            self._parts.clear()
+        for name in [name for name, parts in self._parts.items() if isinstance(parts, AudioError)]:
+            self._parts.pop(name, None)
+
     def batches(self) -> list[Batch]:
         """The targets of a sample together; only those of selected scenes."""
         by_sample: dict[str, list[Output]] = {}

@@ -124,7 +124,7 @@ class AudioWriter:
         if self._sound is not None:
             self._through_sink(lambda: self._sound.write(piece))
             return
-        frames = _frame_bytes(piece, self._subtype)
+        frames = frame_bytes(piece, self._subtype)
         if not self._filled and frames.size >= _BUFFER // 2:  # large enough as it is
             self._append(frames)
             return
@@ -205,7 +205,7 @@ def quantised(piece: np.ndarray, subtype: str) -> np.ndarray:
     return whole.astype("<i4") << 8
 
 
-def _frame_bytes(piece, subtype):
+def frame_bytes(piece, subtype):
     """The bytes of quantised frames as they stand in a WAV file, one row a frame."""
     rows = np.ascontiguousarray(piece).view(np.uint8).reshape(len(piece), -1)
     if subtype != "PCM_24":
