@@ -74,6 +74,8 @@ class Record:
         What was measured when it was made: loudness in LUFS (minus infinity for silence), gains, clipped PCM values.
     version : str
         The cadrender that made it.
+    notes : tuple of str
+        What was found when it was made, and is worth knowing.
     """
 
     product: str
@@ -88,6 +90,7 @@ class Record:
     digest: str
     levels: dict = field(default_factory=dict)
     version: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -232,6 +235,7 @@ class Manifest:
                 digest=_typed(fields["blake3"], str),
                 levels={name: _level(name, value) for name, value in fields["levels"].items()},
                 version=_typed(fields["cadrender"], str),
+                notes=tuple(_typed(note, str) for note in _typed(fields.get("notes", []), list)),
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
@@ -335,6 +339,7 @@ def _format(record):
                 "levels": {name: _finite(value) for name, value in record.levels.items()},
                 "cadrender": record.version,
             }
+            | ({"notes": record.notes} if record.notes else {})
         )
         + "\n"
     )
