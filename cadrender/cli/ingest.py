@@ -190,6 +190,8 @@ def _run(corpus, root, scenes, sample_rate, run):
     if scenes:
         _check_scenes(root)
     catalogue = SongCatalogue(corpus, root, sample_rate)
+    if run.scheduler and not run.dry_run:  # its workers must see it
+        catalogue.settings.root.mkdir(parents=True, exist_ok=True)
     with _own_screen(), cluster_of(run, catalogue.settings) as cluster:
         summary = make(make_plan(catalogue, shard=shard), run, cluster, tell=_tell)
         for line in by_reason(catalogue.notes) if summary and not run.quiet else ():
