@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cadrender.catalogue import AtMicCatalogue, Batch
-from cadrender.catalogue.songs import look_at_song
+from cadrender.catalogue.songs import song_of
 from cadrender.config import Settings
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.metadata import read_scenes, read_track_lists
@@ -139,9 +139,7 @@ def look_at_split(settings: Settings, n_jobs: int) -> SplitInfo:
         for track in read_track_lists([file for file in settings.music_files if file.exists()]):
             if track.name not in songs:
                 try:
-                    songs[track.name] = look_at_song(
-                        track.name, settings.music_dir / track.path, settings.sample_rate
-                    )
+                    songs[track.name] = song_of(settings, track)
                 except AudioError:
                     info.unusable += 1
     else:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.excerpts import recorded_start
 from cadrender.catalogue.output import Batch, Output
-from cadrender.catalogue.songs import Song, check_hrirs, look_at_song, select_songs, source_folder
+from cadrender.catalogue.songs import Song, check_hrirs, select_songs, song_of
 from cadrender.config import Settings
 from cadrender.errors import AudioError, UsageError
 from cadrender.metadata import (
@@ -139,7 +139,7 @@ class AtMicCatalogue(Catalogue):
         self._songs = {name: song for name, song in kept.items() if isinstance(song, Song)}
 
     def _look_at(self, sample):
-        song = look_at_song(sample.source, source_folder(self.settings, sample), self.settings.sample_rate)
+        song = song_of(self.settings, sample)
         if sample.frames:
             recut = "cadrender excerpts cuts it anew"
             if sample.frames != song.frames:

@@ -32,6 +32,8 @@ class Catalogue(abc.ABC):
         The list of what is complete.
     folders : tuple of pathlib.Path
         Below which its outputs lie; never written to through a symbolic link inside.
+    broken : dict
+        The songs that a run could not make because their sources cannot be used, each with the one line that says why.
     failures : dict
         The one line that says what is wrong with a song, by its name; complete once :meth:`batches` was called.
     without_stems : int
@@ -62,6 +64,10 @@ class Catalogue(abc.ABC):
     def records(self) -> dict[tuple[str, str], Record]:
         """The records of the manifest, by the outputs' keys."""
         return self.recorded.records
+
+    @functools.cached_property
+    def broken(self) -> dict[str, str]:  # noqa: D102 - see the class
+        return {}
 
     @abc.abstractmethod
     def batches(self) -> list[Batch]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.output import CONTAINERS, Batch, Output
-from cadrender.catalogue.songs import Song, look_at_song
+from cadrender.catalogue.songs import Song, song_of
 from cadrender.config import Settings
 from cadrender.errors import AudioError, MetadataError, UsageError
 from cadrender.metadata import (
@@ -111,8 +111,7 @@ class ExcerptCatalogue(Catalogue):
         for sample in samples:
             if sample.frames and sample.track.name not in songs:
                 with contextlib.suppress(AudioError):
-                    folder = settings.music_dir / sample.track.path
-                    songs[sample.track.name] = look_at_song(sample.track.name, folder, settings.sample_rate)
+                    songs[sample.track.name] = song_of(settings, sample.track)
         fitting = [
             sample
             for sample in samples
@@ -249,7 +248,7 @@ def draw(settings: Settings, recipe: Recipe) -> ExcerptCatalogue:
     draws, songs, remarks, failures = [], {}, [], {}
     for track in tracks:
         try:
-            song = look_at_song(track.name, settings.music_dir / track.path, rate)
+            song = song_of(settings, track)
             accept = _loud_enough(song, frames, rate, recipe.min_loudness)
             common = {"seed": recipe.seed, "accept": accept}
             if recipe.per_song:

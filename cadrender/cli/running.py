@@ -4,12 +4,13 @@ import contextlib
 import signal
 import sys
 from collections import Counter
+from collections.abc import Callable
 
 from cadrender.cli.progress import RunProgress
 from cadrender.cli.settings import RunOptions
 from cadrender.config import Settings
 from cadrender.errors import CadrenderError, UsageError
-from cadrender.pipeline.events import Progressed
+from cadrender.pipeline.events import Event, Progressed
 from cadrender.pipeline.plan import Plan, Share, free_space
 from cadrender.pipeline.run import Summary, Tally
 from cadrender.wording import duration, plural
@@ -113,6 +114,34 @@ def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) ->
     int
         Exit status.
     """
+    summary = make(plan, run, cluster)
+    if summary is None:
+        return 1 if plan.failures else 0
+    if not run.quiet or summary.failures:
+        print("\n".join(summary_lines(summary, cluster)), file=sys.stderr)
+    settings = plan.shares[0].catalogue.settings
+    if last and not run.quiet and (line := settings.line_to_keep()):
+        print(f"to make every command look there, put into {settings.own_file}:  {line}", file=sys.stderr)
+    return 1 if summary.failures else 0
+
+
+def make(plan: Plan, run: RunOptions, cluster=None, *, tell: Callable[[Event], str] = str) -> Summary | None:
+    """Print what will be done, and do it.
+
+    Parameters
+    ----------
+    plan : Plan
+    run : RunOptions
+    cluster : Cluster, optional
+        Where to do it; processes of this machine by default.
+    tell : callable
+        Makes a line of an event.
+
+    Returns
+    -------
+    Summary or None
+        None if nothing was to be done but to say what would be.
+    """
     jobs = cluster.workers if cluster else run.processes
     if not run.quiet:
         print("\n".join(describe(plan, jobs, cluster)), file=sys.stderr)
@@ -121,7 +150,7 @@ def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) ->
     if run.dry_run:
         for line in plan.failures:
             print(f"failed: {line}", file=sys.stderr)
-        return 1 if plan.failures else 0
+        return None
 
     first = plan.shares[0]
     units = sum(lacks > 0 for lacks in first.units.values())
@@ -133,16 +162,10 @@ def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) ->
         if isinstance(event, Progressed):
             progress.advance(event.frame_scenes, event.units if event.unit == first.catalogue.unit else 0)
         elif run.verbose or not event.detail:
-            progress.say(str(event))
+            progress.say(tell(event))
 
     with resumable(), progress:
-        summary = plan.run(jobs, on_event=on_event, cluster=cluster)
-    if not run.quiet or summary.failures:
-        print("\n".join(summary_lines(summary, cluster)), file=sys.stderr)
-    settings = first.catalogue.settings
-    if last and not run.quiet and (line := settings.line_to_keep()):
-        print(f"to make every command look there, put into {settings.own_file}:  {line}", file=sys.stderr)
-    return 1 if summary.failures else 0
+        return plan.run(jobs, on_event=on_event, cluster=cluster)
 
 
 def _rate(share):
@@ -185,6 +208,7 @@ _WHY = {
     "parameters": "made with other parameters",
     "unrecorded": "nothing says what they were made from",
     "asked": "as asked for",
+    "together": "made together with files that are not current",
 }
 
 

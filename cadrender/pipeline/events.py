@@ -25,9 +25,12 @@ class Failed(Event):
     ----------
     text : str
         One line.
+    song : str
+        What it is a part of; empty if of no song alone.
     """
 
     text: str
+    song: str = ""
 
     def __str__(self):
         return f"failed: {self.text}"

@@ -17,7 +17,7 @@ from cadrender.catalogue.output import Batch, Output, State, state_of
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.pipeline.shards import Shard
 from cadrender.signals import Signal, Stored
-from cadrender.store import AudioFormat, is_complete, read_header, read_stem
+from cadrender.store import read_header, read_stem
 from cadrender.store.digest import digest_of
 from cadrender.store.durable import this_boot
 from cadrender.store.manifest import Contents, Input, Manifest, Record, relative_name
@@ -36,8 +36,8 @@ class Reason:
     ----------
     kind : str
         ``missing``, ``incomplete`` (another length, or no audio file), ``damaged`` (by a power cut), ``unrecorded``,
-        ``format``, ``parameters``, ``input`` (what it was made from has changed) or ``asked`` (the caller wants it
-        again).
+        ``format``, ``parameters``, ``input`` (what it was made from has changed), ``together`` (a file that is made
+        together with it is not current) or ``asked`` (the caller wants it again).
     cause : pathlib.Path, optional
         The input that changed.
     replaces : bool
@@ -260,17 +260,23 @@ def _look_at(catalogue, batches, again, only, making):
     share, planned = Share(catalogue), []
     check = Check(catalogue, contents=_contents(batches))
     for batch in batches:
-        outputs, stale, needs, obsolete = [], [], {}, []
+        outputs, stale, needs, obsolete = [], [], {}, list(batch.obsolete)
+        looked_at = []
         for output in batch.outputs:
             if only is not None and output.file not in only:
                 continue
-            share.selected.append(output)
             needed = [making[file] for file in _files(output.signal) if file in making]
             reason = check.reason(output)
             if reason is None and output.file in again:
                 reason = Reason("asked", replaces=True)
             if reason is None and needed:
                 reason = Reason("input", needed[0][0].file, replaces=True)
+            looked_at.append((output, reason, needed))
+        all_of_them = batch.together and any(reason for _, reason, _ in looked_at)
+        for output, reason, needed in looked_at:
+            if reason is None and all_of_them:
+                reason = Reason("together", replaces=True)
+            share.selected.append(output)
             share.units[output.unit] += reason is not None
             if reason is None:
                 continue
@@ -278,7 +284,7 @@ def _look_at(catalogue, batches, again, only, making):
             outputs.append(output)
             stale.append(state_of(output.file))
             needs |= {need[0].file: need for need in needed}
-            obsolete += check.obsolete(output)
+            obsolete += [(output.file, other) for other in check.obsolete(output)]
         if outputs:
             planned.append(
                 replace(
@@ -362,9 +368,10 @@ class Check:
         signal = output.signal
         record = self._records.get(output.key)
         if signal.frames is None:  # only the record knows
-            if record is None or not _is_as_recorded(output.file, record):
+            if record is None:
                 return Reason("incomplete" if output.file.exists() else "missing")
-        elif not output.is_complete():
+            output = output.of_length(record.frames)
+        if not output.is_complete():
             return _why_incomplete(output)
         if signal.remade_to_verify:
             holds = holds_signal(output) if self._contents is None else self._contents[output.file]
@@ -448,17 +455,15 @@ class Check:
         return self._compare(part.at_mic, known)
 
     def _now(self, file, known):
-        """What a file is now: `known` itself if it looks unchanged, None if it cannot be read."""
+        """What a file is now: `known` itself if it looks unchanged, None if it is another or cannot be read."""
         name = relative_name(file, self._manifest.base)
         if file in self._digests:
             return self._digests[file]
         size, mtime_ns = self._stat(file)
         if (name, size, mtime_ns) == (known.path, known.bytes, known.mtime_ns):
             return known
-        if size < 0:
+        if size != known.bytes or not known.digest:  # another file, or taken for one: no need to read it
             return None
-        if size != known.bytes:  # another file for certain: no need to read it
-            return Input(name, size, mtime_ns, "")
         try:
             self._digests[file] = self._manifest.look_at(file)
         except AudioError:
@@ -493,11 +498,6 @@ def _why_incomplete(output):
 
 def _first(signal):
     return next(_files(signal), None)
-
-
-def _is_as_recorded(file, record):
-    kind = AudioFormat(record.container, record.subtype)
-    return is_complete(file, record.frames, record.samplerate, kind)
 
 
 def holds_signal(output: Output) -> bool:

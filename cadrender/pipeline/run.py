@@ -112,6 +112,7 @@ class _Run:
         self._checkpoints = Checkpoints(plan.shares, sync)
         self._lacking = [Counter(share.units) for share in plan.shares]
         self._ours = [set() for _ in plan.shares]
+        self._failed = set()
 
     def run(self):
         for line in self._summary.failures:
@@ -166,7 +167,7 @@ class _Run:
             producers = any(not batch.needs for batch in batches)
             if waiting and not claimed and not producers:
                 for report in waiting:
-                    self._fail(report.waiting)
+                    self._fail(report.waiting, report.batch)
                 return
             if claimed and not told:
                 told = True
@@ -182,9 +183,10 @@ class _Run:
     def _note(self, line):
         self._on_event(Remark(line))
 
-    def _fail(self, line):
+    def _fail(self, line, batch):
         self._summary.failures.append(line)
-        self._on_event(Failed(line))
+        self._failed |= {output.file.parent for output in batch.outputs}
+        self._on_event(Failed(line, batch.song))
 
     def _take(self, report: BatchReport):
         """Count what became of a batch, and tell."""
@@ -192,8 +194,10 @@ class _Run:
             if report.fatal:
                 self._summary.failures.append(report.error)
                 raise CadrenderError(report.error)
-            self._fail(report.error)
+            self._fail(report.error, report.batch)
         number = self._share_of(report.batch.outputs[0])
+        if report.broken:
+            self._plan.shares[number].catalogue.broken[report.batch.song] = report.error
         tally = self._summary.tallies[number]
         tally.on_the_way += report.on_the_way
         for written in report.written:
@@ -251,6 +255,9 @@ class _Run:
 
     def _finish(self):
         """Write the lists of what is complete. Of several shards the last one finds everything complete."""
+        for folder in self._failed:
+            with contextlib.suppress(OSError):  # unless something of it could be made
+                folder.rmdir()
         for share, tally, lacking in zip(
             self._plan.shares, self._summary.tallies, self._lacking, strict=True
         ):

@@ -33,6 +33,9 @@ class Sink(Protocol):
     folder: Path | None
     """Where large temporary files may go; the system's place for them by default."""
 
+    def restart(self) -> None:
+        """Drop what was written, and begin again."""
+
     def write(self, piece: np.ndarray) -> None:
         """Take the next frames: (n, 2) int16 where ``pcm16``, else float64 with full scale 1."""
 
@@ -49,11 +52,14 @@ class Made:
         The files that it was made from.
     on_the_way : int
         At-mic signals that had to be rendered for it because they were not on disk.
+    notes : tuple of str
+        What was found meanwhile, and is worth knowing.
     """
 
     levels: dict
     inputs: Inputs
     on_the_way: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Signal:
@@ -65,8 +71,10 @@ class Signal:
     ----------
     product : str
         ``at-mic``, ``target``, ``amplified``, ``excerpt`` or ``song``.
-    frames, samplerate : int
-        Its length, and its rate in hertz.
+    frames : int or None
+        Its length; None where that is known only when it has been made.
+    samplerate : int
+        Its rate in hertz.
     subtype : str
         How its samples are quantised: ``PCM_16``, ``PCM_24`` or ``FLOAT``.
     remade_to_verify : bool
@@ -79,13 +87,13 @@ class Signal:
     remade_to_verify: ClassVar[bool] = False
     unrecorded_counts: ClassVar[bool] = False
     channels: ClassVar[int] = 2
-    frames: int
+    frames: int | None
     samplerate: int
     subtype: str
 
     @property
     def cost(self) -> int:
-        """Its frames, as far as they are known: what making it costs."""
+        """Its frames, or about as many where they are not known: what making it costs."""
         return self.frames
 
     def read(

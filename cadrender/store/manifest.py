@@ -83,6 +83,8 @@ class Record:
         When its file was written: see :func:`cadrender.store.durable.this_boot`.
     durable : bool
         Whether the file is known to be on the disk.
+    notes : tuple of str
+        What was found when it was made, and is worth knowing.
     """
 
     product: str
@@ -100,6 +102,7 @@ class Record:
     id: str = ""
     boot: str = ""
     durable: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -333,6 +336,7 @@ class Manifest:
                 id=_typed(fields["id"], str),
                 boot=_typed(fields["boot"], str),
                 durable=fields.get("durable") is True,
+                notes=tuple(_typed(note, str) for note in _typed(fields.get("notes", []), list)),
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
@@ -459,6 +463,7 @@ def _format(record):
             "id": record.id,
             "boot": record.boot,
             **({"durable": True} if record.durable else {}),
+            **({"notes": record.notes} if record.notes else {}),
         }
     )
 
