@@ -18,6 +18,7 @@ from cadrender.corpora.layout import SourceTrack, one_line
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.metadata import Track, write_json
 from cadrender.stems import MIXTURE, STEMS
+from cadrender.store.durable import sync_folder
 
 SUBTYPE = "PCM_16"
 RECORD = ".ingest.json"
@@ -289,13 +290,16 @@ def _length_remarks(lengths: Mapping[Path, int], frames: int, samplerate: int) -
 
 
 def _move_into_place(parts: Mapping[str, Path], folder: Path) -> None:
-    """Replace the song's files; without its record, the song is incomplete meanwhile."""
-    (folder / RECORD).unlink(missing_ok=True)
+    """Replace the song's files, on the disk; without its record, the song is incomplete meanwhile."""
+    if (folder / RECORD).exists():
+        (folder / RECORD).unlink()
+        sync_folder(folder)
     for stem in STEMS:
         if stem in parts:
             parts[stem].replace(folder / f"{stem}.wav")
         else:
             (folder / f"{stem}.wav").unlink(missing_ok=True)
+    sync_folder(folder)
 
 
 def _remove_leftovers(folder: Path) -> None:

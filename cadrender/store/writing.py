@@ -156,7 +156,7 @@ class AudioWriter:
             if self._sink.error is not None:
                 raise self._sink.error
 
-    def finish(self) -> tuple[str, int]:
+    def finish(self) -> tuple[str, int, int]:
         """Complete the file, which stays under its temporary name.
 
         Returns
@@ -165,6 +165,8 @@ class AudioWriter:
             BLAKE3 of its bytes.
         size : int
             How many there are.
+        mtime_ns : int
+            When the last of them was written.
 
         Raises
         ------
@@ -179,7 +181,8 @@ class AudioWriter:
         else:
             self._flush()
             digest = self._hasher.hexdigest()
-        return digest, os.fstat(self._atomic.descriptor).st_size
+        status = os.fstat(self._atomic.descriptor)
+        return digest, status.st_size, status.st_mtime_ns
 
     def commit(self) -> None:
         """Move the finished file into its place."""
