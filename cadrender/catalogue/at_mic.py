@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from cadrender.catalogue.base import Catalogue
-from cadrender.catalogue.excerpts import recorded_start
 from cadrender.catalogue.output import Batch, Output
 from cadrender.catalogue.songs import Song, check_hrirs, select_songs, song_of
 from cadrender.config import Settings
@@ -18,7 +17,7 @@ from cadrender.metadata import (
     read_track_lists,
     sample_name,
 )
-from cadrender.signals import AtMic
+from cadrender.signals import AtMic, ExcerptStem
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat
 from cadrender.store.levels import LevelFiles
@@ -147,7 +146,11 @@ class AtMicCatalogue(Catalogue):
                     f"{song.files[MIXTURE]}: {song.frames} frames; the excerpt has {sample.frames}: {recut}"
                 )
             for stem, file in song.files.items():
-                start = recorded_start(self._cuts, sample, stem)
+                record = self._cuts.records.get(key_of(ExcerptStem.product, f"{sample.path}/{stem}.wav"))
+                doubtful = self._cuts.doubts_unrecorded(file.parent) if record is None else False
+                if doubtful or (record and not self._cuts.proves(record, file)):
+                    raise AudioError(f"{file}: not known to be what was cut from the song: {recut}")
+                start = record.parameters.get("start") if record else None
                 if start not in (None, sample.start):
                     raise AudioError(
                         f"{file}: cut from frame {start}; the excerpt begins at {sample.start}: {recut}"
@@ -157,7 +160,7 @@ class AtMicCatalogue(Catalogue):
     @functools.cached_property
     def _cuts(self):
         """What is recorded of the excerpts' stems."""
-        return Manifest.beside(self.settings.excerpts_file, self.settings.root).read()
+        return Manifest.beside(self.settings.excerpts_file, self.settings.root).load()
 
     @functools.cached_property
     def songs(self) -> dict[str, Song]:
@@ -286,7 +289,7 @@ class AtMicCatalogue(Catalogue):
             song = self.song(sample)
         except AudioError:
             return list(STEMS)
-        return [stem for stem in song.files if not self._output(sample, stem, song).is_complete()]
+        return [stem for stem in song.files if not self.is_whole(self._output(sample, stem, song))]
 
     def orphans(self) -> list[tuple[Path, tuple[str, str]]]:
         """The recorded at-mic files of songs that cannot be used any more."""

@@ -37,7 +37,7 @@ from cadrender.signals import ExcerptStem
 from cadrender.signals.excerpt import excerpt_format
 from cadrender.stems import MIXTURE
 from cadrender.store import read_header, read_stem
-from cadrender.store.manifest import Manifest, Record, key_of
+from cadrender.store.manifest import Manifest
 from cadrender.wording import plural
 
 _SHORTEST = 0.4  # seconds that a loudness needs
@@ -204,12 +204,6 @@ class ExcerptCatalogue(Catalogue):
             for file in self.at_mic_files(output.name)
             if file.exists()
         ]
-
-
-def recorded_start(records: Mapping[tuple[str, str], Record], sample: Sample, stem: str) -> int | None:
-    """The first frame of an excerpt's stem as its manifest has it; None if it is not recorded."""
-    record = records.get(key_of(ExcerptStem.product, f"{sample.path}/{stem}.wav"))
-    return record.parameters.get("start") if record else None
 
 
 def _origin(excerpt):

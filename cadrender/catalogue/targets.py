@@ -24,12 +24,12 @@ from cadrender.metadata import (
     read_scenes,
     sample_name,
 )
-from cadrender.signals import Amplified, Stored, Target
+from cadrender.signals import Amplified, AtMic, Stored, Target
 from cadrender.signals.target import target_frames
 from cadrender.stems import MIXTURE, VDBO
 from cadrender.store import AudioFormat, read_header
 from cadrender.store.audio import check_stem_header
-from cadrender.store.manifest import Manifest
+from cadrender.store.manifest import Manifest, key_of
 from cadrender.wording import plural
 
 # Files that one batch writes at the same time, at most.
@@ -216,7 +216,8 @@ class TargetCatalogue(Catalogue):
         at_mic = replace(signal, subtype="PCM_16")
         if self._after:
             return Stored(stem, (output.file,), signal.frames, signal.samplerate, signal.subtype, at_mic)
-        return Stored(stem, self._files(heard, stem), signal.frames, signal.samplerate, "", at_mic)
+        doubtful = not self._at_mic.knows(output)
+        return Stored(stem, self._files(heard, stem), signal.frames, signal.samplerate, "", at_mic, doubtful)
 
     def _files(self, heard, stem):
         folder = self.settings.output_music_dir / heard.path
@@ -228,12 +229,22 @@ class TargetCatalogue(Catalogue):
         frames = _stored_frames(self._files(heard, MIXTURE), rate, cause)
         parts = tuple(Stored(stem, self._files(heard, stem), frames, rate) for stem in (*VDBO, MIXTURE))
         for part in parts:
-            if part.find() is None:
+            found = part.find()
+            if found is None:
                 raise AudioError(
                     f"{part.files[0]}: not a stereo file of {frames} frames at {rate} Hz, "
                     f"and it cannot be rendered: {cause}"
                 )
+            record = self._recorded_at_mic.records.get(key_of(AtMic.product, f"{heard.path}/{found[0].name}"))
+            if record and not self._recorded_at_mic.proves(record, found[0]):
+                raise AudioError(
+                    f"{found[0]}: not what was rendered, and it cannot be rendered again: {cause}"
+                )
         return parts
+
+    @functools.cached_property
+    def _recorded_at_mic(self):
+        return Manifest.beside(self.settings.output_music_file, self.settings.root).load()
 
     def output(self, scene: SceneRecord, listener: Listener | None = None) -> Output:
         """The target of a scene, or the one amplified for a listener.
@@ -387,7 +398,7 @@ class TargetCatalogue(Catalogue):
 
     def text(self, place: Path) -> str:
         """The list of the targets that are there now."""
-        return remix_json(self.settings, self.scenes, self.manifest, self.format)
+        return remix_json(self.settings, self.scenes, self.manifest.load(), self.format, self.settled)
 
     def describe(self) -> list[str]:
         """How many scenes there are."""

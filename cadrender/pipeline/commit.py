@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import secrets
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -11,8 +10,8 @@ from cadrender.catalogue.output import Batch, Output, state_of
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.signals import NotReadyError
 from cadrender.store import AudioWriter, ClaimedError
-from cadrender.store.durable import this_boot
-from cadrender.store.manifest import Manifest, Record
+from cadrender.store.durable import this_mount
+from cadrender.store.manifest import Manifest, Record, new_id
 from cadrender.version import version
 
 # errnos local to one path; all others (ENOSPC, ...) stop the run.
@@ -159,7 +158,7 @@ def _commit(batch, outputs, writers, made, done):
     """Record finished files and move them into place; a file's line comes before its name."""
     records = []
     for output, writer, one in zip(outputs, writers, made, strict=True):
-        digest, size = writer.finish()
+        digest, size, mtime_ns = writer.finish()
         signal = output.signal
         records.append(
             Record(
@@ -175,10 +174,9 @@ def _commit(batch, outputs, writers, made, done):
                 digest=digest,
                 levels=one.levels,
                 version=version(),
-                id=secrets.token_hex(5),
-                # After a kill before the renaming, an old file would be believed to be the new one: the empty
-                # boot has it digested, unless a checkpoint has called the record durable.
-                boot="" if output.file.exists() else this_boot(),
+                id=new_id(),
+                mount=this_mount(output.file.parent),
+                mtime_ns=mtime_ns,
                 notes=one.notes,
             )
         )

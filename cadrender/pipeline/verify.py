@@ -287,6 +287,8 @@ def _judge(part, digests, report):
         if problem := _problem_of(file, records.get(key), digests[file], owner, part.catalogue):
             wrong.add(file)
             report(problem)
+        else:
+            part.catalogue.settled.add(file)
     return wrong
 
 

@@ -48,6 +48,8 @@ class Stored:
         Likewise; any by default.
     at_mic : AtMic, optional
         What it is rendered from where none of the files is complete.
+    doubtful : bool
+        Whether a power cut may have spoilt the files, so that they are not used.
     """
 
     stem: str
@@ -56,10 +58,11 @@ class Stored:
     samplerate: int
     subtype: str = ""
     at_mic: AtMic | None = None
+    doubtful: bool = False
 
     def find(self) -> tuple[Path, str] | None:
         """The complete file, and the array type that holds its samples exactly; None if there is none."""
-        for file in self.files:
+        for file in () if self.doubtful else self.files:
             try:
                 header = read_header(file)
             except AudioError:
