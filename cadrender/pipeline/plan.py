@@ -15,6 +15,7 @@ import numpy as np
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.output import Batch, Output, State, state_of
 from cadrender.errors import AudioError, CadrenderError
+from cadrender.metadata import holds
 from cadrender.pipeline.shards import Shard
 from cadrender.signals import Signal, Stored
 from cadrender.store import read_header, read_stem
@@ -200,15 +201,21 @@ class Plan:
         Parameters
         ----------
         jobs : int
-            Processes; at-mic signals that are rendered on the way lie beside the targets while they are needed.
+            Processes; at-mic signals that are rendered on the way, and signals whose peak is not known yet, lie beside
+            the files while they are needed.
 
         Raises
         ------
         CadrenderError
             If it does not fit.
         """
-        longest = sorted((batch.outputs[0].signal.cost for batch in self.batches), reverse=True)[:jobs]
-        needed = self.bytes + (20 * sum(longest) if self.unstored else 0)
+        rendered = 20 if self.unstored else 0
+        scratch = [
+            rendered * batch.outputs[0].signal.cost
+            + sum(output.signal.scratch * output.signal.cost for output in batch.outputs)
+            for batch in self.batches
+        ]
+        needed = self.bytes + sum(sorted(scratch, reverse=True)[:jobs])
         for share in self.shares:
             if share.reasons:
                 check_free(share.catalogue.folders[0], needed)
@@ -398,6 +405,8 @@ class Check:
         proven = self._proven(output, record)
         if proven is None:
             return Reason("damaged")
+        if wrong_beside(output, record):
+            return Reason("incomplete")
         if record.parameters != signal.parameters():
             return Reason("parameters", replaces=True)
         cause, now = self._compare(signal, record.inputs)
@@ -511,6 +520,12 @@ def _why_incomplete(output):
             other_rate = header.samplerate != output.signal.samplerate
             return Reason("format" if same_length or other_rate else "incomplete", replaces=same_length)
     return Reason("incomplete" if output.file.exists() else "missing")
+
+
+def wrong_beside(output: Output, record: Record) -> Path | None:
+    """The first of an output's text files that does not hold what it should; None if all do."""
+    texts = output.beside(record.levels)
+    return next((place for place, text in texts.items() if not holds(place, text)), None)
 
 
 def _first(signal):
