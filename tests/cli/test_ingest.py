@@ -332,7 +332,7 @@ def family(process):
 
 
 def assert_gone(processes, seconds=2.0):
-    gone, alive = psutil.wait_procs(processes, timeout=seconds)
+    _gone, alive = psutil.wait_procs(processes, timeout=seconds)
     assert not alive
 
 
