@@ -725,8 +725,11 @@ def test_a_lost_hrir_is_an_error_when_it_is_needed(own):
 
 WITHOUT_TORCH = """
 import hashlib, sys
-for name in ("torch", "tensorflow", "jax", "lightning"):
-    sys.modules[name] = None
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "tensorflow", "jax", "lightning"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Missing())
 import cadrender
 items = cadrender.Dataset(sys.argv[1], seconds=0.5, heads="any", mixture="sum", gain_db=(-3, 3), swap_channels=True)
 items.set_epoch(1)
