@@ -272,9 +272,10 @@ class _Session:
         """Unmount, whatever is open."""
         if self.running:
             # The name is answered by ending the session, and the answer wakes the threads.
-            with contextlib.suppress(OSError):
-                (self._place / self.operations.farewell).stat()
-            self._thread.join(_PATIENCE)
+            with what_libfuse_says():  # it complains when it has served another tree, too
+                with contextlib.suppress(OSError):
+                    (self._place / self.operations.farewell).stat()
+                self._thread.join(_PATIENCE)
         if self._place.is_mount():
             unmount(self._place)
 

@@ -181,6 +181,7 @@ class Operations:
             # other inputs, it is not used: nobody gets a mixture of the two.
             info.direct_io = file.before is not None
             info.keep_cache = info.direct_io or file.in_kernel
+            info.noflush = True  # closing is no request, where libfuse knows that
             file.in_kernel |= not info.direct_io
             file.handles += 1
             self.opened += 1

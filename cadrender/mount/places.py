@@ -64,7 +64,7 @@ def claimed(place: Path):
     """
     place = Path(os.path.realpath(place))
     try:
-        place.stat()
+        os.statvfs(place)  # the kernel may still remember the rest of a dead one
     except FileNotFoundError:
         place.mkdir(parents=True)
     except OSError as error:
@@ -97,7 +97,7 @@ def _remove_dead(place):
         raise UsageError(f"{place}: what is mounted there ({kind}) does not answer: unmount it first")
     unmount(place)
     try:
-        place.stat()
+        os.statvfs(place)
     except OSError as error:
         raise UsageError(f"{place}: a dead mount that cannot be removed: {error.strerror}") from error
 
