@@ -5,6 +5,7 @@ import signal
 import sys
 from collections import Counter
 
+from cadrender.cache import code_directory
 from cadrender.cli.progress import RunProgress
 from cadrender.cli.settings import RunOptions
 from cadrender.config import Settings
@@ -113,6 +114,7 @@ def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) ->
     int
         Exit status.
     """
+    code_directory()  # what is wrong with it is said before the bar is there
     jobs = cluster.workers if cluster else run.processes
     if not run.quiet:
         print("\n".join(describe(plan, jobs, cluster)), file=sys.stderr)

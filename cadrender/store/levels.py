@@ -74,7 +74,9 @@ class LevelBook:
     def __init__(self, files: LevelFiles):
         self._manifest = Manifest(files.folder / NAME, files.base)
         fallback = hashlib.md5(str(files.folder).encode(), usedforsecurity=False).hexdigest()
-        self.places = (files.folder / NAME, cache_directory() / "levels" / f"{fallback}.jsonl")
+        self.places = (files.folder / NAME,)
+        if cache := cache_directory():
+            self.places += (cache / "levels" / f"{fallback}.jsonl",)
         self._read_to: dict[Path, tuple[int, int]] = {}
         self._sources: dict[str, Input] = {}
         self._before: dict[str, float] = {}
@@ -196,7 +198,7 @@ class LevelBook:
     @property
     def writable(self) -> Path:
         """Where levels are kept: beside the metadata, or in the user's cache where that cannot be written."""
-        return self.places[0] if os.access(self.places[0].parent, os.W_OK) else self.places[1]
+        return self.places[0] if os.access(self.places[0].parent, os.W_OK) else self.places[-1]
 
     def check_writable(self) -> None:
         """Make sure that levels can be kept.
@@ -208,7 +210,7 @@ class LevelBook:
         """
         place = self.writable
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             append_lines(place, [])
         except OSError as error:
             raise CadrenderError(f"{place}: cannot be written: {error.strerror or error}") from error
@@ -248,7 +250,7 @@ class LevelBook:
             # Where neither can be written, each process measures for itself.
             with contextlib.suppress(OSError):
                 if place is not self.places[0]:
-                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 append_lines(place, [f"{line}\n"])
                 return
 
