@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 
+from cadrender.cache import code_directory
 from cadrender.cli.progress import RunProgress
 from cadrender.cli.settings import RunOptions
 from cadrender.config import Settings
@@ -114,6 +115,7 @@ def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) ->
     int
         Exit status.
     """
+<<<<<<< HEAD
     summary = make(plan, run, cluster)
     if summary is None:
         return 1 if plan.failures else 0
@@ -142,6 +144,9 @@ def make(plan: Plan, run: RunOptions, cluster=None, *, tell: Callable[[Event], s
     Summary or None
         None if nothing was to be done but to say what would be.
     """
+=======
+    code_directory()  # what is wrong with it is said before the bar is there
+>>>>>>> points
     jobs = cluster.workers if cluster else run.processes
     if not run.quiet:
         print("\n".join(describe(plan, jobs, cluster)), file=sys.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -198,6 +199,10 @@ class Kept:
     def __init__(self, limit: int = _KEPT_BYTES):
         self._limit = limit
         self._arrays: OrderedDict[object, np.ndarray] = OrderedDict()
+        self._renew_lock()
+        os.register_at_fork(after_in_child=self._renew_lock)  # another thread may hold it
+
+    def _renew_lock(self):
         self._lock = Lock()
 
     def get(self, key: object, make) -> np.ndarray:
