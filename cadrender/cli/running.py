@@ -115,7 +115,6 @@ def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) ->
     int
         Exit status.
     """
-<<<<<<< HEAD
     summary = make(plan, run, cluster)
     if summary is None:
         return 1 if plan.failures else 0
@@ -144,9 +143,7 @@ def make(plan: Plan, run: RunOptions, cluster=None, *, tell: Callable[[Event], s
     Summary or None
         None if nothing was to be done but to say what would be.
     """
-=======
     code_directory()  # what is wrong with it is said before the bar is there
->>>>>>> points
     jobs = cluster.workers if cluster else run.processes
     if not run.quiet:
         print("\n".join(describe(plan, jobs, cluster)), file=sys.stderr)
