@@ -139,28 +139,19 @@ class SongCatalogue(Catalogue):
         ]
 
     def _left_out(self, complete: Iterable[SourceTrack]) -> list[LeftOut]:
-        """As :attr:`left_out`, and what other processes could not make."""
-        known = {song.name for song in (*self.left_out, *complete)}
-        earlier = {song.name: song for song in _read_left_out(self.report_file) if song.name not in known}
-        found = {song.name: song for song in self.left_out} | earlier
-        # In the corpus's order, whoever it was that could not make them.
-        last = [found.pop(song.name) for song in self.corpus.tracks if song.name in found]
-        return [*self.corpus.left_out, *last]
+        """As :attr:`left_out`, and what other processes could not make, in the corpus's order."""
+        earlier, _ = _read_report(self.report_file)
+        gone = {song.name: song for song in earlier} | {song.name: song for song in self.left_out}
+        for song in complete:
+            gone.pop(song.name, None)
+        return [*self.corpus.left_out, *(gone[song.name] for song in self.corpus.tracks if song.name in gone)]
 
     @property
     def left_out(self) -> list[LeftOut]:
         """The songs that this run has not put into the root: left out from the start, damaged, too short."""
-        failed = [
-            LeftOut(song.name, self.failures[song.name], expected=False)
-            for song in self.corpus.tracks
-            if song.name in self.failures
-        ]
-        broken = [
-            LeftOut(song.name, self.broken[song.name], self.corpus.forgiving)
-            for song in self.corpus.tracks
-            if song.name in self.broken
-        ]
-        return [*self.corpus.left_out, *failed, *broken]
+        gone = {name: LeftOut(name, line, expected=False) for name, line in self.failures.items()}
+        gone |= {name: LeftOut(name, line, self.corpus.forgiving) for name, line in self.broken.items()}
+        return [*self.corpus.left_out, *(gone[song.name] for song in self.corpus.tracks if song.name in gone)]
 
     @property
     def listed(self) -> list[str]:
@@ -188,7 +179,8 @@ class SongCatalogue(Catalogue):
         return tracks_json(tracks[song] for song in sorted(tracks))
 
     def _report_json(self, complete, others, left_out, records):
-        notes = {name: lines for name, lines in _read_notes(self.report_file).items() if name in others}
+        _, earlier = _read_report(self.report_file)
+        notes = {name: lines for name, lines in earlier.items() if name in others}
         notes |= {song.name: list(lines) for song in complete if (lines := self._notes(song, records))}
         report = {
             "Corpus": self.corpus.name,
@@ -323,20 +315,13 @@ def _is_as_recorded(record, music):
     return is_complete(music / record.path, record.frames, record.samplerate, kind)
 
 
-def _read_left_out(report: Path) -> list[LeftOut]:
-    """What the list of an earlier run says was left out; nothing if there is none that can be read."""
+def _read_report(report: Path) -> tuple[list[LeftOut], dict[str, list[str]]]:
+    """What an earlier run left out, and what it said of other songs; nothing if that cannot be read."""
     try:
-        return [
-            LeftOut(entry["Track Name"], entry["Reason"], entry["Expected"])
-            for entry in read_json(report)["Left Out"]
+        content = read_json(report)
+        left_out = [
+            LeftOut(entry["Track Name"], entry["Reason"], entry["Expected"]) for entry in content["Left Out"]
         ]
+        return left_out, {entry["Track Name"]: entry["Notes"] for entry in content["Songs With Notes"]}
     except (MetadataError, KeyError, TypeError):
-        return []
-
-
-def _read_notes(report: Path) -> dict[str, list[str]]:
-    """What the list of an earlier run says of songs; nothing if there is none that can be read."""
-    try:
-        return {entry["Track Name"]: entry["Notes"] for entry in read_json(report)["Songs With Notes"]}
-    except (MetadataError, KeyError, TypeError):
-        return {}
+        return [], {}
