@@ -3,7 +3,7 @@
 from pathlib import Path
 from statistics import median
 
-from benchmarks.parts import ONE_BY_ONE, SECONDS, STEMS, TOGETHER, Sample, ratios, seconds_of, speedup
+from benchmarks.parts import ONE_BY_ONE, SECONDS, SINGLE, STEMS, TOGETHER, Sample, ratios, seconds_of, speedup
 from benchmarks.roots import SAMPLERATE
 
 
@@ -15,7 +15,7 @@ def setup_cache():
         for seconds in SECONDS:
             frames = int(seconds * SAMPLERATE)
             taken = seconds_of(sample, frames, 15)
-            for name in (TOGETHER, ONE_BY_ONE):
+            for name in (TOGETHER, ONE_BY_ONE, SINGLE):
                 ns = 1e9 * median(taken[name]) / (stems * frames)
                 found[name, stems, seconds] = ns, ratios(taken, name)[0]
     found["threads"] = speedup(sample, int(6.0 * SAMPLERATE), 4, 5)
@@ -28,7 +28,7 @@ setup_cache.timeout = 600
 class Parts:
     """384 taps, float32, int16 sources in the page cache."""
 
-    params = ((TOGETHER, ONE_BY_ONE), STEMS, SECONDS)
+    params = ((TOGETHER, ONE_BY_ONE, SINGLE), STEMS, SECONDS)
     param_names = ("way", "stems", "seconds")
 
     def track_nanoseconds(self, found, way, stems, seconds):

@@ -34,6 +34,7 @@ SOUNDFILE = "soundfile, stored files"
 TOGETHER = "parts, all stems together"
 ONE_BY_ONE = "parts, stem by stem"
 FRESH = "parts, to new memory"
+SINGLE = "parts, single precision"
 READING = "reading the sources, of that"
 
 
@@ -97,15 +98,23 @@ class Sample:
             read()
             return convolve_parts(buffers, before, frames, self.heads, self.gains, dtype="float32")
 
+        def single():
+            read()
+            return convolve_parts(
+                buffers, before, frames, self.heads, self.gains, pcm16=False, out=out, precision="single"
+            )
+
         expected = np.stack(self.stored(start, frames))
         for way in (together, one_by_one, fresh):
             out[:] = 9.0
             np.testing.assert_array_equal(way(), expected)
+        np.testing.assert_allclose(single(), expected, rtol=0, atol=2**-15 + 1e-6)
         return {
             SOUNDFILE: lambda: self.stored(start, frames),
             TOGETHER: together,
             ONE_BY_ONE: one_by_one,
             FRESH: fresh,
+            SINGLE: single,
             READING: read,
         }
 
@@ -164,21 +173,22 @@ def speedup(sample: Sample, frames: int, threads: int, repeats: int) -> float:
 
 @numba.njit(nogil=True)
 def _loop(stage, count, source, left, right, passes, twiddles, hrirs, out, rest):
+    at = passes[-1, 2]
     for _ in range(count):
         if stage == 0:
-            part_kernels.first_left(source, 0, source, 4096, left, twiddles)
-            part_kernels.first_right(source, 0, source, 4096, right, twiddles)
+            part_kernels.first_left(source, 0, source, 4096, 512, left, twiddles)
+            part_kernels.first_right(source, 0, source, 4096, 512, right, twiddles)
         elif stage == 1:
-            part_kernels.forward(left, passes, twiddles)
-            part_kernels.forward(right, passes, twiddles)
+            part_kernels.forward(left, 512, passes, twiddles)
+            part_kernels.forward(right, 512, passes, twiddles)
         elif stage == 2:
-            part_kernels.multiply(left, right, twiddles, hrirs)
+            part_kernels.multiply(left, right, 512, twiddles, at, hrirs, out[:0], out[:0], source[:0])
         elif stage == 3:
-            part_kernels.inverse(left, passes, twiddles)
-            part_kernels.inverse(right, passes, twiddles)
+            part_kernels.inverse(left, 512, passes, twiddles)
+            part_kernels.inverse(right, 512, passes, twiddles)
         else:
-            part_kernels.put_pcm(left, right, 768, 1.0, out, 0, 1664, rest)
-            part_kernels.put_pcm(left, right, 776, 1.0, out, 0, 1664, rest)
+            part_kernels.put_pcm(left, right, 96, 1.0, out, 0, 1664, rest)
+            part_kernels.put_pcm(left, right, 97, 1.0, out, 0, 1664, rest)
 
 
 STAGES = (
@@ -196,7 +206,7 @@ def stages_ns(heads: Heads, repeats: int) -> dict[str, float]:
     hrirs = parts.spectra(heads, 0, 2048)
     source = np.random.default_rng(1).integers(-9000, 9000, 8192).astype(np.int16)
     out, rest = np.empty(4096, np.float32), np.empty(16, np.float32)
-    left, right = parts.aligned(np.zeros((2, 4096)))
+    left, right = parts.aligned(np.zeros((2, 4096))).reshape(2, -1)
 
     def run(stage):
         left[:] = right[:] = 0.0  # passes by themselves would grow without end

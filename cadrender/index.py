@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cadrender.catalogue import AtMicCatalogue
 from cadrender.errors import AudioError, CadrenderError
-from cadrender.pipeline.events import Event, Failed, Note, Progressed
+from cadrender.pipeline.events import Event, Failed, Progressed, Remark
 from cadrender.pipeline.pool import run_batches, usable_cpus
 from cadrender.signals import AtMic
 from cadrender.signals.at_mic import head_keys, measure
@@ -140,7 +140,7 @@ class IndexPlan:
             on_event(Failed(line))
         began = time.perf_counter()
         reports = run_batches(
-            self.batches, jobs, measure_batch, Measured, say=lambda line: on_event(Note(line))
+            self.batches, jobs, measure_batch, Measured, say=lambda line: on_event(Remark(line))
         )
         for report in reports:
             if report.error:

@@ -191,69 +191,115 @@ def _undecimated(x, radix):
     return out
 
 
-def _each(z, span, step, radix):
-    """Replace each ``span`` floats of ``z``."""
-    for row in z.reshape(-1, span):
-        row[:] = packed(step(unpacked(row), radix))
+def _channels(z):
+    """The registers of each channel, eight numbers each: one channel in float64, two in float32."""
+    rows = z.reshape(-1, 8 if z.dtype == np.float64 else 16)
+    return [rows[:, i : i + 8] for i in range(0, rows.shape[1], 8)]
 
 
-def forward_eight(z, span, twiddles, t0):
-    _each(z, span, _decimated, 8)
+def _each(z, registers, span, step, radix):
+    """Replace each ``span`` registers of ``z``."""
+    for rows in _channels(z):
+        for first in range(0, registers, span):
+            part = rows[first : first + span]
+            part[:] = packed(step(unpacked(part), radix)).reshape(-1, 8)
 
 
-def forward_four(z, span, twiddles, t0):
-    _each(z, span, _decimated, 4)
+def forward_eight(z, registers, span, twiddles, t0):
+    _each(z, registers, span, _decimated, 8)
 
 
-def inverse_eight(z, span, twiddles, t0):
-    _each(z, span, _undecimated, 8)
+def forward_four(z, registers, span, twiddles, t0):
+    _each(z, registers, span, _decimated, 4)
 
 
-def inverse_four(z, span, twiddles, t0):
-    _each(z, span, _undecimated, 4)
+def inverse_eight(z, registers, span, twiddles, t0):
+    _each(z, registers, span, _undecimated, 8)
 
 
-def first_left(a, a_at, b, b_at, z, twiddles, channel=0):
-    for n in range(len(z) // 2):
-        place = n // 8 * 16 + n % 8
-        z[place] = a[a_at + 2 * n + channel]
-        z[place + 8] = b[b_at + 2 * n + channel]
-    forward_eight(z, len(z), twiddles, 0)
+def inverse_four(z, registers, span, twiddles, t0):
+    _each(z, registers, span, _undecimated, 4)
 
 
-def first_right(a, a_at, b, b_at, z, twiddles):
-    first_left(a, a_at, b, b_at, z, twiddles, 1)
+def first_left(a, a_at, b, b_at, registers, z, twiddles, channels=(0,)):
+    for rows, channel in zip(_channels(z), channels, strict=True):
+        for n in range(4 * registers):
+            rows[n // 8 * 2, n % 8] = a[a_at + 2 * n + channel]
+            rows[n // 8 * 2 + 1, n % 8] = b[b_at + 2 * n + channel]
+    forward_eight(z, registers, registers, twiddles, 0)
 
 
-def forward_tiles(z, twiddles):
-    forward_four(z, 64, twiddles, 0)
-    values = np.concatenate([np.fft.fft(row) for row in unpacked(z).reshape(-1, 8)])
-    z[:] = packed(values.reshape(-1, 8, 8).transpose(0, 2, 1))
+def first_right(a, a_at, b, b_at, registers, z, twiddles):
+    first_left(a, a_at, b, b_at, registers, z, twiddles, (1,))
 
 
-def multiply(left, right, twiddles, hrirs):
-    bins = [unpacked(z) for z in (left, right) if forward_tiles(z, twiddles) is None]
+def first_both(a, a_at, b, b_at, registers, z, twiddles):
+    first_left(a, a_at, b, b_at, registers, z, twiddles, (0, 1))
+
+
+def _transposed(values):
+    return values.reshape(-1, 8, 8).transpose(0, 2, 1).reshape(-1)
+
+
+def forward_tiles(z, registers, twiddles, t):
+    forward_four(z, registers, 8, twiddles, t)
+    for rows in _channels(z):
+        values = np.concatenate([np.fft.fft(row) for row in unpacked(rows).reshape(-1, 8)])
+        rows[:] = packed(_transposed(values)).reshape(-1, 8)
+
+
+def _inverse_tiles(z, registers, twiddles, t):
+    for rows in _channels(z):
+        values = _transposed(unpacked(rows))
+        values = np.concatenate([8 * np.fft.ifft(row) for row in values.reshape(-1, 8)])
+        rows[:] = packed(values).reshape(-1, 8)
+    inverse_four(z, registers, 8, twiddles, t)
+
+
+def multiply(left, right, registers, twiddles, t, hrirs, *soon):
+    forward_tiles(left, registers, twiddles, t)
+    forward_tiles(right, registers, twiddles, t)
+    a, b = unpacked(left), unpacked(right)
     h = hrirs.reshape(-1, 4, 2, 8)
-    h = [(h[:, i, 0] + 1j * h[:, i, 1]).reshape(-1) for i in range(4)]
-    for ear, z in enumerate((left, right)):
-        values = (bins[0] * h[2 * ear] + bins[1] * h[2 * ear + 1]).reshape(-1, 8, 8).transpose(0, 2, 1)
-        z[:] = packed(np.concatenate([8 * np.fft.ifft(row) for row in values.reshape(-1, 8)]))
-        inverse_four(z, 64, twiddles, 0)
+    left_left, right_left, left_right, right_right = (unpacked(h[:, i]) for i in range(4))
+    left[:] = packed(a * left_left + b * right_left)
+    right[:] = packed(a * left_right + b * right_right)
+    _inverse_tiles(left, registers, twiddles, t)
+    _inverse_tiles(right, registers, twiddles, t)
 
 
-def put_pcm(left, right, at, gain, out, out_at, frames, rest):
+def multiply_both(z, registers, twiddles, t, hrirs, *soon):
+    forward_tiles(z, registers, twiddles, t)
+    left, right = _channels(z)
+    a, b = unpacked(left), unpacked(right)
+    h = hrirs.reshape(-1, 2, 2, 2, 8)
+    same, other = h[:, 0], h[:, 1]
+    left[:] = packed(a * unpacked(same[:, :, 0]) + b * unpacked(other[:, :, 0])).reshape(-1, 8)
+    right[:] = packed(b * unpacked(same[:, :, 1]) + a * unpacked(other[:, :, 1])).reshape(-1, 8)
+    _inverse_tiles(z, registers, twiddles, t)
+
+
+def _ears(left, right, p, n):
+    """Both ears' values of the ``n``-th frame from place ``p`` on."""
+    channels = [*_channels(left), *_channels(right)] if left.dtype == np.float64 else _channels(left)
+    return [float(rows[p + n // 8 * 2, n % 8]) for rows in channels]
+
+
+def put_pcm(left, right, p, gain, out, at, frames, rest):
     unit = 1 if out.dtype == np.int16 else 32768
-    for n in range(2 * frames):
-        place = at + n // 16 * 16 + n // 2 % 8
-        value = (left, right)[n % 2][place] * gain
-        whole = np.copysign(np.floor(abs(value) + SNAP), value)
-        out[out_at + n] = int(min(max(whole, -32768.0), 32767.0)) / unit
+    for n in range(frames):
+        for ear, value in enumerate(_ears(left, right, p, n)):
+            whole = np.copysign(np.floor(abs(value * gain) + SNAP), value)
+            out[at + 2 * n + ear] = int(min(max(whole, -32768.0), 32767.0)) / unit
 
 
-def put_floats(left, right, at, gain, out, out_at, frames, rest):
-    for n in range(2 * frames):
-        place = at + n // 16 * 16 + n // 2 % 8
-        out[out_at + n] = (left, right)[n % 2][place] * gain
+def put_floats(left, right, p, gain, out, at, frames, rest):
+    for n in range(frames):
+        for ear, value in enumerate(_ears(left, right, p, n)):
+            out[at + 2 * n + ear] = value * gain
+
+
+put_both_pcm, put_both_floats = put_pcm, put_floats
 
 
 def cut_window(source, start, first, last, window):

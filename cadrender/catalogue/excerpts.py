@@ -37,7 +37,8 @@ from cadrender.signals import ExcerptStem
 from cadrender.signals.excerpt import excerpt_format
 from cadrender.stems import MIXTURE
 from cadrender.store import read_header, read_stem
-from cadrender.store.manifest import Manifest, Record, key_of
+from cadrender.store.manifest import Manifest
+from cadrender.wording import plural
 
 _SHORTEST = 0.4  # seconds that a loudness needs
 
@@ -156,6 +157,14 @@ class ExcerptCatalogue(Catalogue):
             if Path(record.path).parent.name in self._listed - usable
         ]
 
+    def describe(self) -> list[str]:
+        """How many excerpts were drawn, and how long they are."""
+        if not self.excerpts:
+            return []
+        songs = plural(len({excerpt.track.name for excerpt in self.excerpts}), "song")
+        seconds = self.excerpts[0].frames / self.settings.sample_rate
+        return [f"{plural(len(self.excerpts), 'excerpt')} of {songs}, {seconds:g} s each"]
+
     @property
     def lists(self) -> tuple[Path, ...]:
         """None: the metadata are written before anything is cut."""
@@ -195,12 +204,6 @@ class ExcerptCatalogue(Catalogue):
             for file in self.at_mic_files(output.name)
             if file.exists()
         ]
-
-
-def recorded_start(records: Mapping[tuple[str, str], Record], sample: Sample, stem: str) -> int | None:
-    """The first frame of an excerpt's stem as its manifest has it; None if it is not recorded."""
-    record = records.get(key_of(ExcerptStem.product, f"{sample.path}/{stem}.wav"))
-    return record.parameters.get("start") if record else None
 
 
 def _origin(excerpt):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -64,6 +64,10 @@ class Output:
     def of_length(self, frames: int) -> Output:
         """The same with a length that was not known."""
         return replace(self, signal=replace(self.signal, frames=frames))
+
+    def beside(self, levels: Mapping[str, float]) -> dict[Path, str]:
+        """The text files that belong to it, and what they hold; see :meth:`cadrender.signals.Signal.beside`."""
+        return {self.file.with_suffix(suffix): text for suffix, text in self.signal.beside(levels).items()}
 
     def in_other_containers(self) -> Iterator[Path]:
         """Where it would be with another container."""

@@ -23,7 +23,7 @@ _BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
-class Source:
+class StemFolder:
     """A folder of stems.
 
     Attributes
@@ -40,7 +40,7 @@ class Source:
     frames: int = 0
 
 
-def read_headers(source: Source, samplerate: int) -> tuple[dict[Path, Header], list[str]]:
+def read_headers(source: StemFolder, samplerate: int) -> tuple[dict[Path, Header], list[str]]:
     """Read the headers of a song's files.
 
     Returns
@@ -72,7 +72,7 @@ def read_headers(source: Source, samplerate: int) -> tuple[dict[Path, Header], l
 
 
 def compare_sum(
-    source: Source,
+    source: StemFolder,
     headers: dict[Path, Header],
     tolerance: float = SUM_TOLERANCE,
     advance: Callable[[int], None] = lambda frames: None,
@@ -84,7 +84,7 @@ def compare_sum(
 
     Parameters
     ----------
-    source : Source
+    source : StemFolder
     headers : dict
         Of its files, all of one length.
     tolerance : float

@@ -14,10 +14,11 @@ from cadrender.errors import CadrenderError
 COMMANDS = {
     "demo": "Make a small complete root from nothing and render it.",
     "generate": "Render the at-mic music of a root's scenes.",
-    "verify": "Prove that the at-mic music is whole and up to date.",
+    "verify": "Prove that what was made is whole and up to date.",
     "index": "Measure levels ahead of time, so that parts can be read at once.",
-    "remix": "Make the rebalanced target of every scene, and what its listeners get of it.",
+    "remix": "Make the rebalanced target of every scene, and as each listener hears it.",
     "heads": "Add heads from SOFA files: HRIR files and positions.",
+    "mount": "Show the at-mic music as files that are rendered when they are read (FUSE).",
     "positions": "Write the positions file from the HRIR files' names.",
     "gains": "Write the gains file.",
     "scenes": "Draw scenes, and who listens to them.",

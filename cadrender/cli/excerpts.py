@@ -61,6 +61,7 @@ def command(duration, per_song, seed, min_loudness, songs, stems, audio_format, 
     from cadrender.cli.running import cluster_of, resumable, run_plan
     from cadrender.excerpts import Recipe, plan_excerpts
     from cadrender.pipeline.shards import Shard
+    from cadrender.wording import plural
 
     recipe = Recipe(duration, 0 if settings.split == "test" else per_song or 2, seed, min_loudness)
     shard = Shard.parse(run.shard) if run.shard else None
@@ -72,18 +73,21 @@ def command(duration, per_song, seed, min_loudness, songs, stems, audio_format, 
         for line in drawn.failures.values():
             print(f"failed: {line}", file=sys.stderr)
         raise CadrenderError("no song gave an excerpt: nothing is written")
+    chosen = {"audio_format": audio_format, "songs": songs, "stems": stems}
+    files, size = work.at_mic_to_come(**chosen)
+    if not run.quiet:
+        print(f"{plural(files, 'at-mic file')} to render: {size / 1e9:.2f} GB", file=sys.stderr)
+    if not run.force:
+        work.check_space(size)
     with cluster_of(run, settings) as cluster:
         if not run.dry_run:
-            if not run.force:
-                work.cuts.check_space()
             with resumable():
                 backups = work.write_metadata(keep=not run.force)
             for file, backup in backups.items() if not run.quiet else ():
                 print(f"{file}: written; the former file is kept as {backup.name}", file=sys.stderr)
         status = run_plan(work.cuts, run, cluster, last=False)
         if not run.dry_run:
-            plan = work.plan_at_mic(audio_format=audio_format, songs=songs, stems=stems)
-            status = run_plan(plan, run, cluster) or status
+            status = run_plan(work.plan_at_mic(**chosen), run, cluster) or status
     sys.exit(status)
 
 

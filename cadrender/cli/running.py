@@ -17,7 +17,7 @@ from cadrender.wording import duration, plural
 
 
 class _Terminated(BaseException):
-    """SIGTERM or SIGHUP, whose number is the argument, has arrived."""
+    """SIGTERM or SIGHUP arrived; its argument is the signal."""
 
 
 @contextlib.contextmanager
@@ -32,17 +32,22 @@ def _interruptible():
         raise dropped[-1]
 
     def on_unraisable(unraisable):
-        if issubclass(unraisable.exc_type, (KeyboardInterrupt, _Terminated)):
+        if isinstance(unraisable.exc_value, (KeyboardInterrupt, _Terminated)):
             dropped.append(unraisable.exc_value)
             signal.setitimer(signal.ITIMER_REAL, 0.01)
         else:
             report(unraisable)
 
     report, sys.unraisablehook = sys.unraisablehook, on_unraisable
-    handling = {signal.SIGTERM: raise_terminated, signal.SIGALRM: raise_again}
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as under nohup
-        handling[signal.SIGHUP] = raise_terminated
-    handlers = {number: signal.signal(number, handler) for number, handler in handling.items()}
+    handlers = {
+        number: signal.signal(number, handler)
+        for number, handler in (
+            (signal.SIGTERM, raise_terminated),
+            (signal.SIGHUP, raise_terminated),
+            (signal.SIGALRM, raise_again),
+        )
+        if signal.getsignal(number) != signal.SIG_IGN  # as nohup has it
+    }
     try:
         yield
     finally:
@@ -67,11 +72,12 @@ def resumable():
         with _interruptible():
             yield
     except (KeyboardInterrupt, _Terminated) as interruption:
-        print(
-            "interrupted: every file in its place is whole; run the same command again to go on",
-            file=sys.stderr,
-        )
-        number = signal.SIGINT if isinstance(interruption, KeyboardInterrupt) else interruption.args[0]
+        with contextlib.suppress(OSError):  # the terminal is gone
+            print(
+                "interrupted: every file in its place is whole; run the same command again to go on",
+                file=sys.stderr,
+            )
+        number = interruption.args[0] if isinstance(interruption, _Terminated) else signal.SIGINT
         raise SystemExit(128 + number) from None
     except UsageError:  # nothing has begun
         raise

@@ -18,6 +18,7 @@ PLACES = {
     "output_remix_dir": ("--output-remix-dir", "Where the targets are."),
     "output_remix_listeners_dir": ("--output-remix-listeners-dir", "Where the amplified targets are."),
     "output_remix_file": ("--output-remix-file", "Where the list of targets is."),
+    "output_submission_dir": ("--output-submission-dir", "Where submissions are."),
     "excerpts_dir": ("--excerpts-dir", "Where the excerpts' own stems are."),
     "scene_file": ("--scenes-file", "The scenes."),
 }

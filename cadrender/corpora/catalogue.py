@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from cadrender.catalogue import Catalogue
@@ -18,7 +18,7 @@ from cadrender.metadata.contract import read_json
 from cadrender.pipeline.plan import Check
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat, is_complete, read_header
-from cadrender.store.manifest import Manifest, Record, key_of
+from cadrender.store.manifest import Contents, Manifest, key_of
 from cadrender.wording import plural
 
 # A corpus of this name would write among the official songs.
@@ -118,18 +118,18 @@ class SongCatalogue(Catalogue):
 
     def text(self, place: Path) -> str:
         """What a list should hold now: what is complete, or what was left out and what to know."""
-        records = self.manifest.read()
-        complete = self._complete(records)
+        recorded = self.manifest.load()
+        complete = self._complete(recorded)
         left_out = self._left_out(complete)
-        others = set(_complete_songs(records, self.settings.music_dir))
+        others = set(_complete_songs(recorded, self.settings.music_dir))
         others -= self._by_song.keys() | {song.name for song in left_out}
         if place == self.list_file:
             return self._list_json(complete, others)
-        return self._report_json(complete, others, left_out, records)
+        return self._report_json(complete, others, left_out, recorded.records)
 
-    def _complete(self, records: Mapping) -> list[SourceTrack]:
+    def _complete(self, recorded: Contents) -> list[SourceTrack]:
         """The corpus's songs that are complete and made from what is there now."""
-        check = Check(self, records)
+        check = Check(self, recorded)
         return [
             song
             for song in self.corpus.tracks
@@ -161,9 +161,9 @@ class SongCatalogue(Catalogue):
     @property
     def notes(self) -> list[tuple[str, str]]:
         """What to know about the songs that are complete: their names, and a line each."""
-        records = self.manifest.read()
-        songs = self._complete(records)
-        return [(song.name, note) for song in songs for note in self._notes(song, records)]
+        recorded = self.manifest.load()
+        songs = self._complete(recorded)
+        return [(song.name, note) for song in songs for note in self._notes(song, recorded.records)]
 
     def _notes(self, song, records):
         return *song.notes, *records[self._by_song[song.name][0].key].notes
@@ -296,23 +296,24 @@ def _about_frames(file):
         return 0
 
 
-def _complete_songs(records: Mapping[tuple[str, str], Record], music: Path) -> list[str]:
+def _complete_songs(recorded: Contents, music: Path) -> list[str]:
     """The recorded songs whose files are as they are recorded."""
     songs = []
-    for record in records.values():
+    for record in recorded.records.values():
         folder, _, file = record.path.rpartition("/")
         if file != f"{MIXTURE}.wav":
             continue
         stems = record.parameters.get("stems", ())
-        parts = [records.get(key_of(record.product, f"{folder}/{stem}.wav")) for stem in stems]
-        if parts and all(part and _is_as_recorded(part, music) for part in parts):
+        parts = [recorded.records.get(key_of(record.product, f"{folder}/{stem}.wav")) for stem in stems]
+        if parts and all(part and _is_as_recorded(part, recorded, music) for part in parts):
             songs.append(folder.rpartition("/")[2])
     return songs
 
 
-def _is_as_recorded(record, music):
+def _is_as_recorded(record, recorded, music):
     kind = AudioFormat(record.container, record.subtype)
-    return is_complete(music / record.path, record.frames, record.samplerate, kind)
+    file = music / record.path
+    return is_complete(file, record.frames, record.samplerate, kind) and recorded.proves(record, file)
 
 
 def _read_report(report: Path) -> tuple[list[LeftOut], dict[str, list[str]]]:

@@ -20,10 +20,10 @@ def play(song):
     frames = int((song.seconds(song.chords()[-1][0]) + 1.5) * RATE)
     # left, right and what is sent to the room
     desk = {stem: np.zeros((3, frames)) for stem in song.levels}
-    players = {}
+    players = cache(generator)
     phrases = {part: [] for part in _SINGERS}
     for note in song.notes():
-        rng = players.setdefault(note.part, generator(song.name, note.part))
+        rng = players(song.name, note.part)
         # as precise as good players are
         start, stop = song.seconds(note.start) + rng.normal(0, 0.003), song.seconds(note.stop)
         strength = note.strength * min(1.0, 1 + rng.normal(0, 0.05))
@@ -57,9 +57,9 @@ def _finish(left, right, send, level):
     """Add the room to a stem, bend its peaks as tape does, and bring it to a root mean square of ``level``."""
     track = np.stack([left, right])
     if send.any():
-        track += oaconvolve(send[None].astype(np.float32), _room(), axes=1)[:, : len(send)]
-    scale = 0.2 / np.sqrt(np.mean(track**2))
-    return level / 0.2 * np.tanh(scale * track)
+        track += oaconvolve(send[None], _room(), axes=1)[:, : len(send)]
+    scale = 0.15 / np.sqrt(np.mean(track**2))
+    return level / 0.15 * np.tanh(scale * track)
 
 
 @cache
@@ -69,7 +69,7 @@ def _room():
     low, high = band(200, 2500), band(2500, 9000)
     sides = [low[n:][:RATE] * decayed(time, 1.1) + high[n:][:RATE] * decayed(time, 0.45) for n in (0, RATE)]
     tail = np.pad(fade(np.stack(sides), 0.004, 0.3), ((0, 0), (int(0.012 * RATE), 0)))
-    return (tail / np.sqrt((tail**2).sum() / 2)).astype(np.float32)
+    return tail / np.sqrt((tail**2).sum() / 2)
 
 
 def _master(stems, frames):

@@ -90,7 +90,7 @@ def oscillate(levels, turns):
 def band(low, high):
     """Return six seconds of noise between two frequencies in Hz."""
     noise = generator("noise", f"{low} {high}").standard_normal(6 * RATE)
-    noise = sosfilt(butter(1, (low, high), "band", fs=RATE, output="sos"), noise)
+    noise = sosfilt(butter(2, (low, high), "band", fs=RATE, output="sos"), noise)
     return 0.35 * noise / noise.std()
 
 

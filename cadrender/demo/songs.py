@@ -24,7 +24,7 @@ class Note:
 
 
 @dataclass(frozen=True)
-class Song:
+class DemoSong:
     """A score; ``songs.yaml`` explains the fields."""
 
     name: str
@@ -37,8 +37,8 @@ class Song:
     voice: str = "high"
 
     def seconds(self, beat):
-        """Return the time of a beat: the first comes after a tenth of a second, off-sixteenths swing."""
-        return 0.1 + (beat + self.swing * (beat % 0.5 >= 0.25)) * 60 / self.tempo
+        """Return the time of a beat: the first comes after 0.12 s, every second sixteenth swings."""
+        return 0.12 + (beat + self.swing * (beat % 0.5 >= 0.25)) * 60 / self.tempo
 
     def chords(self):
         """Return ``[(beat, pitch class in the bass, pitch classes), ...]``; the end counts as the last chord again."""
@@ -134,4 +134,4 @@ def _struck(symbol, voicing, chord, following):
     return [{"R": root, "O": root + 12, "F": fifth, "A": approach}[symbol]], 0.85
 
 
-SONGS = tuple(Song(**song) for song in _BOOK["songs"])
+SONGS = tuple(DemoSong(**song) for song in _BOOK["songs"])

@@ -50,7 +50,7 @@ def sing(notes, voice, rng):
     loudness = _smooth(loudness, 0.05) * (1 + 0.06 * wave)
     pitch, loudness = (np.interp(np.arange(hops * HOP) / HOP, np.arange(hops), x) for x in (pitch, loudness))
     pulses = oscillate(_PULSE, np.cumsum(frequency(pitch)) / RATE)
-    source = loudness * (pulses + 0.03 * rng.standard_normal(len(pulses)))
+    source = loudness * (pulses + 0.05 * rng.standard_normal(len(pulses)))
     return fade(_speak(source, _smooth(formants, 0.07)), 0.05, 0.05)
 
 

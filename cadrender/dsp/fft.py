@@ -97,7 +97,7 @@ def _once_a_thread(make):
     return remembered
 
 
-class Plan:
+class Transform:
     """A batch of equal transforms with the buffers it works on.
 
     Attributes
@@ -119,7 +119,7 @@ class Plan:
 
 
 @_once_a_thread
-def real_forward(length: int, rows: int, slot: str = "") -> Plan:
+def real_forward(length: int, rows: int, slot: str = "") -> Transform:
     """Transforms of real rows.
 
     Parameters
@@ -133,7 +133,7 @@ def real_forward(length: int, rows: int, slot: str = "") -> Plan:
 
     Returns
     -------
-    Plan
+    Transform
         ``input`` float64 (rows, length), zeroed and left untouched by ``execute``; ``output`` complex128
         (rows, length // 2 + ROW_PADDING), of which the first ``length // 2 + 1`` columns are the spectrum.
     """
@@ -142,16 +142,16 @@ def real_forward(length: int, rows: int, slot: str = "") -> Plan:
     plan = _plan(source, target[:, : length // 2 + 1], "FFTW_FORWARD")
     source[:] = 0.0
     target[:] = 0.0
-    return Plan(source, target, plan)
+    return Transform(source, target, plan)
 
 
 @_once_a_thread
-def complex_inverse(length: int, rows: int, slot: str = "") -> Plan:
+def complex_inverse(length: int, rows: int, slot: str = "") -> Transform:
     """Unnormalised inverse transforms of complex rows.
 
     Returns
     -------
-    Plan
+    Transform
         ``input`` and ``output`` complex128 (rows, length + ROW_PADDING), padding included.
     """
     source = pyfftw.zeros_aligned((rows, length + ROW_PADDING), "complex128", n=64)
@@ -159,4 +159,4 @@ def complex_inverse(length: int, rows: int, slot: str = "") -> Plan:
     plan = _plan(source[:, :length], target[:, :length], "FFTW_BACKWARD")
     source[:] = 0.0
     target[:] = 0.0
-    return Plan(source, target, plan)
+    return Transform(source, target, plan)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cadrender.dsp import fft
+from cadrender.dsp.grid import Grid
 
 # Nanoseconds of one stereo inverse transform of each length (pyFFTW, batches of 16, AVX-512 machine of the README):
 # only their ratios matter, they choose block lengths. Measured by ``python -m benchmarks.block_lengths``.
@@ -138,8 +139,8 @@ class Heads:
     def __len__(self):
         return len(self.delays)
 
-    def block(self) -> tuple[int, int]:
-        """Transform length and new frames a block of the overlap-add convolution."""
+    def block(self) -> Grid:
+        """The blocks of the overlap-add convolution."""
         overlap = self.trimmed_taps - 1
 
         def cost(length):
@@ -149,7 +150,7 @@ class Heads:
 
         # The overlap must not reach past the next block, and blocks are moved four frames at a time.
         length = min((n for n in fft.LENGTHS if n >= max(2 * overlap + 8, 256)), key=cost)
-        return length, (length - overlap) // 4 * 4
+        return Grid(length, (length - overlap) // 4 * 4)
 
     def loudness_length(self, hop: int) -> int:
         """Transform length of the correlations; its half covers the responses.

@@ -58,11 +58,23 @@ def write_all(contents: Mapping[Path, str | bytes], *, keep: bool = False) -> di
         for file, temporary in temporaries.items():
             with _named(file, "cannot write the file"):
                 temporary.replace(file)
+        for folder in {file.parent for file in contents}:
+            _flush_folder(folder)
         return backups
     finally:
         for temporary in temporaries.values():
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _write_flushed(file: Path, content: str | bytes) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from cadrender.catalogue.output import Batch, Output, state_of
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.signals import NotReadyError
-from cadrender.store import AudioWriter, ClaimedError
-from cadrender.store.manifest import Manifest, Record
+from cadrender.store import AtomicFile, AudioWriter, ClaimedError
+from cadrender.store.durable import this_mount
+from cadrender.store.manifest import Manifest, Record, new_id
 from cadrender.version import version
 
 # errnos local to one path; all others (ENOSPC, ...) stop the run.
@@ -26,13 +27,17 @@ class Written:
     output : Output
     levels : dict
         What was measured: see :class:`cadrender.store.manifest.Record`.
-    frames : int
-        Its length.
+    frames, bytes : int
+        Its length and its size.
+    id : str
+        Of its record.
     """
 
     output: Output
     levels: dict
     frames: int
+    bytes: int
+    id: str
 
 
 @dataclass(frozen=True)
@@ -150,10 +155,14 @@ def _make(batch, done):
 
 
 def _commit(batch, outputs, writers, made, done):
-    """Record finished files and move them into place; a file's line comes before its name."""
+    """Record finished files and move them into place; a file's line comes before its name.
+
+    Where text files belong to a file, an old version of it is removed before, and the new one comes after them: so
+    it is never there with the texts of another.
+    """
     records = []
     for output, writer, one in zip(outputs, writers, made, strict=True):
-        digest, size = writer.finish()
+        digest, size, mtime_ns = writer.finish()
         signal = output.signal
         records.append(
             Record(
@@ -169,15 +178,36 @@ def _commit(batch, outputs, writers, made, done):
                 digest=digest,
                 levels=one.levels,
                 version=version(),
+                id=new_id(),
+                mount=this_mount(output.file.parent),
+                mtime_ns=mtime_ns,
                 notes=one.notes,
             )
         )
         done.on_the_way += one.on_the_way
-    batch.manifest.append(records)
-    for output, writer, record in zip(outputs, writers, records, strict=True):
-        writer.commit()
-        done.written.append(Written(output, record.levels, record.frames))
-        for file, other in batch.obsolete:
-            if file == output.file:
-                with contextlib.suppress(FileNotFoundError):
-                    other.unlink()
+    with ExitStack() as open_files:
+        texts = [
+            [open_files.enter_context(file) for file in _texts_beside(output, record)]
+            for output, record in zip(outputs, records, strict=True)
+        ]
+        for output, own in zip(outputs, texts, strict=True):
+            if own or output.signal.remade_to_verify:  # what is made of the latter relies on its record alone
+                output.file.unlink(missing_ok=True)
+        batch.manifest.append(records)
+        for output, writer, record, own in zip(outputs, writers, records, texts, strict=True):
+            for text in own:
+                text.commit()
+            writer.commit()
+            done.written.append(Written(output, record.levels, record.frames, record.bytes, record.id))
+            for file, other in batch.obsolete:
+                if file == output.file:
+                    with contextlib.suppress(FileNotFoundError):
+                        other.unlink()
+
+
+def _texts_beside(output, record):
+    """The text files that belong to an output, complete but for their names."""
+    for place, text in output.beside(record.levels).items():
+        file = AtomicFile(place)
+        yield file
+        file.write(text.encode())

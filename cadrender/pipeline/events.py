@@ -72,7 +72,7 @@ class Silent(Event):
 
 
 @dataclass(frozen=True)
-class Note(Event):
+class Remark(Event):
     """Something about the run itself: temporary files removed, another process at work, a worker killed.
 
     Attributes

@@ -13,7 +13,7 @@ from cadrender.catalogue.output import Batch, Output
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.metadata import holds
 from cadrender.pipeline.events import Event
-from cadrender.pipeline.plan import Check, holds_signal, make_plan
+from cadrender.pipeline.plan import Check, holds_signal, make_plan, wrong_beside
 from cadrender.pipeline.pool import run_batches
 from cadrender.store.compare import AudioComparer
 from cadrender.store.digest import digest_of
@@ -287,6 +287,13 @@ def _judge(part, digests, report):
         if problem := _problem_of(file, records.get(key), digests[file], owner, part.catalogue):
             wrong.add(file)
             report(problem)
+        else:
+            part.catalogue.settled.add(file)
+    for output in part.outputs:
+        record = records.get(output.key)
+        if record and output.file not in wrong and (place := wrong_beside(output, record)):
+            text = f"not what belongs to {output.file.name}" if place.exists() else "missing"
+            report(Problem("changed" if place.exists() else "missing", place, text, (output.file,)))
     return wrong
 
 

@@ -39,7 +39,7 @@ _LOUDEST_HRIR = 1e6
 
 
 @dataclass(frozen=True)
-class Problem:
+class Shortcoming:
     """Something that is missing or cannot be used.
 
     Attributes
@@ -100,7 +100,7 @@ class Survey:
     at_mic : dict
         Sample name to the files of its stems; where there is no song, of those on disk and in the manifest.
     manifest : dict of Record
-    problems : tuple of Problem
+    problems : tuple of Shortcoming
     """
 
     settings: Settings
@@ -116,7 +116,7 @@ class Survey:
     source_problems: Mapping[str, str] = field(default_factory=dict)
     at_mic: Mapping[str, Mapping[str, AtMicFile]] = field(default_factory=dict)
     manifest: Mapping[tuple[str, str], Record] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Shortcoming, ...] = ()
 
     @functools.cached_property
     def complete(self) -> frozenset[str]:
@@ -211,12 +211,12 @@ def _read_metadata(settings):
     def read(what: Callable, file: Path, empty, command=""):
         if not file.exists():
             remedy = f"cadrender {command} --root {settings.root}" if command else ""
-            problems.append(Problem(f"{file}: no such file", remedy))
+            problems.append(Shortcoming(f"{file}: no such file", remedy))
             return empty
         try:
             return what(file)
         except MetadataError as error:
-            problems.append(Problem(str(error)))
+            problems.append(Shortcoming(str(error)))
             return empty
 
     draws = "scenes" if settings.split == "train" else f"excerpts --split {settings.split}"
@@ -244,7 +244,7 @@ def _read_metadata(settings):
         elif positions and tracks is not None:
             found["samples"] = {one.name: one for one in samples_of(scenes, tracks, positions)}
     except MetadataError as error:
-        problems.append(Problem(str(error)))
+        problems.append(Shortcoming(str(error)))
     return found, problems
 
 
@@ -255,16 +255,16 @@ def _read_hrirs(settings, positions):
         try:
             names = {name for name in hrir_names(settings.hrtf_dir) if parse_hrir_name(name)}
         except MetadataError as error:
-            return {}, [Problem(str(error))]
+            return {}, [Shortcoming(str(error))]
     hrirs, problems = {}, []
     for name in sorted(names):
         try:
             hrir = read_hrir(settings.hrtf_dir / name, settings.sample_rate)
         except AudioError as error:
-            problems.append(Problem(str(error)))
+            problems.append(Shortcoming(str(error)))
             continue
         if (peak := np.abs(hrir).max()) > _LOUDEST_HRIR:
-            problems.append(Problem(f"{settings.hrtf_dir / name}: a peak of {peak:.3g} is not an HRIR's"))
+            problems.append(Shortcoming(f"{settings.hrtf_dir / name}: a peak of {peak:.3g} is not an HRIR's"))
         else:
             hrirs[name] = hrir
     return hrirs, problems

@@ -12,7 +12,7 @@ from cadrender.errors import CadrenderError, UsageError
 from cadrender.report.examples import choose_scenes, make_example
 from cadrender.report.levels import known_levels
 from cadrender.report.page import make_page
-from cadrender.report.survey import Problem, take_survey
+from cadrender.report.survey import Shortcoming, take_survey
 from cadrender.store import AtomicFile, ClaimedError
 
 _MOST_SECONDS = 60.0
@@ -22,7 +22,7 @@ _MARK = b'<meta name="generator" content="cadrender report'
 
 
 @dataclass(frozen=True)
-class Made:
+class WrittenReport:
     """A report that was written.
 
     Attributes
@@ -33,7 +33,7 @@ class Made:
         How many can be listened to in it.
     samples, complete : int
         Samples that the scenes name, and those that are rendered.
-    problems : tuple of Problem
+    problems : tuple of Shortcoming
         What the root lacks.
     """
 
@@ -42,7 +42,7 @@ class Made:
     scenes: int
     samples: int
     complete: int
-    problems: tuple[Problem, ...]
+    problems: tuple[Shortcoming, ...]
 
 
 def default_file(settings: Settings) -> Path:
@@ -60,7 +60,7 @@ def write_report(
     force: bool = False,
     command: str = "cadrender.report.write_report",
     advance: Callable[[str], None] = lambda what: None,
-) -> Made:
+) -> WrittenReport:
     """Write a root's report: one HTML file that can be opened anywhere, with pictures and sound.
 
     The report on a root that is not rendered yet, or lacks files, says so; its examples are rendered for the page.
@@ -116,7 +116,7 @@ def write_report(
         survey, chosen, known_levels(survey), command=command, made=datetime.now().astimezone()
     ).encode(errors="backslashreplace")
     _write(file, page)
-    return Made(
+    return WrittenReport(
         file,
         len(page),
         sum(example.at_mic is not None for example in chosen),

@@ -79,12 +79,15 @@ class Signal:
         How its samples are quantised: ``PCM_16``, ``PCM_24`` or ``FLOAT``.
     remade_to_verify : bool
         Whether it is compared with its inputs by making it again, which is quicker than digesting them.
+    scratch : int
+        Bytes on disk for each of its frames while it is being made.
     unrecorded_counts : bool
         Whether a file of the right format that no manifest knows is taken for it.
     """
 
     product: ClassVar[str]
     remade_to_verify: ClassVar[bool] = False
+    scratch: ClassVar[int] = 0
     unrecorded_counts: ClassVar[bool] = False
     channels: ClassVar[int] = 2
     frames: int | None
@@ -157,6 +160,16 @@ class Signal:
     def inputs(self) -> Mapping[str, Path | Signal]:
         """What the signal is made from, by role: stored files, and signals that may be stored or not."""
         raise NotImplementedError
+
+    def beside(self, levels: Mapping[str, float]) -> dict[str, str]:
+        """The text files that belong to its file, by suffix: how that file is to be read.
+
+        Parameters
+        ----------
+        levels : mapping
+            What was measured when it was made: see :class:`Made`.
+        """
+        return {}
 
     @staticmethod
     def make(signals: Sequence[Signal], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:

@@ -148,7 +148,7 @@ class AudioWriter:
         if self._sound is not None:
             self._through_sink(lambda: self._sound.write(piece))
             return
-        frames = _frame_bytes(piece, self._subtype)
+        frames = frame_bytes(piece, self._subtype)
         if not self._filled and frames.size >= _BUFFER // 2:  # large enough as it is
             self._append(frames)
             return
@@ -181,7 +181,7 @@ class AudioWriter:
             if self._sink.error is not None:
                 raise self._sink.error
 
-    def finish(self) -> tuple[str, int]:
+    def finish(self) -> tuple[str, int, int]:
         """Complete the file, which stays under its temporary name.
 
         Returns
@@ -190,6 +190,8 @@ class AudioWriter:
             BLAKE3 of its bytes.
         size : int
             How many there are.
+        mtime_ns : int
+            When the last of them was written.
 
         Raises
         ------
@@ -208,7 +210,8 @@ class AudioWriter:
         self.frames = self._written
         known = self._sound is None and self._hasher is not None
         digest = self._hasher.hexdigest() if known else digest_of(temporary_name(self._file))
-        return digest, os.fstat(self._atomic.descriptor).st_size
+        status = os.fstat(self._atomic.descriptor)
+        return digest, status.st_size, status.st_mtime_ns
 
     def commit(self) -> None:
         """Move the finished file into its place."""
@@ -234,7 +237,7 @@ def quantised(piece: np.ndarray, subtype: str) -> np.ndarray:
     return whole.astype("<i4") << 8
 
 
-def _frame_bytes(piece, subtype):
+def frame_bytes(piece, subtype):
     """The bytes of quantised frames as they stand in a WAV file, one row a frame."""
     rows = np.ascontiguousarray(piece).view(np.uint8).reshape(len(piece), -1)
     if subtype != "PCM_24":

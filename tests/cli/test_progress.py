@@ -4,8 +4,10 @@ import re
 import threading
 
 import pytest
-from cadrender.jobs import progress
-from cadrender.jobs.progress import RunProgress, duration
+
+from cadrender.cli import progress
+from cadrender.cli.progress import RunProgress
+from cadrender.wording import duration, plural
 
 
 @pytest.mark.parametrize(
@@ -28,10 +30,24 @@ def test_duration(seconds, text):
     assert duration(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [
+        (0, "sample", "0 samples"),
+        (1, "sample", "1 sample"),
+        (2, "at-mic file", "2 at-mic files"),
+        (1, "process", "1 process"),
+        (3, "process", "3 processes"),
+    ],
+)
+def test_plurals_agree(count, noun, text):
+    assert plural(count, noun) == text
+
+
 def test_a_line_now_and_then_in_a_log(capsys, monkeypatch):
     now = [100.0]
     monkeypatch.setattr(progress.time, "monotonic", lambda: now[0])
-    with RunProgress(samples=4, frame_scenes=4_000_000, samplerate=44100, bytes_per_frame=4) as shown:
+    with RunProgress(samples=4, frame_scenes=4_000_000, size=16_000_000, samplerate=44100) as shown:
         shown.advance(500_000, 0)
         now[0] += 9
         shown.advance(500_000, 1)
@@ -46,7 +62,7 @@ def test_a_line_now_and_then_in_a_log(capsys, monkeypatch):
 
 def test_quiet(capsys, monkeypatch):
     monkeypatch.setattr(progress, "_LOG_INTERVAL", 0.0)
-    with RunProgress(4, 1000, 44100, 4, quiet=True) as shown:
+    with RunProgress(4, 1000, 4000, 44100, quiet=True) as shown:
         shown.advance(500, 1)
         shown.say("failed: something")
     assert capsys.readouterr() == ("", "failed: something\n")
@@ -70,7 +86,7 @@ def test_bar_on_a_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "150")
     with os.fdopen(slave, "w") as terminal:
         monkeypatch.setattr("sys.stderr", terminal)
-        with RunProgress(4, 4_000_000, 44100, 4) as shown:
+        with RunProgress(4, 4_000_000, 16_000_000, 44100) as shown:
             shown.advance(1_000_000, 1)
             shown.say("failed: [bold]A song[/bold]: :smile: no such file")
             shown._bar.refresh()

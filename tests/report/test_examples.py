@@ -118,7 +118,7 @@ def test_what_is_not_rendered_is_rendered_for_the_page(rendered, bare):
         assert example.original.uri == expected.original.uri
         assert [level.stem for level in example.levels] == ["mixture", "vocals", "drums", "bass", "other"]
         entry = whole.entry_of(whole.sample_of(scene), "bass")
-        assert example.levels[3].after == pytest.approx(entry.after)
+        assert example.levels[3].after == pytest.approx(entry.levels["loudness_after"])
     assert {file: file.stat().st_mtime_ns for file in bare.rglob("*")} == files
 
 

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 import cadrender
-from cadrender.catalogue import AtMicCatalogue, ExcerptCatalogue, TargetCatalogue
+from cadrender.catalogue import AtMicCatalogue, ExcerptCatalogue, SubmissionCatalogue, TargetCatalogue
 from cadrender.catalogue.songs import look_at_song
 from cadrender.config import load_settings
 from cadrender.errors import AudioError, UsageError
@@ -70,6 +70,7 @@ PRODUCTS = {
     "amplified PCM_16": lambda settings: TargetCatalogue(
         settings, listeners=True, listener_format=AudioFormat("wav", "PCM_16")
     ),
+    "submission at 32 kHz": lambda settings: SubmissionCatalogue(settings),
     "excerpt": excerpts,
 }
 
@@ -84,7 +85,14 @@ def made(request, root, tmp_path_factory):
         excerpts_file=out / "excerpts.json",
         **{
             f"output_{name}": out / name
-            for name in ("music_dir", "music_file", "remix_dir", "remix_listeners_dir", "remix_file")
+            for name in (
+                "music_dir",
+                "music_file",
+                "remix_dir",
+                "remix_listeners_dir",
+                "remix_file",
+                "submission_dir",
+            )
         },
     )
     catalogue = PRODUCTS[request.param](settings)
