@@ -22,8 +22,9 @@ def command(context, remove, root):
 
     The songs go to ROOT/audio/music/CORPUS/SONG as stereo PCM_16 WAV files at the rate of the root's HRIRs (44100 Hz
     where there are none), their list to ROOT/metadata/CORPUS.json: scenes, generate and remix find it there. What was
-    left out, and what to know about the other songs, is listed in ROOT/metadata/CORPUS.ingest.json. A second run
-    converts only what is missing. All songs of a root have different names.
+    left out, and what to know about the other songs, is listed in ROOT/metadata/CORPUS.ingest.json. Only what is
+    missing, or made from other files, is converted: run it again after an interruption. All songs of a root have
+    different names.
 
     With --scenes the root's scenes are drawn anew, as `cadrender scenes` does: those of the official songs stay as
     they are, those of all ingested songs come after them.
@@ -182,14 +183,17 @@ def _run(corpus, root, scenes, sample_rate, run):
     if scenes and run.shard:
         raise click.UsageError("--scenes needs the whole corpus: draw them when all shards are complete.")
     from cadrender.cli.running import cluster_of, make
+    from cadrender.cli.scenes import draw_scenes
+    from cadrender.config import load_settings
     from cadrender.corpora import SongCatalogue, by_reason
     from cadrender.pipeline.plan import make_plan
     from cadrender.pipeline.shards import Shard
+    from cadrender.scenes import check_replaceable
 
     shard = Shard.parse(run.shard) if run.shard else None
-    if scenes:
-        _check_scenes(root)
     catalogue = SongCatalogue(corpus, root, sample_rate)
+    if scenes:  # before the songs take an hour
+        check_replaceable(catalogue.settings)
     if run.scheduler and not run.dry_run:  # its workers must see it
         catalogue.settings.root.mkdir(parents=True, exist_ok=True)
     with _own_screen(), cluster_of(run, catalogue.settings) as cluster:
@@ -202,7 +206,8 @@ def _run(corpus, root, scenes, sample_rate, run):
     if not run.quiet:
         click.echo(_summary(catalogue, summary))
     if scenes:
-        _draw_scenes(root)
+        settings = load_settings(root=root)  # with the list that is there now
+        draw_scenes(settings, listeners=settings.listeners_file.exists())
     others = set(summary.failures) - set(catalogue.broken.values())
     sys.exit(1 if failed or others else 0)
 
@@ -211,22 +216,6 @@ def _tell(event):
     """A line for an event: a song that cannot be converted is left out."""
     song = getattr(event, "song", "")
     return f"{song}: left out: {event.text}" if song else str(event)
-
-
-def _check_scenes(root):
-    """See that the root's scenes can be drawn anew, before its songs take an hour."""
-    from cadrender.config import load_settings
-    from cadrender.scenes import check_replaceable
-
-    check_replaceable(load_settings(root=root))
-
-
-def _draw_scenes(root):
-    from cadrender.cli.scenes import draw_scenes
-    from cadrender.config import load_settings
-
-    settings = load_settings(root=root)
-    draw_scenes(settings, listeners=settings.listeners_file.exists())
 
 
 @contextlib.contextmanager

@@ -199,8 +199,11 @@ def _amount(share: Share):
     verb = {"rendered": "render", "made": "make", "cut": "cut", "converted": "convert"}[catalogue.made]
     folder = catalogue.folders[0]
     files = f"{len(todo)}" if catalogue.unit == "targets" else plural(len(todo), "file")
+    length = duration(seconds)
+    if any(output.signal.frames is None for output in todo):
+        length = f"about {length}"
     return (
-        f"{plural(share.current, catalogue.unit[:-1])} complete; {files} to {verb}: {duration(seconds)} of audio, "
+        f"{plural(share.current, catalogue.unit[:-1])} complete; {files} to {verb}: {length} of audio, "
         f"{size / 1e9:.2f} GB ({free_space(folder) / 1e9:.2f} GB free) in {folder}"
     )
 

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from cadrender.catalogue import Catalogue
@@ -18,7 +18,7 @@ from cadrender.metadata.contract import read_json
 from cadrender.pipeline.plan import Check
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat, is_complete, read_header
-from cadrender.store.manifest import Manifest, Record, key_of
+from cadrender.store.manifest import Contents, Manifest, key_of
 from cadrender.wording import plural
 
 # A corpus of this name would write among the official songs.
@@ -118,18 +118,18 @@ class SongCatalogue(Catalogue):
 
     def text(self, place: Path) -> str:
         """What a list should hold now: what is complete, or what was left out and what to know."""
-        records = self.manifest.read()
-        complete = self._complete(records)
+        recorded = self.manifest.load()
+        complete = self._complete(recorded)
         left_out = self._left_out(complete)
-        others = set(_complete_songs(records, self.settings.music_dir))
+        others = set(_complete_songs(recorded, self.settings.music_dir))
         others -= self._by_song.keys() | {song.name for song in left_out}
         if place == self.list_file:
             return self._list_json(complete, others)
-        return self._report_json(complete, others, left_out, records)
+        return self._report_json(complete, others, left_out, recorded.records)
 
-    def _complete(self, records: Mapping) -> list[SourceTrack]:
+    def _complete(self, recorded: Contents) -> list[SourceTrack]:
         """The corpus's songs that are complete and made from what is there now."""
-        check = Check(self, records)
+        check = Check(self, recorded)
         return [
             song
             for song in self.corpus.tracks
@@ -139,28 +139,19 @@ class SongCatalogue(Catalogue):
         ]
 
     def _left_out(self, complete: Iterable[SourceTrack]) -> list[LeftOut]:
-        """As :attr:`left_out`, and what other processes could not make."""
-        known = {song.name for song in (*self.left_out, *complete)}
-        earlier = {song.name: song for song in _read_left_out(self.report_file) if song.name not in known}
-        found = {song.name: song for song in self.left_out} | earlier
-        # In the corpus's order, whoever it was that could not make them.
-        last = [found.pop(song.name) for song in self.corpus.tracks if song.name in found]
-        return [*self.corpus.left_out, *last]
+        """As :attr:`left_out`, and what other processes could not make, in the corpus's order."""
+        earlier, _ = _read_report(self.report_file)
+        gone = {song.name: song for song in earlier} | {song.name: song for song in self.left_out}
+        for song in complete:
+            gone.pop(song.name, None)
+        return [*self.corpus.left_out, *(gone[song.name] for song in self.corpus.tracks if song.name in gone)]
 
     @property
     def left_out(self) -> list[LeftOut]:
         """The songs that this run has not put into the root: left out from the start, damaged, too short."""
-        failed = [
-            LeftOut(song.name, self.failures[song.name], expected=False)
-            for song in self.corpus.tracks
-            if song.name in self.failures
-        ]
-        broken = [
-            LeftOut(song.name, self.broken[song.name], self.corpus.forgiving)
-            for song in self.corpus.tracks
-            if song.name in self.broken
-        ]
-        return [*self.corpus.left_out, *failed, *broken]
+        gone = {name: LeftOut(name, line, expected=False) for name, line in self.failures.items()}
+        gone |= {name: LeftOut(name, line, self.corpus.forgiving) for name, line in self.broken.items()}
+        return [*self.corpus.left_out, *(gone[song.name] for song in self.corpus.tracks if song.name in gone)]
 
     @property
     def listed(self) -> list[str]:
@@ -170,9 +161,9 @@ class SongCatalogue(Catalogue):
     @property
     def notes(self) -> list[tuple[str, str]]:
         """What to know about the songs that are complete: their names, and a line each."""
-        records = self.manifest.read()
-        songs = self._complete(records)
-        return [(song.name, note) for song in songs for note in self._notes(song, records)]
+        recorded = self.manifest.load()
+        songs = self._complete(recorded)
+        return [(song.name, note) for song in songs for note in self._notes(song, recorded.records)]
 
     def _notes(self, song, records):
         return *song.notes, *records[self._by_song[song.name][0].key].notes
@@ -188,7 +179,8 @@ class SongCatalogue(Catalogue):
         return tracks_json(tracks[song] for song in sorted(tracks))
 
     def _report_json(self, complete, others, left_out, records):
-        notes = {name: lines for name, lines in _read_notes(self.report_file).items() if name in others}
+        _, earlier = _read_report(self.report_file)
+        notes = {name: lines for name, lines in earlier.items() if name in others}
         notes |= {song.name: list(lines) for song in complete if (lines := self._notes(song, records))}
         report = {
             "Corpus": self.corpus.name,
@@ -304,39 +296,33 @@ def _about_frames(file):
         return 0
 
 
-def _complete_songs(records: Mapping[tuple[str, str], Record], music: Path) -> list[str]:
+def _complete_songs(recorded: Contents, music: Path) -> list[str]:
     """The recorded songs whose files are as they are recorded."""
     songs = []
-    for record in records.values():
+    for record in recorded.records.values():
         folder, _, file = record.path.rpartition("/")
         if file != f"{MIXTURE}.wav":
             continue
         stems = record.parameters.get("stems", ())
-        parts = [records.get(key_of(record.product, f"{folder}/{stem}.wav")) for stem in stems]
-        if parts and all(part and _is_as_recorded(part, music) for part in parts):
+        parts = [recorded.records.get(key_of(record.product, f"{folder}/{stem}.wav")) for stem in stems]
+        if parts and all(part and _is_as_recorded(part, recorded, music) for part in parts):
             songs.append(folder.rpartition("/")[2])
     return songs
 
 
-def _is_as_recorded(record, music):
+def _is_as_recorded(record, recorded, music):
     kind = AudioFormat(record.container, record.subtype)
-    return is_complete(music / record.path, record.frames, record.samplerate, kind)
+    file = music / record.path
+    return is_complete(file, record.frames, record.samplerate, kind) and recorded.proves(record, file)
 
 
-def _read_left_out(report: Path) -> list[LeftOut]:
-    """What the list of an earlier run says was left out; nothing if there is none that can be read."""
+def _read_report(report: Path) -> tuple[list[LeftOut], dict[str, list[str]]]:
+    """What an earlier run left out, and what it said of other songs; nothing if that cannot be read."""
     try:
-        return [
-            LeftOut(entry["Track Name"], entry["Reason"], entry["Expected"])
-            for entry in read_json(report)["Left Out"]
+        content = read_json(report)
+        left_out = [
+            LeftOut(entry["Track Name"], entry["Reason"], entry["Expected"]) for entry in content["Left Out"]
         ]
+        return left_out, {entry["Track Name"]: entry["Notes"] for entry in content["Songs With Notes"]}
     except (MetadataError, KeyError, TypeError):
-        return []
-
-
-def _read_notes(report: Path) -> dict[str, list[str]]:
-    """What the list of an earlier run says of songs; nothing if there is none that can be read."""
-    try:
-        return {entry["Track Name"]: entry["Notes"] for entry in read_json(report)["Songs With Notes"]}
-    except (MetadataError, KeyError, TypeError):
-        return {}
+        return [], {}
