@@ -2,15 +2,10 @@
 
 import contextlib
 import json
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-import joblib
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from cadrender.config import ingested_lists
 from cadrender.corpora.convert import Outcome, SongRecord, convert, read_song
@@ -18,6 +13,7 @@ from cadrender.corpora.decode import SAMPLERATE
 from cadrender.corpora.layout import Corpus, LeftOut, SourceTrack
 from cadrender.errors import AudioError, CadrenderError, UsageError
 from cadrender.metadata import Track, check_name, read_tracks, tracks_json, write_json
+from cadrender.pipeline.pool import run_batches, usable_cpus
 from cadrender.store import read_header
 
 # A corpus of this name would write among the official songs.
@@ -100,15 +96,13 @@ def ingest(
     _check_songs(corpus, root, metadata)
     samplerate = samplerate or root_samplerate(root)
     outcomes = {}
-    try:
-        for outcome in _convert_all(corpus, music, root, jobs, samplerate):
+    with contextlib.closing(_convert_all(corpus, music, root, jobs, samplerate)) as converted:
+        for outcome in converted:
+            if isinstance(outcome, CadrenderError):
+                raise outcome
             outcomes[outcome.name] = outcome
             if on_outcome:
                 on_outcome(outcome)
-    except TerminatedWorkerError as error:
-        raise CadrenderError(
-            f"{music}: a worker process was killed, perhaps for want of memory; try again with fewer --jobs"
-        ) from error
     ordered = tuple(outcomes[song.name] for song in corpus.tracks)
     failed = [
         LeftOut(outcome.name, outcome.problem, corpus.forgiving) for outcome in ordered if outcome.problem
@@ -121,47 +115,63 @@ def ingest(
     return Report(ordered, left_out, len(songs), time.perf_counter() - started, list_file, report_file)
 
 
-def _convert_all(corpus: Corpus, music: Path, root: Path, jobs: int, samplerate: int) -> Iterable[Outcome]:
+@dataclass(frozen=True)
+class _Conversion:
+    """One song to convert; it can travel to another process."""
+
+    source: SourceTrack
+    corpus: str
+    corpus_folder: Path
+    music: Path
+    root: Path
+    minimum_seconds: float
+    samplerate: int
+
+    @property
+    def song(self) -> str:
+        return self.source.name
+
+    @property
+    def frame_scenes(self) -> int:
+        """Its bytes, which say as well what is worth a trip to a worker."""
+        return _size(self.source)
+
+    def shape(self):
+        """Nothing is compiled for it."""
+        return None
+
+
+def _convert_all(corpus: Corpus, music: Path, root: Path, jobs: int, samplerate: int) -> Iterator[Outcome]:
     # The largest come first, so that none is left for the end when all other workers are done.
-    songs = sorted(corpus.tracks, key=_size, reverse=True)
-    tasks = (
-        joblib.delayed(_convert_one)(
-            song, corpus.name, corpus.folder, music, root, corpus.minimum_seconds, samplerate
-        )
-        for song in songs
-    )
-    with _deaf_to_interrupts():  # the workers start here
-        return joblib.Parallel(n_jobs=jobs, return_as="generator_unordered")(tasks)
+    conversions = [
+        _Conversion(song, corpus.name, corpus.folder, music, root, corpus.minimum_seconds, samplerate)
+        for song in sorted(corpus.tracks, key=_size, reverse=True)
+    ]
+    return run_batches(conversions, usable_cpus() if jobs < 0 else jobs, _convert_one, _killed)
 
 
-@contextlib.contextmanager
-def _deaf_to_interrupts() -> Iterator[None]:
-    """Start processes that never see Ctrl-C: this one ends them, without their tracebacks on the screen."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
+def _killed(conversion, error):
+    return Outcome(conversion.song, problem=error)
 
 
-def _convert_one(
-    song: SourceTrack,
-    corpus: str,
-    corpus_folder: Path,
-    music: Path,
-    root: Path,
-    minimum_seconds: float,
-    samplerate: int,
-) -> Outcome:
-    folder = music / song.name
+def _convert_one(conversion: _Conversion) -> Outcome | CadrenderError:
+    """Convert a song; an error that ends the whole work is returned."""
+    song, corpus, root = conversion.source, conversion.corpus, conversion.root
+    folder = conversion.music / song.name
     if not _is_inside(folder, root):
         return Outcome(song.name, problem=f"{folder}: is a link that leads out of {root}; expected a folder")
-    path = f"{corpus}/{song.name}"
-    track = Track(song.name, song.genre, song.source, song.license, corpus, path)
-    return convert(song, track, folder, corpus_folder, minimum_seconds, samplerate)
+    track = Track(song.name, song.genre, song.source, song.license, corpus, f"{corpus}/{song.name}")
+    try:
+        return convert(
+            song,
+            track,
+            folder,
+            conversion.corpus_folder,
+            conversion.minimum_seconds,
+            conversion.samplerate,
+        )
+    except CadrenderError as error:
+        return error
 
 
 def _size(song: SourceTrack) -> int:
