@@ -1,12 +1,12 @@
 """What all commands that make files have in common: what will be done, the bar, the summary, interruptions."""
 
 import contextlib
-import signal
 import sys
 from collections import Counter
 from collections.abc import Callable
 
 from cadrender.cache import code_directory
+from cadrender.cli.interruptions import INTERRUPTIONS, exit_status, interruptible
 from cadrender.cli.progress import RunProgress
 from cadrender.cli.settings import RunOptions
 from cadrender.config import Settings
@@ -15,47 +15,6 @@ from cadrender.pipeline.events import Event, Progressed
 from cadrender.pipeline.plan import Plan, Share, free_space
 from cadrender.pipeline.run import Summary, Tally
 from cadrender.wording import duration, plural
-
-
-class _Terminated(BaseException):
-    """SIGTERM or SIGHUP arrived; its argument is the signal."""
-
-
-@contextlib.contextmanager
-def _interruptible():
-    """Raise an exception on SIGTERM and SIGHUP, as on Ctrl-C. Interrupts swallowed by finalisers are re-raised."""
-    dropped = [KeyboardInterrupt()]
-
-    def raise_terminated(number, frame):
-        raise _Terminated(number)
-
-    def raise_again(number, frame):
-        raise dropped[-1]
-
-    def on_unraisable(unraisable):
-        if isinstance(unraisable.exc_value, (KeyboardInterrupt, _Terminated)):
-            dropped.append(unraisable.exc_value)
-            signal.setitimer(signal.ITIMER_REAL, 0.01)
-        else:
-            report(unraisable)
-
-    report, sys.unraisablehook = sys.unraisablehook, on_unraisable
-    handlers = {
-        number: signal.signal(number, handler)
-        for number, handler in (
-            (signal.SIGTERM, raise_terminated),
-            (signal.SIGHUP, raise_terminated),
-            (signal.SIGALRM, raise_again),
-        )
-        if signal.getsignal(number) != signal.SIG_IGN  # as nohup has it
-    }
-    try:
-        yield
-    finally:
-        sys.unraisablehook = report
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -70,16 +29,15 @@ def resumable():
         The work's own, with a word on how to go on.
     """
     try:
-        with _interruptible():
+        with interruptible():
             yield
-    except (KeyboardInterrupt, _Terminated) as interruption:
+    except INTERRUPTIONS as interruption:
         with contextlib.suppress(OSError):  # the terminal is gone
             print(
                 "interrupted: every file in its place is whole; run the same command again to go on",
                 file=sys.stderr,
             )
-        number = interruption.args[0] if isinstance(interruption, _Terminated) else signal.SIGINT
-        raise SystemExit(128 + number) from None
+        raise SystemExit(exit_status(interruption)) from None
     except UsageError:  # nothing has begun
         raise
     except CadrenderError as error:

@@ -119,7 +119,7 @@ def sync_files(files: Iterable[Path], opened: Mapping[int, int] = MappingProxyTy
     if syncfs := _from_libc("syncfs"):
         folders = {}
         for folder in {file.parent for file in files}:
-            with contextlib.suppress(FileNotFoundError):
+            with _named(folder), contextlib.suppress(FileNotFoundError):
                 folders.setdefault(folder.stat().st_dev, folder)
         for device, folder in folders.items():
             if device in opened:
