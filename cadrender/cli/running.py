@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 
 from cadrender.cache import code_directory
+from cadrender.cli.log import record, tell
 from cadrender.cli.progress import RunProgress
 from cadrender.cli.settings import RunOptions
 from cadrender.config import Settings
@@ -73,10 +74,7 @@ def resumable():
             yield
     except (KeyboardInterrupt, _Terminated) as interruption:
         with contextlib.suppress(OSError):  # the terminal is gone
-            print(
-                "interrupted: every file in its place is whole; run the same command again to go on",
-                file=sys.stderr,
-            )
+            tell("interrupted: every file in its place is whole; run the same command again to go on")
         number = interruption.args[0] if isinstance(interruption, _Terminated) else signal.SIGINT
         raise SystemExit(128 + number) from None
     except UsageError:  # nothing has begun
@@ -93,7 +91,7 @@ def cluster_of(run: RunOptions, settings: Settings):
         return
     from cadrender.pipeline.dask import Cluster
 
-    with Cluster(run.scheduler, settings.root, lambda line: print(line, file=sys.stderr)) as cluster:
+    with Cluster(run.scheduler, settings.root, tell) as cluster:
         yield cluster
 
 
@@ -116,34 +114,40 @@ def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) ->
     """
     code_directory()  # what is wrong with it is said before the bar is there
     jobs = cluster.workers if cluster else run.processes
-    if not run.quiet:
-        print("\n".join(describe(plan, jobs, cluster)), file=sys.stderr)
+    say = record if run.quiet else tell
+    say(*describe(plan, jobs, cluster))
     if not run.force:
         plan.check_space(jobs)
     if run.dry_run:
         for line in plan.failures:
-            print(f"failed: {line}", file=sys.stderr)
+            tell(f"failed: {line}")
         return 1 if plan.failures else 0
 
     first = plan.shares[0]
     units = sum(lacks > 0 for lacks in first.units.values())
     progress = RunProgress(
-        units, plan.frame_scenes, plan.bytes, _rate(first), run.quiet, first.catalogue.unit
+        units,
+        plan.frame_scenes,
+        plan.bytes,
+        _rate(first),
+        run.quiet,
+        first.catalogue.unit,
+        min(jobs, len(plan.batches)) or 1,
     )
 
     def on_event(event):
         if isinstance(event, Progressed):
-            progress.advance(event.frame_scenes, event.units if event.unit == first.catalogue.unit else 0)
+            units = event.units if event.unit == first.catalogue.unit else 0
+            progress.advance(event.frame_scenes, units, event.seconds)
         elif run.verbose or not event.detail:
             progress.say(str(event))
 
     with resumable(), progress:
         summary = plan.run(jobs, on_event=on_event, cluster=cluster)
-    if not run.quiet or summary.failures:
-        print("\n".join(summary_lines(summary, cluster)), file=sys.stderr)
+    (tell if summary.failures else say)(*summary_lines(summary, cluster))
     settings = first.catalogue.settings
-    if last and not run.quiet and (line := settings.line_to_keep()):
-        print(f"to make every command look there, put into {settings.own_file}:  {line}", file=sys.stderr)
+    if last and (line := settings.line_to_keep()):
+        say(f"to make every command look there, put into {settings.own_file}:  {line}")
     return 1 if summary.failures else 0
 
 
