@@ -197,7 +197,7 @@ def _run(corpus, root, scenes, sample_rate, run):
     if run.scheduler and not run.dry_run:  # its workers must see it
         catalogue.settings.root.mkdir(parents=True, exist_ok=True)
     with _own_screen(), cluster_of(run, catalogue.settings) as cluster:
-        summary = make(make_plan(catalogue, shard=shard), run, cluster, tell=_tell)
+        summary = make(make_plan(catalogue, shard=shard), run, cluster, wording=_tell)
         for line in by_reason(catalogue.notes) if summary and not run.quiet else ():
             print(line, file=sys.stderr)
     failed = not all(song.expected for song in catalogue.left_out)
