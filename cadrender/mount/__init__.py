@@ -101,17 +101,18 @@ def trees_of(
         found[where] = Tree(where, (*tree.catalogues, catalogue), (*tree.lists, *lists))
 
     for each in settings:
-        chosen = audio_format or AtMicCatalogue(each).format
+        usual = place is None or os.path.realpath(place) == os.path.realpath(each.output_music_dir)
+        # Where the at-mic music is mounted none is stored, and nothing here may read from its own mount.
+        apart = replace(each, output_music_dir=Path(os.devnull)) if usual else each
+        chosen = audio_format or AtMicCatalogue(apart).format
         if chosen.container != "wav":
             raise UsageError("a FLAC file's size is not known before it is encoded: mount with --format wav")
-        catalogue = AtMicCatalogue(each, audio_format=chosen, heads=heads)
+        catalogue = AtMicCatalogue(apart, audio_format=chosen, heads=heads)
         check_hrirs(each, catalogue.samples)
-        listed = place is None or any(key == "path.output_music_file" for key, _ in each.given)
+        listed = usual or any(key == "path.output_music_file" for key, _ in each.given)
         lists = ((each.output_music_file, at_mic_json(catalogue.samples)),) if listed else ()
         add(place or each.output_music_dir, catalogue, *lists)
         if remix:
-            # Where the at-mic music is mounted none is stored; nothing here may read from its own mount.
-            apart = each if place else replace(each, output_music_dir=Path(os.devnull))
             add(each.output_remix_dir, TargetCatalogue(apart, audio_format=chosen))
     return list(found.values())
 
