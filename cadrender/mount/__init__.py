@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import select
 import signal
 import sys
@@ -22,6 +23,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import psutil
 
 from cadrender.catalogue import AtMicCatalogue, TargetCatalogue
 from cadrender.catalogue.songs import check_hrirs
@@ -42,6 +45,10 @@ CACHE = 512 << 20
 
 # Kibibytes that the kernel reads ahead; more than one request holds gains nothing.
 _READAHEAD = 1024
+
+# Bytes of address space that must be left: to begin with, and beside the cache for rendering.
+_TO_BEGIN = 1 << 30
+_TO_RENDER = 384 << 20
 
 # Seconds between two looks at the parent process, and to wait for a session to end.
 _WATCH = 0.5
@@ -163,7 +170,9 @@ class Mount:
             stack.callback(os.close, self._wake)
             stack.callback(os.close, self._waker)
             stack.callback(self._cache.close)
+            _check_memory(_TO_BEGIN)
             self._warm_up()
+            self._cache.limit = min(self._cache.limit, _check_memory(_TO_RENDER + 2 * BLOCK) - _TO_RENDER)
             for tree, place in zip(self._trees, places, strict=True):
                 session = _Session(fuse, place, tree.catalogues, self._cache, self._say, self._waker)
                 stack.callback(session.end)
@@ -279,6 +288,23 @@ class _Session:
                 self._thread.join(_PATIENCE)
         if self._place.is_mount():
             unmount(self._place)
+
+
+def _check_memory(needed):
+    """How much address space is left to this process; an error where that is less than needed.
+
+    Compilers and threads end the process, or the tree, where an allocation fails.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    left = limit - psutil.Process().memory_info().vms
+    if left < needed:
+        raise CadrenderError(
+            f"not enough memory to mount: the limit of {limit >> 20} MiB (ulimit -v) leaves {max(0, left) >> 20}, and "
+            f"{needed >> 20} are needed"
+        )
+    return left
 
 
 @contextlib.contextmanager
