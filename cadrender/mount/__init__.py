@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import resource
 import select
 import signal
 import sys
@@ -22,6 +23,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+import psutil
 
 from cadrender.catalogue import AtMicCatalogue, TargetCatalogue
 from cadrender.catalogue.songs import check_hrirs
@@ -42,6 +45,10 @@ CACHE = 512 << 20
 
 # Kibibytes that the kernel reads ahead; more than one request holds gains nothing.
 _READAHEAD = 1024
+
+# Bytes of address space that must be left: to begin with, and beside the cache for rendering.
+_TO_BEGIN = 1 << 30
+_TO_RENDER = 384 << 20
 
 # Seconds between two looks at the parent process, and to wait for a session to end.
 _WATCH = 0.5
@@ -101,17 +108,18 @@ def trees_of(
         found[where] = Tree(where, (*tree.catalogues, catalogue), (*tree.lists, *lists))
 
     for each in settings:
-        chosen = audio_format or AtMicCatalogue(each).format
+        usual = place is None or os.path.realpath(place) == os.path.realpath(each.output_music_dir)
+        # Where the at-mic music is mounted none is stored, and nothing here may read from its own mount.
+        apart = replace(each, output_music_dir=Path(os.devnull)) if usual else each
+        chosen = audio_format or AtMicCatalogue(apart).format
         if chosen.container != "wav":
             raise UsageError("a FLAC file's size is not known before it is encoded: mount with --format wav")
-        catalogue = AtMicCatalogue(each, audio_format=chosen, heads=heads)
+        catalogue = AtMicCatalogue(apart, audio_format=chosen, heads=heads)
         check_hrirs(each, catalogue.samples)
-        listed = place is None or any(key == "path.output_music_file" for key, _ in each.given)
+        listed = usual or any(key == "path.output_music_file" for key, _ in each.given)
         lists = ((each.output_music_file, at_mic_json(catalogue.samples)),) if listed else ()
         add(place or each.output_music_dir, catalogue, *lists)
         if remix:
-            # Where the at-mic music is mounted none is stored; nothing here may read from its own mount.
-            apart = each if place else replace(each, output_music_dir=Path(os.devnull))
             add(each.output_remix_dir, TargetCatalogue(apart, audio_format=chosen))
     return list(found.values())
 
@@ -162,7 +170,9 @@ class Mount:
             stack.callback(os.close, self._wake)
             stack.callback(os.close, self._waker)
             stack.callback(self._cache.close)
+            _check_memory(_TO_BEGIN)
             self._warm_up()
+            self._cache.limit = min(self._cache.limit, _check_memory(_TO_RENDER + 2 * BLOCK) - _TO_RENDER)
             for tree, place in zip(self._trees, places, strict=True):
                 session = _Session(fuse, place, tree.catalogues, self._cache, self._say, self._waker)
                 stack.callback(session.end)
@@ -278,6 +288,23 @@ class _Session:
                 self._thread.join(_PATIENCE)
         if self._place.is_mount():
             unmount(self._place)
+
+
+def _check_memory(needed):
+    """How much address space is left to this process; an error where that is less than needed.
+
+    Compilers and threads end the process, or the tree, where an allocation fails.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    left = limit - psutil.Process().memory_info().vms
+    if left < needed:
+        raise CadrenderError(
+            f"not enough memory to mount: the limit of {limit >> 20} MiB (ulimit -v) leaves {max(0, left) >> 20}, and "
+            f"{needed >> 20} are needed"
+        )
+    return left
 
 
 @contextlib.contextmanager

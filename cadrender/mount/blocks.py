@@ -120,6 +120,13 @@ class BlockCache:
         Bytes.
     threads : int
         How many render ahead.
+
+    Attributes
+    ----------
+    bytes : int
+        Of the blocks that are there.
+    rendered, found : int
+        How many blocks were rendered so far, and how often one was there already.
     """
 
     def __init__(self, limit: int, threads: int):
@@ -128,7 +135,7 @@ class BlockCache:
         self._lock = threading.Lock()
         self._blocks: OrderedDict[tuple[MountedFile, int], Future] = OrderedDict()
         self._ordered: set[tuple[MountedFile, int]] = set()  # ahead, and not begun
-        self._bytes = 0
+        self.bytes = 0
         self._pool = ThreadPoolExecutor(threads, "ahead")
 
     def get(self, file: MountedFile, number: int) -> np.ndarray:
@@ -188,20 +195,20 @@ class BlockCache:
             return
         with self._lock:
             self.rendered += 1
-            self._bytes += len(block)
+            self.bytes += len(block)
             self._shrink(self.limit)
         future.set_result(block)
 
     def _shrink(self, limit):
         """Let go of the blocks that were not used for longest; those that are being rendered stay."""
-        if self._bytes <= limit:
+        if self.bytes <= limit:
             return
         for key in list(self._blocks):
             future = self._blocks[key]
             if future.done():
                 del self._blocks[key]
-                self._bytes -= len(future.result())
-                if self._bytes <= limit:
+                self.bytes -= len(future.result())
+                if self.bytes <= limit:
                     return
 
     def clear(self) -> None:

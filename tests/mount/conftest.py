@@ -80,9 +80,13 @@ class Mounts:
 
 
 def mounted(place):
-    """Whether cadrender has mounted something at a place."""
+    """Whether cadrender has mounted something at a place, and is alive."""
     fields = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     escaped = str(place).replace(" ", "\\040")
+    try:
+        os.statvfs(place)
+    except OSError:
+        return False
     return any(each[4] == escaped and "fuse.cadrender" in each for each in fields)
 
 

@@ -591,3 +591,30 @@ def test_few_open_files_for_many_readers(root, mounts):
         for file in opened:
             file.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def limit_memory(megabytes):
+    return lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
+
+
+def test_little_memory(root, generated, mounts):
+    """The cache takes what there is, and no more."""
+    process = mounts.start(root, "--cache", "100GB", limit=limit_memory(1600))
+    assert tree(at_mic(root)) == tree(at_mic(generated))
+    assert mounts.stop(process) == (0, [])
+
+
+@pytest.mark.parametrize("megabytes", [300, 700, 1100])
+def test_too_little_memory(root, megabytes):
+    process = subprocess.run(
+        command("mount", "--root", root),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        preexec_fn=limit_memory(megabytes),
+    )
+    assert process.returncode == 1
+    assert process.stderr.startswith(f"cadrender: not enough memory to mount: the limit of {megabytes} MiB")
+    assert process.stderr.count("\n") == 1
+    assert not mounted(at_mic(root))
