@@ -1,11 +1,11 @@
 """What all commands that make files have in common: what will be done, the bar, the summary, interruptions."""
 
 import contextlib
-import sys
 from collections import Counter
 from collections.abc import Callable
 
 from cadrender.cache import code_directory
+from cadrender.cli import log
 from cadrender.cli.interruptions import INTERRUPTIONS, exit_status, interruptible
 from cadrender.cli.progress import RunProgress
 from cadrender.cli.settings import RunOptions
@@ -33,10 +33,7 @@ def resumable():
             yield
     except INTERRUPTIONS as interruption:
         with contextlib.suppress(OSError):  # the terminal is gone
-            print(
-                "interrupted: every file in its place is whole; run the same command again to go on",
-                file=sys.stderr,
-            )
+            log.tell("interrupted: every file in its place is whole; run the same command again to go on")
         raise SystemExit(exit_status(interruption)) from None
     except UsageError:  # nothing has begun
         raise
@@ -52,7 +49,7 @@ def cluster_of(run: RunOptions, settings: Settings):
         return
     from cadrender.pipeline.dask import Cluster
 
-    with Cluster(run.scheduler, settings.root, lambda line: print(line, file=sys.stderr)) as cluster:
+    with Cluster(run.scheduler, settings.root, log.tell) as cluster:
         yield cluster
 
 
@@ -76,11 +73,11 @@ def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) ->
     summary = make(plan, run, cluster)
     if summary is None:
         return 1 if plan.failures else 0
-    if not run.quiet or summary.failures:
-        print("\n".join(summary_lines(summary, cluster)), file=sys.stderr)
+    say = log.record if run.quiet else log.tell
+    (log.tell if summary.failures else say)(*summary_lines(summary, cluster))
     settings = plan.shares[0].catalogue.settings
-    if last and not run.quiet and (line := settings.line_to_keep()):
-        print(f"to make every command look there, put into {settings.own_file}:  {line}", file=sys.stderr)
+    if last and (line := settings.line_to_keep()):
+        say(f"to make every command look there, put into {settings.own_file}:  {line}")
     return 1 if summary.failures else 0
 
 
@@ -103,24 +100,30 @@ def make(plan: Plan, run: RunOptions, cluster=None, *, tell: Callable[[Event], s
     """
     code_directory()  # what is wrong with it is said before the bar is there
     jobs = cluster.workers if cluster else run.processes
-    if not run.quiet:
-        print("\n".join(describe(plan, jobs, cluster)), file=sys.stderr)
+    (log.record if run.quiet else log.tell)(*describe(plan, jobs, cluster))
     if not run.force:
         plan.check_space(jobs)
     if run.dry_run:
         for line in plan.failures:
-            print(f"failed: {line}", file=sys.stderr)
+            log.tell(f"failed: {line}")
         return None
 
     first = plan.shares[0]
     units = sum(lacks > 0 for lacks in first.units.values())
     progress = RunProgress(
-        units, plan.frame_scenes, plan.bytes, _rate(first), run.quiet, first.catalogue.unit
+        units,
+        plan.frame_scenes,
+        plan.bytes,
+        _rate(first),
+        run.quiet,
+        first.catalogue.unit,
+        min(jobs, len(plan.batches)) or 1,
     )
 
     def on_event(event):
         if isinstance(event, Progressed):
-            progress.advance(event.frame_scenes, event.units if event.unit == first.catalogue.unit else 0)
+            units = event.units if event.unit == first.catalogue.unit else 0
+            progress.advance(event.frame_scenes, units, event.seconds)
         elif run.verbose or not event.detail:
             progress.say(tell(event))
 

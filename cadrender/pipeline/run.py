@@ -212,9 +212,9 @@ class _Run:
         self._checkpoints.wrote(number, report.written)
         self._checkpoints.found(number, [output.file for output in report.found])
         made = [written.output for written in report.written]
-        self._complete(number, made, report.found)
+        self._complete(number, made, report.found, report.seconds)
 
-    def _complete(self, number, made, found=()):
+    def _complete(self, number, made, found=(), seconds=0.0):
         lacking, ours = self._lacking[number], self._ours[number]
         ours.update(output.unit for output in made)
         there = [*made, *found]
@@ -226,7 +226,7 @@ class _Run:
         tally.skipped += len(completed - ours)
         if there:
             frames = sum(output.signal.cost for output in there)
-            self._on_event(Progressed(frames, len(completed), tally.unit))
+            self._on_event(Progressed(frames, len(completed), tally.unit, seconds))
 
     def _share_of(self, output: Output) -> int:
         for number, share in enumerate(self._plan.shares):
