@@ -182,6 +182,7 @@ def _run(corpus, root, scenes, sample_rate, run):
     """Convert the songs that were found and say what came of it; the exit status is the process's."""
     if scenes and run.shard:
         raise click.UsageError("--scenes needs the whole corpus: draw them when all shards are complete.")
+    from cadrender.cli import log
     from cadrender.cli.running import cluster_of, make
     from cadrender.cli.scenes import draw_scenes
     from cadrender.config import load_settings
@@ -197,12 +198,13 @@ def _run(corpus, root, scenes, sample_rate, run):
     if run.scheduler and not run.dry_run:  # its workers must see it
         catalogue.settings.root.mkdir(parents=True, exist_ok=True)
     with _own_screen(), cluster_of(run, catalogue.settings) as cluster:
-        summary = make(make_plan(catalogue, shard=shard), run, cluster, wording=_tell)
-        for line in by_reason(catalogue.notes) if summary and not run.quiet else ():
-            print(line, file=sys.stderr)
+        summary = make(make_plan(catalogue, shard=shard), run, cluster, tell=_tell)
+        for line in by_reason(catalogue.notes) if summary else ():
+            (log.record if run.quiet else log.tell)(line)
     failed = not all(song.expected for song in catalogue.left_out)
     if summary is None:
         sys.exit(1 if failed else 0)
+    log.record(_summary(catalogue, summary))
     if not run.quiet:
         click.echo(_summary(catalogue, summary))
     if scenes:

@@ -5,8 +5,8 @@ from collections import Counter
 from collections.abc import Callable
 
 from cadrender.cache import code_directory
+from cadrender.cli import log
 from cadrender.cli.interruptions import INTERRUPTIONS, exit_status, interruptible
-from cadrender.cli.log import record, tell
 from cadrender.cli.progress import RunProgress
 from cadrender.cli.settings import RunOptions
 from cadrender.config import Settings
@@ -33,7 +33,7 @@ def resumable():
             yield
     except INTERRUPTIONS as interruption:
         with contextlib.suppress(OSError):  # the terminal is gone
-            tell("interrupted: every file in its place is whole; run the same command again to go on")
+            log.tell("interrupted: every file in its place is whole; run the same command again to go on")
         raise SystemExit(exit_status(interruption)) from None
     except UsageError:  # nothing has begun
         raise
@@ -49,7 +49,7 @@ def cluster_of(run: RunOptions, settings: Settings):
         return
     from cadrender.pipeline.dask import Cluster
 
-    with Cluster(run.scheduler, settings.root, tell) as cluster:
+    with Cluster(run.scheduler, settings.root, log.tell) as cluster:
         yield cluster
 
 
@@ -73,17 +73,15 @@ def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) ->
     summary = make(plan, run, cluster)
     if summary is None:
         return 1 if plan.failures else 0
-    say = record if run.quiet else tell
-    (tell if summary.failures else say)(*summary_lines(summary, cluster))
+    say = log.record if run.quiet else log.tell
+    (log.tell if summary.failures else say)(*summary_lines(summary, cluster))
     settings = plan.shares[0].catalogue.settings
     if last and (line := settings.line_to_keep()):
         say(f"to make every command look there, put into {settings.own_file}:  {line}")
     return 1 if summary.failures else 0
 
 
-def make(
-    plan: Plan, run: RunOptions, cluster=None, *, wording: Callable[[Event], str] = str
-) -> Summary | None:
+def make(plan: Plan, run: RunOptions, cluster=None, *, tell: Callable[[Event], str] = str) -> Summary | None:
     """Print what will be done, and do it.
 
     Parameters
@@ -92,7 +90,7 @@ def make(
     run : RunOptions
     cluster : Cluster, optional
         Where to do it; processes of this machine by default.
-    wording : callable
+    tell : callable
         Makes a line of an event.
 
     Returns
@@ -102,13 +100,12 @@ def make(
     """
     code_directory()  # what is wrong with it is said before the bar is there
     jobs = cluster.workers if cluster else run.processes
-    say = record if run.quiet else tell
-    say(*describe(plan, jobs, cluster))
+    (log.record if run.quiet else log.tell)(*describe(plan, jobs, cluster))
     if not run.force:
         plan.check_space(jobs)
     if run.dry_run:
         for line in plan.failures:
-            tell(f"failed: {line}")
+            log.tell(f"failed: {line}")
         return None
 
     first = plan.shares[0]
@@ -128,7 +125,7 @@ def make(
             units = event.units if event.unit == first.catalogue.unit else 0
             progress.advance(event.frame_scenes, units, event.seconds)
         elif run.verbose or not event.detail:
-            progress.say(wording(event))
+            progress.say(tell(event))
 
     with resumable(), progress:
         return plan.run(jobs, on_event=on_event, cluster=cluster)

@@ -2,6 +2,7 @@
 
 Each corpus is a module with a function ``scan``, which finds its songs: `medleydb`, `bach10`, `fma` and
 `folder`. A `SongCatalogue` of what was found says what becomes of them in a root; a plan of it makes them.
+See section 10 of ``docs/contract.md``.
 """
 
 from cadrender.corpora import bach10, fma, folder, medleydb

@@ -4,7 +4,8 @@ The manifest's order of things: a run's beginning is on the disk before its firs
 records whose files it may replace; a file's record is appended before the file is renamed; the file is on the disk
 before the manifest says that it is. So whatever a power cut takes away, no file is believed that is not whole.
 
-What a run counts as complete although another one made it, and was ended, is made durable too.
+What a run counts as complete although another one made it, and was ended, is made durable too. See section 15 of
+``docs/contract.md``.
 """
 
 import contextlib

@@ -18,7 +18,7 @@ from cadrender.pipeline.pool import run_batches
 from cadrender.store.compare import AudioComparer
 from cadrender.store.digest import digest_of
 
-# What the data contract accepts between two machines: one PCM value in so many, by one step.
+# What ``docs/contract.md`` accepts between two machines: one PCM value in so many, by one step.
 _ONE_IN = 10**7
 
 
@@ -63,7 +63,7 @@ class Verdict:
     compared : int
         Files made anew.
     differing : int
-        PCM values of these that differ by one step, within what the data contract accepts.
+        PCM values of these that differ by one step, within what ``docs/contract.md`` accepts.
     extra : list of pathlib.Path
         Files beside these that nothing asks for.
     seconds : float

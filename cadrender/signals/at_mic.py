@@ -1,4 +1,7 @@
-"""At-mic stems: one stem of a song, as the microphones at one head position pick it up (section 2 of the contract)."""
+"""At-mic stems: one stem of a song, as the microphones at one head position pick it up.
+
+See section 2 of ``docs/contract.md``.
+"""
 
 import contextlib
 import functools

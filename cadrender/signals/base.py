@@ -1,4 +1,4 @@
-"""What all signals have in common."""
+"""What all signals have in common; section 11 of ``docs/contract.md``."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ pairs of HRIRs. Everything is found by content: a pair of HRIRs by their digests
 size and time as long as these do not change. So a changed file is noticed, and a moved one is not measured again.
 
 Lines are appended under a lock, whole or not at all, as in a manifest; a line that cannot be used is passed over, and
-what it held is measured again.
+what it held is measured again. See section 12 of ``docs/contract.md``.
 """
 
 import contextlib

@@ -8,7 +8,7 @@ import pytest
 from cadrender.cli import main
 from cadrender.cli.log import logged, record, tell
 from cadrender.errors import CadrenderError
-from tests.roots import SONGS, make_root, run
+from tests.roots import SONGS, make_root, music, run, write_wav
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} "
 
@@ -51,9 +51,24 @@ def test_all_that_is_said(made, tmp_path, capsys):
     assert "6 samples complete; 0 files to render" in "\n".join(again)
 
 
-@pytest.mark.parametrize("command", ["generate", "remix", "excerpts"])
+@pytest.mark.parametrize("command", ["generate", "remix", "excerpts", "ingest folder"])
 def test_every_command_that_runs_has_it(command):
-    assert "--log-file FILE" in run(command, "--help").stdout
+    assert "--log-file FILE" in run(*command.split(), "--help").stdout
+
+
+def test_ingested_songs(tmp_path, capfd):
+    source = tmp_path / "songs/A song"
+    source.mkdir(parents=True)
+    write_wav(source / "vocals.wav", music(1.0, 1))
+    (tmp_path / "songs/B.m4a").touch()
+    log = tmp_path / "run.log"
+    options = ("--root", tmp_path / "root", "-j", 1, "--log-file", log)
+    status = call("ingest", "folder", tmp_path / "songs", *options)
+    printed = capfd.readouterr()
+    lines = lines_of(log)
+    assert lines[0] == "cadrender ingest folder"
+    assert lines[-1] == f"exit status {status}"
+    assert set(printed.out.splitlines() + printed.err.splitlines()) == set(lines[1:-1])
 
 
 def test_failures_and_errors(tmp_path, capsys):

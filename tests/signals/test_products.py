@@ -177,6 +177,12 @@ def test_out_is_filled(made):
         signal.read(dtype="uint8")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int32", "uint8", None])
+def test_blocks_of_an_unknown_type(root, dtype):
+    with pytest.raises(ValueError, match="is neither 'int16' nor 'float64'"):
+        cadrender.open_root(root).blocks(f"{SONGS[0]}-hlp_0001", "drums", dtype=dtype)
+
+
 def test_a_float_signal_is_not_read_as_integers(root):
     signal = cadrender.open_root(root).at_mic(f"{SONGS[0]}-hlp_0001", "drums", subtype="FLOAT")
     with pytest.raises(ValueError, match="a FLOAT signal is read as float32 or float64"):
