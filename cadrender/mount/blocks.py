@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -44,8 +44,8 @@ class MountedFile:
         How many readers have it open.
     in_kernel : bool
         Whether what the kernel keeps of it is of this state.
-    before : MountedFile or None
-        The same file in an earlier state, as long as readers have that open.
+    earlier : list of MountedFile
+        The same file in earlier states, as long as readers have these open.
     """
 
     def __init__(self, output: Output, state: tuple):
@@ -55,7 +55,7 @@ class MountedFile:
         self.size = size_of(output)
         self.handles = 0
         self.in_kernel = False
-        self.before = None
+        self.earlier: list[MountedFile] = []
         self._first = threading.Lock()
         self._begun = False
 
@@ -123,6 +123,7 @@ class BlockCache:
 
     Attributes
     ----------
+    limit, threads : int
     bytes : int
         Of the blocks that are there.
     rendered, found : int
@@ -130,7 +131,7 @@ class BlockCache:
     """
 
     def __init__(self, limit: int, threads: int):
-        self.limit = limit
+        self.limit, self.threads = limit, threads
         self.rendered = self.found = 0
         self._lock = threading.Lock()
         self._blocks: OrderedDict[tuple[MountedFile, int], Future] = OrderedDict()
@@ -169,8 +170,12 @@ class BlockCache:
                     continue
                 self._blocks[key] = Future()
                 self._ordered.add(key)
-            with contextlib.suppress(RuntimeError):  # no further thread
-                self._pool.submit(self._begin, file, number)
+            self.submit(self._begin, file, number)
+
+    def submit(self, function: Callable, *arguments) -> None:
+        """Have a thread do something that can also be left."""
+        with contextlib.suppress(RuntimeError):  # no further thread, or closed
+            self._pool.submit(function, *arguments)
 
     def _begin(self, file, number):
         key = file, number
@@ -232,6 +237,12 @@ class Reader:
         self._reached = 0  # the block after the last one that was read
         self._run = 0  # blocks that were read one after the other
         self._ordered = 0  # the block after the last one that was rendered ahead
+        self._blocks = -(-file.size // BLOCK)
+
+    @property
+    def whole(self) -> bool:
+        """Whether the file has been read from its beginning to its end."""
+        return self._run >= self._blocks
 
     def read(self, offset: int, size: int) -> list[np.ndarray]:
         """Some bytes of the file, in pieces."""
@@ -239,6 +250,7 @@ class Reader:
         if offset >= end:
             return []
         first, last = offset // BLOCK, (end - 1) // BLOCK
+        self._cache.ahead(self.file, range(first + 1, last + 1))  # several at a time
         self._look_ahead(first, last)
         return [
             self._cache.get(self.file, number)[max(0, offset - number * BLOCK) : end - number * BLOCK]
@@ -254,9 +266,8 @@ class Reader:
                 self._run += last + 1 - self._reached
             self._reached = max(last + 1, self._reached) if self._run else last + 1
             window = min(self._run // 2, _FARTHEST, self._cache.limit // BLOCK // _SHARE)
-            blocks = -(-self.file.size // BLOCK)
             begin = max(self._ordered, last + 1)
-            stop = min(blocks, last + 1 + window)
+            stop = min(self._blocks, last + 1 + window)
             self._ordered = max(self._ordered, stop)
         if begin < stop:
             self._cache.ahead(self.file, range(begin, stop))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import errno
 import itertools
@@ -26,6 +27,7 @@ from cadrender.mount.blocks import (
     size_of,
     state_of,
 )
+from cadrender.mount.order import Order
 
 # Seconds for which attributes hold, as the kernel keeps them.
 _FRESH = 1.0
@@ -77,6 +79,8 @@ class Operations:
         self._lock = threading.Lock()
         self._files: OrderedDict[str, MountedFile] = OrderedDict()
         self._readers: dict[int, Reader] = {}
+        self._sorted: dict[str, list[str]] = {}
+        self._order = Order(lambda folder: self._names(folder) or [])
         self._listings: dict[int, tuple[str, list[str]]] = {}
         self._numbers = itertools.count(1)
         self._seen: dict[Path, tuple[float, tuple | None]] = {}
@@ -171,24 +175,21 @@ class Operations:
         changed = max((self._changed.get(input, 0.0) for input, _ in state), default=0.0)
         time.sleep(max(0.0, changed + _FRESH - time.monotonic()))
         with self._lock:
-            file = self._files.get(path)
-            before = file.before if file else None
-            if file is None or file.state != state or file.output != output:
-                before = file if file and file.handles else before
-                file = self._files[path] = MountedFile(output, state)
-            file.before = before if before and before.handles else None
+            file = self._file_of(path, output, state)
             # The kernel has one cache for all who have a file open. Where some still have one that was made from
             # other inputs, it is not used: nobody gets a mixture of the two.
-            info.direct_io = file.before is not None
+            file.earlier = [each for each in file.earlier if each.handles]
+            info.direct_io = bool(file.earlier)
             info.keep_cache = info.direct_io or file.in_kernel
             info.noflush = True  # closing is no request, where libfuse knows that
             file.in_kernel |= not info.direct_io
             file.handles += 1
             self.opened += 1
-            self._files.move_to_end(path)
-            self._forget_closed()
         info.fh = next(self._numbers)
         self._readers[info.fh] = Reader(file, self._cache)
+        if self._order.expected(path):
+            for following in self._order.after(path, self._cache.threads):
+                self._cache.submit(self._prepare, following)
         return 0
 
     def read(self, path, size, offset, info):
@@ -205,6 +206,8 @@ class Operations:
         except Exception as error:
             self._damaged(reader.file, error)
             raise OSError(errno.EIO, str(error)) from error
+        if reader.whole:
+            self._order.finished(reader.file.output.name)
         if len(pieces) == 1:
             return (ctypes.c_char * len(pieces[0])).from_buffer(pieces[0])
         return b"".join(pieces)
@@ -223,15 +226,39 @@ class Operations:
     # What stands behind them
 
     def _names(self, folder):
-        """The names in a folder, each once; None if there is no such folder."""
-        found = None
-        for catalogue in self._catalogues:
-            try:
-                names = catalogue.names(folder)
-            except UsageError:
-                continue
-            found = names if found is None else list(dict.fromkeys((*found, *names)))
+        """The names in a folder, sorted; None if there is no such folder."""
+        found = self._sorted.get(folder)
+        if found is None:
+            for catalogue in self._catalogues:
+                with contextlib.suppress(UsageError):
+                    found = [*(found or ()), *catalogue.names(folder)]
+            found = sorted(set(found)) if found is not None else None
+            if found and found[0].endswith("/"):  # files come and go with their songs
+                self._sorted[folder] = found
         return found
+
+    def _file_of(self, path, output, state):
+        """A file of the tree as it is now: the one that is known, or another in its place."""
+        file = self._files.get(path)
+        if file is None or file.state != state or file.output != output:
+            earlier = [*file.earlier, file] if file else []
+            file = self._files[path] = MountedFile(output, state)
+            file.earlier = earlier
+        self._files.move_to_end(path)
+        if len(self._files) > _REMEMBERED:
+            for closed in [
+                name for name, each in self._files.items() if not each.handles and each is not file
+            ][:64]:
+                del self._files[closed]
+        return file
+
+    def _prepare(self, path):
+        """Do what must be done before a file's first samples are there: it is going to be read."""
+        with contextlib.suppress(OSError):
+            output, state = self._find(path)
+            with self._lock:
+                file = self._file_of(path, output, state)
+            self._cache.ahead(file, (0,))
 
     def _find(self, path, fresh=False) -> tuple[Output, tuple]:
         """An output, and how its inputs are: now, or within the last second."""
@@ -282,11 +309,6 @@ class Operations:
         changed = max((seen[2] for _, seen in state if seen), default=0)
         times = {"st_atime": changed, "st_mtime": changed, "st_ctime": changed}
         return {**self._file, **times, "st_size": size, "st_blocks": -(-size // 512), "st_blksize": BLOCK}
-
-    def _forget_closed(self):
-        if len(self._files) > _REMEMBERED:
-            for path in [path for path, file in self._files.items() if not file.handles][:64]:
-                del self._files[path]
 
     def _damaged(self, file, error):
         """Tell of a song that cannot be rendered, once, whichever of its files is read."""
