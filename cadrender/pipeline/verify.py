@@ -29,9 +29,9 @@ class Problem:
     Attributes
     ----------
     kind : str
-        ``missing``, ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the manifest), ``source``
-        (a source or HRIR has changed), ``excerpt`` (not what its song holds), ``different`` (from a new
-        rendering), ``failed`` or ``list``.
+        ``missing``, ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the manifest), ``parameters``
+        (the metadata ask for other ones), ``source`` (a source or HRIR has changed), ``excerpt`` (not what its song
+        holds), ``different`` (from a new rendering), ``failed`` or ``list``.
     file : pathlib.Path
         Where; for ``source`` the source.
     text : str
@@ -289,6 +289,13 @@ def _judge(part, digests, report):
             report(problem)
         else:
             part.catalogue.settled.add(file)
+    for output in part.outputs:
+        record = records.get(output.key)
+        if not record or output.file in wrong or output.signal.remade_to_verify:
+            continue
+        if record.parameters != output.signal.parameters():
+            text = "made with other parameters than the metadata ask for now"
+            report(Problem("parameters", output.file, text, (output.file,)))
     return wrong
 
 
