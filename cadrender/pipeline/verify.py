@@ -29,9 +29,9 @@ class Problem:
     Attributes
     ----------
     kind : str
-        ``missing``, ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the manifest), ``source``
-        (a source or HRIR has changed), ``excerpt`` (not what its song holds), ``different`` (from a new
-        rendering), ``failed`` or ``list``.
+        ``missing``, ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the manifest), ``parameters``
+        (the metadata ask for other ones), ``source`` (a source or HRIR has changed), ``excerpt`` (not what its song
+        holds), ``different`` (from a new rendering), ``failed`` or ``list``.
     file : pathlib.Path
         Where; for ``source`` the source.
     text : str
@@ -291,9 +291,14 @@ def _judge(part, digests, report):
             part.catalogue.settled.add(file)
     for output in part.outputs:
         record = records.get(output.key)
-        if record and output.file not in wrong and (place := wrong_beside(output, record)):
+        if not record or output.file in wrong:
+            continue
+        if place := wrong_beside(output, record):
             text = f"not what belongs to {output.file.name}" if place.exists() else "missing"
             report(Problem("changed" if place.exists() else "missing", place, text, (output.file,)))
+        elif record.parameters != output.signal.parameters() and not output.signal.remade_to_verify:
+            text = "made with other parameters than the metadata ask for now"
+            report(Problem("parameters", output.file, text, (output.file,)))
     return wrong
 
 
