@@ -108,7 +108,7 @@ def command(
 
     trees = trees_of(settings, place, heads=heads, audio_format=audio_format, remix=remix)
     try:
-        with Mount(trees, cache=cache, allow_other=allow_other, say=_say) as mount:
+        with Mount(trees, cache=cache, allow_other=allow_other, signals=True, say=_say) as mount:
             if not quiet:
                 for tree in trees:
                     print(f"{_contents(tree)} mounted at {tree.place}", file=sys.stderr)

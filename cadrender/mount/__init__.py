@@ -139,6 +139,8 @@ class Mount:
         How many render ahead of sequential readers; default: all usable CPUs.
     allow_other : bool
         Whether other users may read, too.
+    signals : bool
+        Whether SIGINT, SIGTERM and SIGHUP end :meth:`wait`; in the main thread only.
     say : callable
         Told one line on each thing that goes wrong; default: a warning in the log called ``cadrender``.
 
@@ -155,11 +157,13 @@ class Mount:
         cache: int = CACHE,
         threads: int | None = None,
         allow_other: bool = False,
+        signals: bool = False,
         say: Callable[[str], None] = _log.warning,
     ):
-        self._trees, self._allow_other, self._say = trees, allow_other, say
+        self._trees, self._allow_other, self._say, self._signals = trees, allow_other, say, signals
         self._cache = BlockCache(max(cache, 2 * BLOCK), threads or usable_cpus())
-        self._wake, self._waker = None, None
+        self._wake = self._waker = None
+        self._stopped: list[int] = []
         self._sessions: list[_Session] = []
 
     def __enter__(self):
@@ -173,6 +177,8 @@ class Mount:
             _check_memory(_TO_BEGIN)
             self._warm_up()
             self._cache.limit = min(self._cache.limit, _check_memory(_TO_RENDER + 2 * BLOCK) - _TO_RENDER)
+            if self._signals:
+                stack.enter_context(_caught(self._stopped, self._waker))
             for tree, place in zip(self._trees, places, strict=True):
                 session = _Session(fuse, place, tree.catalogues, self._cache, self._say, self._waker)
                 stack.callback(session.end)
@@ -193,29 +199,18 @@ class Mount:
         return all(session.running for session in self._sessions)
 
     def wait(self, parent: int | None = None) -> None:
-        """Wait until somebody unmounts a tree, or for SIGINT, SIGTERM or SIGHUP; to be called from the main thread.
+        """Wait until somebody unmounts a tree, or for a signal, if these are caught.
 
         Parameters
         ----------
         parent : int, optional
             The parent process whose end ends the wait, too; not where SIGHUP is ignored, as ``nohup`` has it.
         """
-        nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        stopped = []
-        numbers = (signal.SIGINT, signal.SIGTERM, *(() if nohup else (signal.SIGHUP,)))
-        os.set_blocking(self._waker, False)
-        wakeup = signal.set_wakeup_fd(self._waker)
-        handlers = {
-            number: signal.signal(number, lambda number, frame: stopped.append(number)) for number in numbers
-        }
-        try:
-            while self.mounted and not stopped and (nohup or parent in (None, os.getppid())):
-                if select.select([self._wake], [], [], _WATCH)[0]:
-                    os.read(self._wake, 64)
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(wakeup)
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            parent = None
+        while self.mounted and not self._stopped and parent in (None, os.getppid()):
+            if select.select([self._wake], [], [], _WATCH)[0]:
+                os.read(self._wake, 64)
 
     def describe(self) -> str:
         """What has been read so far, on one line."""
@@ -232,6 +227,24 @@ class Mount:
                     with contextlib.suppress(CadrenderError):
                         catalogue.find(path).signal.read(0, 1, "float32")
                         break
+
+
+@contextlib.contextmanager
+def _caught(stopped, waker):
+    """Note the signals that end a program, and wake who waits; what is ignored stays ignored."""
+    os.set_blocking(waker, False)
+    wakeup = signal.set_wakeup_fd(waker)
+    handlers = {
+        number: signal.signal(number, lambda number, frame: stopped.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
 
 
 class _Session:
@@ -281,10 +294,10 @@ class _Session:
     def end(self):
         """Unmount, whatever is open."""
         if self.running:
-            # The name is answered by ending the session, and the answer wakes the threads.
+            # The name is answered by ending the session, and the answer wakes its threads.
+            name = self._place / self.operations.farewell
             with what_libfuse_says():  # it complains when it has served another tree, too
-                with contextlib.suppress(OSError):
-                    (self._place / self.operations.farewell).stat()
+                threading.Thread(target=os.access, args=(name, os.F_OK), daemon=True).start()
                 self._thread.join(_PATIENCE)
         if self._place.is_mount():
             unmount(self._place)

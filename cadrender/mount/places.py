@@ -43,7 +43,7 @@ def load_fuse():
             os.close(os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC))
         except OSError as error:
             raise UsageError(f"no FUSE on this machine: /dev/fuse: {error.strerror}") from error
-        if os.getuid() and not shutil.which("fusermount3"):
+        if os.getuid() and not (shutil.which("fusermount3") or shutil.which("fusermount")):
             raise UsageError(f"mounting needs fusermount3 ({_INSTALL})")
     return mfusepy
 

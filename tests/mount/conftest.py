@@ -10,24 +10,22 @@ from pathlib import Path
 
 import pytest
 
+from cadrender.errors import UsageError
+from cadrender.mount.places import load_fuse
 from tests.roots import command, environment, make_root, run
-
-pytest.importorskip("mfusepy", reason="mfusepy or libfuse is missing", exc_type=(ImportError, OSError))
 
 
 def pytest_collection_modifyitems(items):
-    reason = None
-    if sys.platform != "linux":
-        reason = "the tests use fusermount3 and /proc"
-    elif not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        reason = "no /dev/fuse"
-    elif not shutil.which("fusermount3"):
-        reason = "no fusermount3"
-    if reason:
-        here = Path(__file__).parent
-        for item in items:
-            if here in item.path.parents:
-                item.add_marker(pytest.mark.skip(reason=reason))
+    mounting = [item for item in items if item.path == Path(__file__).with_name("test_mount.py")]
+    if not mounting:
+        return
+    try:
+        load_fuse()
+        reason = "" if sys.platform == "linux" else "these tests use fusermount3 and /proc"
+    except UsageError as error:
+        reason = str(error)
+    for item in mounting if reason else ():
+        item.add_marker(pytest.mark.skip(reason=reason))
 
 
 class Mounts:

@@ -11,12 +11,15 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from cadrender.config import load_settings
 from cadrender.metadata import build_gains, gains_json
+from cadrender.mount import Mount, trees_of
 from cadrender.stems import STEMS
 from tests.mount.conftest import mounted
 from tests.roots import POSITIONS, SONGS, command, environment, make_song, run, start, tree, write_wav
@@ -482,6 +485,34 @@ def wait_until(condition, seconds=30):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_from_python(root, generated, mounts):
+    mounts.watch(at_mic(root))
+    here, handler = Path.cwd(), signal.getsignal(signal.SIGTERM)
+    lines = []
+    for _ in range(2):
+        with Mount(trees_of([load_settings(root=root)]), say=lines.append) as mount:
+            assert mount.mounted
+            copied = subprocess.run(
+                ["cat", *sorted(at_mic(root).rglob("*.wav"))], capture_output=True, check=True
+            )
+            assert (Path.cwd(), signal.getsignal(signal.SIGTERM)) == (here, handler)
+        assert not mount.mounted
+        assert not mounted(at_mic(root))
+        assert names(at_mic(root)) == []
+    stored = b"".join(file.read_bytes() for file in sorted(at_mic(generated).rglob("*.wav")))
+    assert copied.stdout == stored
+    assert lines == []
+
+
+@pytest.mark.parametrize("wait", [0, 0.01, 0.03, 0.1])
+def test_a_signal_at_once(root, mounts, wait):
+    process = mounts.start(root)
+    time.sleep(wait)
+    assert mounts.stop(process) == (0, [])
+    assert not mounted(at_mic(root))
+    assert not (root / "metadata/at_mic_music.train.json").exists()
 
 
 # What is refused: one line, exit status 2
