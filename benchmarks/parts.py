@@ -8,7 +8,6 @@ import argparse
 import os
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,7 @@ import numba
 import numpy as np
 import soundfile
 
-from benchmarks.interleaved import rounds, timed
+from benchmarks.interleaved import gain_of_threads, rounds, timed
 from benchmarks.markdown import table
 from benchmarks.roots import SAMPLERATE, hrir
 from cadrender.dsp import part_kernels, parts
@@ -146,29 +145,7 @@ def ratios(taken: dict[str, list[float]], name: str) -> tuple[float, float]:
 def speedup(sample: Sample, frames: int, threads: int, repeats: int) -> float:
     """How many times as many parts several threads make as one does: the median of turns."""
     reads = max(1, 8 * SAMPLERATE // frames)
-
-    def work():
-        way = ways.pop()
-        started.wait()
-        for _ in range(reads):
-            way()
-
-    found = []
-    for _ in range(repeats):
-        rates = []
-        for count in (1, threads):
-            ways = [sample.contenders(100_001, frames)[TOGETHER] for _ in range(count)]
-            started = threading.Barrier(count + 1)
-            running = [threading.Thread(target=work) for _ in range(count)]
-            for thread in running:
-                thread.start()
-            started.wait()
-            began = time.perf_counter()
-            for thread in running:
-                thread.join()
-            rates.append(count / (time.perf_counter() - began))
-        found.append(rates[1] / rates[0])
-    return median(found)
+    return gain_of_threads(lambda: sample.contenders(100_001, frames)[TOGETHER], reads, threads, repeats)
 
 
 @numba.njit(nogil=True)

@@ -52,6 +52,8 @@ class Settings:
         Where the at-mic music goes, and the list of it.
     output_remix_dir, output_remix_listeners_dir, output_remix_file : pathlib.Path
         Where rebalanced targets go, those amplified for listeners, and the list of both.
+    output_submission_dir : pathlib.Path
+        Where submissions go.
     split : str
         ``train``, ``valid`` or ``test``.
     sample_rate : int
@@ -82,6 +84,7 @@ class Settings:
     output_remix_dir: Path
     output_remix_listeners_dir: Path
     output_remix_file: Path
+    output_submission_dir: Path
     split: str
     sample_rate: int
     number_scenes_per_song: int

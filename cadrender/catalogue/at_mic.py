@@ -5,9 +5,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from cadrender.catalogue.base import Catalogue
-from cadrender.catalogue.excerpts import recorded_start
 from cadrender.catalogue.output import Batch, Output
-from cadrender.catalogue.songs import Song, check_hrirs, look_at_song, select_songs, source_folder
+from cadrender.catalogue.songs import Song, check_hrirs, select_songs, song_of
 from cadrender.config import Settings
 from cadrender.errors import AudioError, UsageError
 from cadrender.metadata import (
@@ -18,7 +17,7 @@ from cadrender.metadata import (
     read_track_lists,
     sample_name,
 )
-from cadrender.signals import AtMic
+from cadrender.signals import AtMic, ExcerptStem
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat
 from cadrender.store.levels import LevelFiles
@@ -127,12 +126,19 @@ class AtMicCatalogue(Catalogue):
             raise song
         return song
 
-    def look_again(self) -> None:
-        """Forget which songs could not be used: another process may have made them meanwhile."""
-        self._songs = {name: song for name, song in self._songs.items() if isinstance(song, Song)}
+    def look_again(self, changed: bool = False) -> None:
+        """Forget which songs could not be used: another process may have made them meanwhile.
+
+        Parameters
+        ----------
+        changed : bool
+            Files have changed: forget all that was seen of any song.
+        """
+        kept = {} if changed else self._songs
+        self._songs = {name: song for name, song in kept.items() if isinstance(song, Song)}
 
     def _look_at(self, sample):
-        song = look_at_song(sample.source, source_folder(self.settings, sample), self.settings.sample_rate)
+        song = song_of(self.settings, sample)
         if sample.frames:
             recut = "cadrender excerpts cuts it anew"
             if sample.frames != song.frames:
@@ -140,7 +146,11 @@ class AtMicCatalogue(Catalogue):
                     f"{song.files[MIXTURE]}: {song.frames} frames; the excerpt has {sample.frames}: {recut}"
                 )
             for stem, file in song.files.items():
-                start = recorded_start(self._cuts, sample, stem)
+                record = self._cuts.records.get(key_of(ExcerptStem.product, f"{sample.path}/{stem}.wav"))
+                doubtful = self._cuts.doubts_unrecorded(file.parent) if record is None else False
+                if doubtful or (record and not self._cuts.proves(record, file)):
+                    raise AudioError(f"{file}: not known to be what was cut from the song: {recut}")
+                start = record.parameters.get("start") if record else None
                 if start not in (None, sample.start):
                     raise AudioError(
                         f"{file}: cut from frame {start}; the excerpt begins at {sample.start}: {recut}"
@@ -150,7 +160,7 @@ class AtMicCatalogue(Catalogue):
     @functools.cached_property
     def _cuts(self):
         """What is recorded of the excerpts' stems."""
-        return Manifest.beside(self.settings.excerpts_file, self.settings.root).read()
+        return Manifest.beside(self.settings.excerpts_file, self.settings.root).load()
 
     @functools.cached_property
     def songs(self) -> dict[str, Song]:
@@ -216,6 +226,40 @@ class AtMicCatalogue(Catalogue):
             raise UsageError(f"{path}: its name would be {output.name}")
         return output
 
+    def names(self, folder: str = "") -> list[str]:
+        """What a folder of the tree holds, in order; names of folders end with ``/``.
+
+        A sample whose song cannot be used is shown with all five stems.
+
+        Raises
+        ------
+        UsageError
+            If there is no such folder.
+        """
+        if not folder:
+            return [f"{split}/" for split in self._by_split]
+        if folder in self._by_split:
+            return self._by_split[folder]
+        sample = self.by_name.get(PurePosixPath(folder).name)
+        if sample is None or folder != sample.path:
+            raise UsageError(f"{folder}: no such folder")
+        try:
+            stems = self.song(sample).files
+        except AudioError:
+            stems = STEMS
+        formats = {
+            stem: self.format_of(AtMic.product, f"{sample.path}/{stem}", self.asked_format, self.format)
+            for stem in stems
+        }
+        return [f"{stem}.{each.container}" for stem, each in formats.items()]
+
+    @functools.cached_property
+    def _by_split(self):
+        splits = {}
+        for sample in self.samples:
+            splits.setdefault(sample.split, []).append(f"{sample.name}/")
+        return splits
+
     def batches(self) -> list[Batch]:
         """One batch a stem and selected song, for all its heads."""
         check_hrirs(self.settings, self.samples)
@@ -245,7 +289,7 @@ class AtMicCatalogue(Catalogue):
             song = self.song(sample)
         except AudioError:
             return list(STEMS)
-        return [stem for stem in song.files if not self._output(sample, stem, song).is_complete()]
+        return [stem for stem in song.files if not self.is_whole(self._output(sample, stem, song))]
 
     def orphans(self) -> list[tuple[Path, tuple[str, str]]]:
         """The recorded at-mic files of songs that cannot be used any more."""

@@ -12,7 +12,7 @@ from cadrender.errors import AudioError
 from cadrender.metadata import AtMicTrack
 from cadrender.stems import MIXTURE, STEMS, VDBO
 from cadrender.store import Header, read_header
-from cadrender.store.audio import check_stem_header
+from cadrender.store.audio import check_stem_header, check_values
 
 # How far under the mixture its difference from the sum of the stems must be to pass without a remark, in dB.
 # Rounding and dither leave -50 dB and less; a limiter on the mixture up to -10 dB, as in some songs of MUSDB18; a
@@ -148,8 +148,7 @@ def _blocks(file, frames, dtype):
                 block = sound.read(min(_BLOCK, left), dtype=dtype, always_2d=True)
                 if not len(block):
                     raise AudioError(f"{file}: damaged: {frames - left} frames can be read of {frames}")
-                if dtype == "float32" and not np.isfinite(block).all():
-                    raise AudioError(f"{file}: holds NaN or infinite samples")
+                check_values(file, block)
                 left -= len(block)
                 yield block
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:

@@ -36,6 +36,7 @@ def _percentage(context, parameter, value):
         "output_remix_dir",
         "output_remix_listeners_dir",
         "output_remix_file",
+        "output_submission_dir",
         "excerpts_dir",
         "scene_file",
     ),
@@ -56,8 +57,9 @@ def _percentage(context, parameter, value):
 def command(jobs, audio_format, deep, seed, no_sources, repair, everything, as_json, quiet, **options):
     """Prove that what was made of a split is whole and up to date.
 
-    At-mic files, rebalanced and amplified targets and excerpts' stems are read and compared with the manifests that
-    are kept of them, and so are the songs and HRIRs that they were made from. One line for each problem.
+    At-mic files, rebalanced and amplified targets, submissions and excerpts' stems are read and compared with the
+    manifests that are kept of them, and so are the songs and HRIRs that they were made from. One line for each
+    problem.
 
     Exit status: 0 all is as it should be (or has been repaired), 1 problems, 2 wrong usage or bad metadata.
     """

@@ -2,14 +2,15 @@
 
 import contextlib
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from cadrender.config import ingested_lists
-from cadrender.corpora.convert import RECORD
-from cadrender.corpora.ingest import RESERVED
+from cadrender.config import ingested_lists, load_settings
+from cadrender.corpora.catalogue import RESERVED, check_inside
 from cadrender.errors import CadrenderError, UsageError
 from cadrender.metadata import check_name
 from cadrender.stems import STEMS
+from cadrender.store import remove_leftovers
+from cadrender.store.manifest import Manifest
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Removed:
 
 
 def remove(name: str, root: Path) -> Removed:
-    """Delete the songs and the lists that `ingest` wrote for a corpus.
+    """Delete the songs that a corpus's manifest records, and its lists.
 
-    Only files that `ingest` wrote are deleted. What was rendered from the songs stays.
+    Whatever else lies among them, and what was rendered from the songs, stays.
 
     Parameters
     ----------
@@ -50,30 +51,39 @@ def remove(name: str, root: Path) -> Removed:
     CadrenderError
         If a file cannot be deleted.
     """
-    music, metadata = (
-        root / "audio" / "music" / check_name(name, root, "the corpus's name"),
-        root / "metadata",
-    )
-    lists = [metadata / f"{name}.json", metadata / f"{name}.ingest.json"]
-    songs = sorted(record.parent for record in music.glob(f"*/{RECORD}"))
-    if name in RESERVED or not (lists[1].exists() or songs):
+    settings = load_settings(root=root)
+    check_name(name, settings.root, "the corpus's name")
+    music, metadata = settings.music_dir / name, settings.metadata_dir
+    report, list_file = metadata / f"{name}.ingest.json", metadata / f"{name}.json"
+    manifest = Manifest.beside(list_file, settings.root)
+    if name in RESERVED or not (report.exists() or manifest.file.exists()):
         there = ", ".join(file.stem for file in ingested_lists(metadata)) or "none"
-        raise UsageError(f"{root}: no ingested corpus {name!r}; there are: {there}")
-    for place in (metadata, *songs):
-        if not place.resolve().is_relative_to(root.resolve()):
-            raise UsageError(f"{place}: is a link that leads out of {root}; expected a folder inside it")
+        raise UsageError(f"{settings.root}: no ingested corpus {name!r}; there are: {there}")
+    if not manifest.file.exists():
+        raise UsageError(
+            f"{manifest.file}: no such file: an unreleased version of cadrender made these songs; ingest them again "
+            f"before you remove them, or delete {music}, {list_file} and {report} yourself"
+        )
+    files = {}
+    for record in manifest.read().values():
+        corpus, song, file = (*PurePosixPath(record.path).parts, "", "", "")[:3]
+        if corpus == name and file in {f"{stem}.wav" for stem in STEMS}:
+            files.setdefault(check_name(song, manifest.file, "a song's name"), []).append(file)
+    songs = sorted(files)
+    for place in (metadata, music, *(music / song for song in songs)):
+        check_inside(place, settings.root)
     try:
-        if lists[1].exists():  # first: from here on no command looks for the songs
-            for file in lists:
-                file.unlink(missing_ok=True)
+        for file in (report, list_file):  # from here on no command looks for the songs
+            file.unlink(missing_ok=True)
         for song in songs:
-            for stem in STEMS:
-                (song / f"{stem}.wav").unlink(missing_ok=True)
-            (song / RECORD).unlink()  # last: an interrupted removal can be repeated
+            for file in files[song]:
+                (music / song / file).unlink(missing_ok=True)
+            remove_leftovers(music / song)
             with contextlib.suppress(OSError):  # something else is in it
-                song.rmdir()
+                (music / song).rmdir()
+        manifest.file.unlink()  # last: an interrupted removal can be repeated
         with contextlib.suppress(OSError):
             music.rmdir()
     except OSError as error:
         raise CadrenderError(f"{error.filename}: cannot be deleted: {error.strerror}") from error
-    return Removed(tuple(song.name for song in songs), music)
+    return Removed(tuple(songs), music)

@@ -45,23 +45,25 @@ LENGTHS = tuple(sorted(16 * m << e for m in (1, 3, 5) for e in range(17)))
 ROW_PADDING = 8
 
 
-def _wisdom_file() -> Path:
+def _wisdom_file() -> Path | None:
     # Wisdom holds for one FFTW build; a plan of another build or machine is only slower, never wrong.
-    return cache_directory() / f"fftw-{pyfftw.fftw_version}.wisdom"
+    folder = cache_directory()
+    return folder / f"fftw-{pyfftw.fftw_version}.wisdom" if folder else None
 
 
 @functools.cache
 def _load_wisdom() -> None:
     """Import the wisdom of earlier runs; what cannot be read counts as none."""
-    with contextlib.suppress(OSError):
-        pyfftw.import_wisdom((_wisdom_file().read_bytes(), b"", b""))
+    if file := _wisdom_file():
+        with contextlib.suppress(OSError):
+            pyfftw.import_wisdom((file.read_bytes(), b"", b""))
 
 
 def _save_wisdom() -> None:
     """Keep what was learnt for the next process; a cache that cannot be written is done without."""
-    file = _wisdom_file()
+    if (file := _wisdom_file()) is None:
+        return
     with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(pyfftw.export_wisdom()[0])

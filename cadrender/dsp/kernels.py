@@ -41,8 +41,10 @@ from cadrender.dsp.lanes import (
 )
 
 # Truncating 123.99999999999 would give 123 where exact arithmetic gives 124: numbers this close under an
-# integer count as that integer. Rounding errors are about 1e-11 of an LSB; a sample changes that should not
-# with a probability of 2**-31, far under the one in 10**7 that the data contract accepts.
+# integer count as that integer. A sample changes that should not with a probability of 2**-30, far under the one in
+# 10**7 that ``docs/contract.md`` accepts. Rounding errors are smaller: 1e-16 of the loudest sample nearby, 1e-11 of an
+# LSB for signals within full scale. With a peak of 10**9 in every second of a FLOAT stem they decide six samples in
+# 10**6; stems beyond 10**6 are refused (`store.audio.LOUDEST`), where it would be one in 10**8.
 SNAP = 2.0**-30
 
 # How many bins of all spectra in use are handled before going on to the next: they stay in the L1 cache.

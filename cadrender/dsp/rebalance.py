@@ -1,4 +1,4 @@
-"""Rebalanced targets: the gain mixer of the challenge (section 7 of the data contract)."""
+"""Rebalanced targets: the gain mixer of the challenge (section 7 of ``docs/contract.md``)."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence

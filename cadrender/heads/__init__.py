@@ -1,4 +1,7 @@
-"""Heads from anywhere: HRIR files and positions from SOFA files, and HRIR files brought to a root's rate."""
+"""Heads from anywhere: HRIR files and positions from SOFA files, and HRIR files brought to a root's rate.
+
+See section 16 of ``docs/contract.md``.
+"""
 
 from cadrender.heads.add import ANGLES, Head, Import, plane_azimuths, prepare_heads, write_heads
 from cadrender.heads.impulse import delayed, resampled

@@ -3,7 +3,7 @@
 A loudspeaker at the left (negative angles) has its HRIR in ``<mic>-<subject>-n<angle>.wav``, one at the right in
 ``<mic>-<subject>-p<angle>.wav``. Straight ahead (0 degrees) and behind (180) there is no left or right: one file
 is enough, which cadrender writes as ``p0.0`` or ``p180.0``; it serves both loudspeakers unless there is an ``n``
-file too.
+file too. See section 6 of ``docs/contract.md``.
 """
 
 import json

@@ -18,7 +18,7 @@ from cadrender.pipeline.events import Clipped, Event, Failed, Progressed, Remark
 from cadrender.pipeline.plan import Check, Plan, Share
 from cadrender.pipeline.pool import run_batches, usable_cpus
 from cadrender.store import AtomicFile, ClaimedError, is_claimed, remove_leftovers
-from cadrender.store.durable import sync_descriptor, sync_files, sync_folder
+from cadrender.store.durable import sync_descriptor, sync_folder
 from cadrender.store.names import check_distinct
 
 # Seconds between two looks at files that another process is writing.
@@ -108,25 +108,25 @@ class _Run:
             for share in plan.shares
         ]
         self._summary = Summary(tallies, plan.failures, jobs=jobs)
-        sync = cluster.sync if cluster else sync_files
-        self._checkpoints = Checkpoints(plan.shares, sync)
+        self._checkpoints = Checkpoints(plan.shares, cluster.sync if cluster else None)
         self._lacking = [Counter(share.units) for share in plan.shares]
         self._ours = [set() for _ in plan.shares]
+        self._failed = set()
 
     def run(self):
         for line in self._summary.failures:
             self._on_event(Failed(line))
         began = time.perf_counter()
-        self._begin()
-        try:
-            self._make(self._plan.in_turn(self._jobs))
-        except BaseException:
-            self._sweep()
-            with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
-                self._finish()
-            raise
-        self._checkpoints.finish()
-        self._finish()
+        with self._checkpoints:
+            self._begin()
+            try:
+                self._make(self._plan.in_turn(self._jobs))
+            except BaseException:
+                self._sweep()
+                with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
+                    self._finish(ended=not self._cluster)  # whose workers may still be at it
+                raise
+            self._finish()
         self._summary.seconds = time.perf_counter() - began
         return self._summary
 
@@ -157,16 +157,17 @@ class _Run:
         told = False
         while batches:
             claimed, waiting = [], []
-            for report in self._reports(batches):
-                self._take(report)
-                if report.claimed:
-                    claimed.append(report.batch.having(report.claimed))
-                if report.waiting:
-                    waiting.append(report)
+            with contextlib.closing(self._reports(batches)) as reports:  # nobody writes on after an error
+                for report in reports:
+                    self._take(report)
+                    if report.claimed:
+                        claimed.append(report.batch.having(report.claimed))
+                    if report.waiting:
+                        waiting.append(report)
             producers = any(not batch.needs for batch in batches)
             if waiting and not claimed and not producers:
                 for report in waiting:
-                    self._fail(report.waiting)
+                    self._fail(report.waiting, report.batch)
                 return
             if claimed and not told:
                 told = True
@@ -182,9 +183,10 @@ class _Run:
     def _note(self, line):
         self._on_event(Remark(line))
 
-    def _fail(self, line):
+    def _fail(self, line, batch):
         self._summary.failures.append(line)
-        self._on_event(Failed(line))
+        self._failed |= {output.file.parent for output in batch.outputs}
+        self._on_event(Failed(line, batch.song))
 
     def _take(self, report: BatchReport):
         """Count what became of a batch, and tell."""
@@ -192,8 +194,10 @@ class _Run:
             if report.fatal:
                 self._summary.failures.append(report.error)
                 raise CadrenderError(report.error)
-            self._fail(report.error)
+            self._fail(report.error, report.batch)
         number = self._share_of(report.batch.outputs[0])
+        if report.broken:
+            self._plan.shares[number].catalogue.broken[report.batch.song] = report.error
         tally = self._summary.tallies[number]
         tally.on_the_way += report.on_the_way
         for written in report.written:
@@ -206,13 +210,15 @@ class _Run:
                 tally.silent += 1
                 self._on_event(Silent(written.output.file))
         self._checkpoints.wrote(number, report.written)
+        self._checkpoints.found(number, [output.file for output in report.found])
         made = [written.output for written in report.written]
-        self._complete(number, made, report.found)
+        self._complete(number, made, report.found, report.seconds)
 
-    def _complete(self, number, made, found=()):
+    def _complete(self, number, made, found=(), seconds=0.0):
         lacking, ours = self._lacking[number], self._ours[number]
         ours.update(output.unit for output in made)
         there = [*made, *found]
+        self._plan.shares[number].catalogue.settled.update(output.file for output in there)
         lacking.subtract(output.unit for output in there)
         completed = {output.unit for output in there if lacking[output.unit] == 0}
         tally = self._summary.tallies[number]
@@ -220,7 +226,7 @@ class _Run:
         tally.skipped += len(completed - ours)
         if there:
             frames = sum(output.signal.cost for output in there)
-            self._on_event(Progressed(frames, len(completed), tally.unit))
+            self._on_event(Progressed(frames, len(completed), tally.unit, seconds))
 
     def _share_of(self, output: Output) -> int:
         for number, share in enumerate(self._plan.shares):
@@ -244,17 +250,23 @@ class _Run:
                 current = not untouched and checks[number].reason(output) is None
                 (found if current else lacking).append(output)
             if found:
+                self._checkpoints.found(number, [output.file for output in found])
                 self._complete(number, (), found)
             if lacking:
                 left.append(batch.having(lacking))
         return left
 
-    def _finish(self):
-        """Write the lists of what is complete. Of several shards the last one finds everything complete."""
+    def _finish(self, ended=True):
+        """Make everything durable, then write the lists of what is complete; the last of several shards does that."""
+        for folder in self._failed:
+            with contextlib.suppress(OSError):  # unless something of it could be made
+                folder.rmdir()
+        self._checkpoints.finish(ended=ended)
         for share, tally, lacking in zip(
             self._plan.shares, self._summary.tallies, self._lacking, strict=True
         ):
             catalogue = share.catalogue
+            catalogue.read_again()
             if self._plan.shard is None or catalogue.all_complete:
                 write_lists(catalogue)
             all_of_it = self._plan.shard is None

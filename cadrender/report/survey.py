@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cadrender.catalogue.songs import Song, look_at_song, source_folder
+from cadrender.catalogue.songs import Song, song_of
 from cadrender.config import Settings
 from cadrender.errors import AudioError, MetadataError, UsageError
 from cadrender.metadata import (
@@ -176,12 +176,12 @@ def take_survey(settings: Settings) -> Survey:
         )
     found, problems = _read_metadata(settings)
     samples = found["samples"].values()
-    songs = {track.name: settings.music_dir / track.path for track in found["tracks"]}
-    songs |= {sample.source: source_folder(settings, sample) for sample in samples}
+    songs = {track.name: track for track in found["tracks"]}
+    songs |= {sample.source: sample for sample in samples}
     sources, source_problems = {}, {}
-    for name, folder in songs.items():
+    for name, song in songs.items():
         try:
-            sources[name] = look_at_song(name, folder, settings.sample_rate)
+            sources[name] = song_of(settings, song)
         except AudioError as error:
             there = settings.music_dir.is_dir()
             source_problems[name] = str(error) if there else f"{settings.music_dir}: no such folder"

@@ -1,7 +1,11 @@
-"""At-mic stems: one stem of a song, as the microphones at one head position pick it up (section 2 of the contract)."""
+"""At-mic stems: one stem of a song, as the microphones at one head position pick it up.
+
+See section 2 of ``docs/contract.md``.
+"""
 
 import contextlib
 import functools
+import os
 import platform
 import threading
 from collections.abc import Sequence
@@ -26,6 +30,16 @@ _MOST_LEVELS = 100_000
 _levels: dict[tuple, object] = {}
 _measured: dict[Path, threading.Lock] = {}
 _measured_lock = threading.Lock()
+
+
+def _renew_locks():
+    """A fork while another thread holds a lock would leave it held in the child for ever."""
+    global _measured_lock
+    _measured_lock = threading.Lock()
+    _measured.clear()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
-"""What all signals have in common."""
+"""What all signals have in common; section 11 of ``docs/contract.md``."""
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ class Sink(Protocol):
     folder: Path | None
     """Where large temporary files may go; the system's place for them by default."""
 
+    def restart(self) -> None:
+        """Drop what was written, and begin again."""
+
     def write(self, piece: np.ndarray) -> None:
         """Take the next frames: (n, 2) int16 where ``pcm16``, else float64 with full scale 1."""
 
@@ -49,11 +53,14 @@ class Made:
         The files that it was made from.
     on_the_way : int
         At-mic signals that had to be rendered for it because they were not on disk.
+    notes : tuple of str
+        What was found meanwhile, and is worth knowing.
     """
 
     levels: dict
     inputs: Inputs
     on_the_way: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Signal:
@@ -65,27 +72,32 @@ class Signal:
     ----------
     product : str
         ``at-mic``, ``target``, ``amplified``, ``excerpt`` or ``song``.
-    frames, samplerate : int
-        Its length, and its rate in hertz.
+    frames : int or None
+        Its length; None where that is known only when it has been made.
+    samplerate : int
+        Its rate in hertz.
     subtype : str
         How its samples are quantised: ``PCM_16``, ``PCM_24`` or ``FLOAT``.
     remade_to_verify : bool
         Whether it is compared with its inputs by making it again, which is quicker than digesting them.
+    scratch : int
+        Bytes on disk for each of its frames while it is being made.
     unrecorded_counts : bool
         Whether a file of the right format that no manifest knows is taken for it.
     """
 
     product: ClassVar[str]
     remade_to_verify: ClassVar[bool] = False
+    scratch: ClassVar[int] = 0
     unrecorded_counts: ClassVar[bool] = False
     channels: ClassVar[int] = 2
-    frames: int
+    frames: int | None
     samplerate: int
     subtype: str
 
     @property
     def cost(self) -> int:
-        """Its frames, as far as they are known: what making it costs."""
+        """Its frames, or about as many where they are not known: what making it costs."""
         return self.frames
 
     def read(
@@ -150,6 +162,16 @@ class Signal:
         """What the signal is made from, by role: stored files, and signals that may be stored or not."""
         raise NotImplementedError
 
+    def beside(self, levels: Mapping[str, float]) -> dict[str, str]:
+        """The text files that belong to its file, by suffix: how that file is to be read.
+
+        Parameters
+        ----------
+        levels : mapping
+            What was measured when it was made: see :class:`Made`.
+        """
+        return {}
+
     @staticmethod
     def make(signals: Sequence[Signal], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
         """Make several signals that share work, each into its sink: the fast way to the samples of `read`.
@@ -177,6 +199,10 @@ class Kept:
     def __init__(self, limit: int = _KEPT_BYTES):
         self._limit = limit
         self._arrays: OrderedDict[object, np.ndarray] = OrderedDict()
+        self._renew_lock()
+        os.register_at_fork(after_in_child=self._renew_lock)  # another thread may hold it
+
+    def _renew_lock(self):
         self._lock = Lock()
 
     def get(self, key: object, make) -> np.ndarray:

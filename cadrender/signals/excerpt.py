@@ -1,4 +1,4 @@
-"""Excerpts: seconds of a song's stem, cut before anything is rendered (section 8 of the data contract)."""
+"""Excerpts: seconds of a song's stem, cut before anything is rendered (section 8 of ``docs/contract.md``)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

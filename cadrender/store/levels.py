@@ -5,7 +5,7 @@ pairs of HRIRs. Everything is found by content: a pair of HRIRs by their digests
 size and time as long as these do not change. So a changed file is noticed, and a moved one is not measured again.
 
 Lines are appended under a lock, whole or not at all, as in a manifest; a line that cannot be used is passed over, and
-what it held is measured again.
+what it held is measured again. See section 12 of ``docs/contract.md``.
 """
 
 import contextlib
@@ -63,6 +63,17 @@ _books: dict[LevelFiles, "LevelBook"] = {}
 _books_lock = Lock()
 
 
+def _renew_locks():
+    """A fork while another thread holds a lock would leave it held in the child for ever."""
+    global _books_lock
+    _books_lock = Lock()
+    for book in _books.values():
+        book.renew_lock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
+
+
 class LevelBook:
     """The levels that are known, by content; for any number of threads.
 
@@ -74,7 +85,9 @@ class LevelBook:
     def __init__(self, files: LevelFiles):
         self._manifest = Manifest(files.folder / NAME, files.base)
         fallback = hashlib.md5(str(files.folder).encode(), usedforsecurity=False).hexdigest()
-        self.places = (files.folder / NAME, cache_directory() / "levels" / f"{fallback}.jsonl")
+        self.places = (files.folder / NAME,)
+        if cache := cache_directory():
+            self.places += (cache / "levels" / f"{fallback}.jsonl",)
         self._read_to: dict[Path, tuple[int, int]] = {}
         self._sources: dict[str, Input] = {}
         self._before: dict[str, float] = {}
@@ -82,6 +95,10 @@ class LevelBook:
         self._lock = Lock()
         for manifest in files.manifests:
             self._take_manifest(Manifest(manifest, files.base))
+
+    def renew_lock(self) -> None:
+        """Forget who holds the lock; for the child of a fork."""
+        self._lock = Lock()
 
     def _take_manifest(self, manifest):
         for record in manifest.read().values():
@@ -196,7 +213,7 @@ class LevelBook:
     @property
     def writable(self) -> Path:
         """Where levels are kept: beside the metadata, or in the user's cache where that cannot be written."""
-        return self.places[0] if os.access(self.places[0].parent, os.W_OK) else self.places[1]
+        return self.places[0] if os.access(self.places[0].parent, os.W_OK) else self.places[-1]
 
     def check_writable(self) -> None:
         """Make sure that levels can be kept.
@@ -208,7 +225,7 @@ class LevelBook:
         """
         place = self.writable
         try:
-            place.parent.mkdir(parents=True, exist_ok=True)
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             append_lines(place, [])
         except OSError as error:
             raise CadrenderError(f"{place}: cannot be written: {error.strerror or error}") from error
@@ -248,7 +265,7 @@ class LevelBook:
             # Where neither can be written, each process measures for itself.
             with contextlib.suppress(OSError):
                 if place is not self.places[0]:
-                    place.parent.mkdir(parents=True, exist_ok=True)
+                    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 append_lines(place, [f"{line}\n"])
                 return
 

@@ -2,7 +2,11 @@
 
 One JSON object a line, one line a file; the last line of a file counts. A line is appended *before* its file is
 renamed into place, so that a kill at any moment leaves no file without a line. A line whose file never arrived is
-harmless: the file is missing and is made again, to the same bytes.
+recognised: the file is missing, or is an older one with another time.
+
+What a power cut may have spoilt is not believed. A run's beginning is on the disk before its first file, with the
+records whose files it may replace, and so is its end; in between, lines say which records' files are on the disk. A
+file of which no such line tells counts by itself only as long as its file system stays mounted.
 
 Lines are appended under an exclusive lock (``flock``, which works between machines where the shared file system has
 locks; ``O_APPEND`` alone would not do on NFS). Readers skip a truncated line; the next writer terminates it.
@@ -13,14 +17,14 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from cadrender.errors import AudioError, CadrenderError, UsageError
 from cadrender.store.atomic import AtomicFile, lock_and_wait, same_file
 from cadrender.store.digest import digest_of
-from cadrender.store.durable import sync_descriptor, sync_folder, this_boot
+from cadrender.store.durable import sync_descriptor, sync_folder, this_mount
 
 # A manifest is rewritten when it has more than this many lines for each file, and so many for runs.
 _SLACK = 2
@@ -79,10 +83,14 @@ class Record:
         The cadrender that made it.
     id : str
         Stands for this record, and no other one of the same file.
-    boot : str
-        When its file was written: see :func:`cadrender.store.durable.this_boot`.
+    mount : str
+        Where and when its file was written: see :func:`cadrender.store.durable.this_mount`.
+    mtime_ns : int
+        The time of the file's last change.
     durable : bool
-        Whether the file is known to be on the disk.
+        Whether the file is known to have been on the disk, in its place.
+    notes : tuple of str
+        What was found when it was made, and is worth knowing.
     """
 
     product: str
@@ -98,8 +106,10 @@ class Record:
     levels: dict = field(default_factory=dict)
     version: str = ""
     id: str = ""
-    boot: str = ""
+    mount: str = ""
+    mtime_ns: int = 0
     durable: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
@@ -107,7 +117,7 @@ class Record:
         return key_of(self.product, self.path)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Contents:
     """What a manifest holds.
 
@@ -121,6 +131,43 @@ class Contents:
 
     records: dict[tuple[str, str], Record]
     unfinished: dict[str, "Run"] = field(default_factory=dict)
+    _cut_off: dict[str, frozenset[str] | None] = field(default_factory=dict, repr=False)
+
+    def vouches_for(self, record: Record, file: Path) -> bool:
+        """Whether a file must be the one that was recorded, which can be told without reading it.
+
+        It is so if the file was on the disk when that was written down, and no run that a power cut may have ended
+        was about to replace it; or if its file system has been mounted all the time since the file was written.
+        """
+        if record.durable and not self.unfinished:
+            return True
+        here = this_mount(file.parent)
+        if record.durable and record.id not in (self._replaced_by_cut_runs(here) or ()):
+            return True
+        try:
+            return bool(here) and record.mount == here and file.stat().st_mtime_ns == record.mtime_ns
+        except OSError:
+            return False
+
+    def proves(self, record: Record, file: Path) -> bool:
+        """Whether a file is the one that was recorded; it is read if need be."""
+        if self.vouches_for(record, file):
+            return True
+        try:
+            return digest_of(file) == record.digest
+        except OSError:
+            return False
+
+    def doubts_unrecorded(self, folder: Path) -> bool:
+        """Whether files in a folder that are not recorded may be what a power cut left of a run."""
+        return bool(self.unfinished) and self._replaced_by_cut_runs(this_mount(folder)) is not None
+
+    def _replaced_by_cut_runs(self, here):
+        """What runs may have replaced that have not ended, and that do not write to this mount; None for no runs."""
+        if here not in self._cut_off:
+            cut = [run.replaces for run in self.unfinished.values() if not here or run.mount != here]
+            self._cut_off[here] = frozenset().union(*cut) if cut else None
+        return self._cut_off[here]
 
 
 @dataclass(frozen=True)
@@ -129,14 +176,19 @@ class Run:
 
     Attributes
     ----------
-    boot : str
-        When: see :func:`cadrender.store.durable.this_boot`.
+    mount : str
+        Where and when: see :func:`cadrender.store.durable.this_mount`.
     replaces : frozenset of str
         The ids of records whose files it may have replaced.
     """
 
-    boot: str
+    mount: str
     replaces: frozenset[str] = frozenset()
+
+
+def new_id() -> str:
+    """An id for a record."""
+    return secrets.token_hex(5)
 
 
 def key_of(product: str, path: str) -> tuple[str, str]:
@@ -172,40 +224,43 @@ class Manifest:
             If the file is there and cannot be read, or if it is of an unreleased version.
         """
         records, runs = {}, {}
-        durable = set()
+        durable, lost = set(), set()
         for line in read_lines(self.file):
             fields = _fields(line)
             if record := self._record(fields):
                 records[record.key] = record
             elif isinstance(fields.get("replaces"), list):
                 replaces = frozenset(map(str, fields["replaces"]))
-                runs[str(fields.get("run"))] = Run(str(fields.get("boot")), replaces)
+                runs[str(fields.get("run"))] = Run(str(fields.get("mount")), replaces)
             elif "ended" in fields:
                 runs.pop(str(fields["ended"]), None)
             elif isinstance(fields.get("durable"), list):
                 durable.update(map(str, fields["durable"]))
-        replaced = {each for run in runs.values() for each in run.replaces}
-        known = {
-            key: replace(
-                record, durable=(record.durable or record.id in durable) and record.id not in replaced
-            )
-            for key, record in records.items()
-        }
-        return Contents(known, runs)
+            elif isinstance(fields.get("lost"), list):
+                lost.update(map(str, fields["lost"]))
+        for key, record in records.items():
+            if record.id in lost:
+                records[key] = replace(record, digest="", mount="", durable=False)
+            elif record.id in durable and not record.durable:
+                records[key] = replace(record, durable=True)
+        return Contents(records, runs)
 
     def read(self) -> dict[tuple[str, str], Record]:
         """The records of :meth:`load`."""
         return self.load().records
 
-    def begin_run(self, replaces: Iterable[str] = ()) -> str:
+    def begin_run(self, mount: str, replaces: Iterable[str] = ()) -> str:
         """Note, durably, that a run begins; its id.
 
-        From here on files without a record that are found after another boot are not trusted.
+        Until it has ended, files without a record are not trusted under another mount.
 
         Parameters
         ----------
+        mount : str
+            Where it writes.
         replaces : iterable of str
-            The ids of the records whose files it may replace: until it has ended, these are not known to be durable.
+            The ids of the records whose files it may replace: until it has ended, they do not vouch for these under
+            another mount.
 
         Raises
         ------
@@ -213,10 +268,11 @@ class Manifest:
             If it cannot be written.
         """
         run = secrets.token_hex(4)
-        append_lines(self.file, [_run_line(run, Run(this_boot(), frozenset(replaces)))], durable=True)
+        append_lines(self.file, [_run_line(run, Run(mount, frozenset(replaces)))], durable=True)
+        sync_folder(self.file.parent)  # somebody else may have made it and not got so far
         return run
 
-    def mark_durable(self, ids: Iterable[str], ended: str = "") -> None:
+    def mark_durable(self, ids: Collection[str], ended: str = "") -> None:
         """Note, durably, that the files of some records are on the disk; and that a run has ended.
 
         Raises
@@ -224,10 +280,22 @@ class Manifest:
         OSError
             If it cannot be written.
         """
-        lines = [_line({"durable": list(ids)})]
+        lines = [_line({"durable": list(ids)})] if ids else []
         if ended:
             lines.append(_line({"ended": ended}))
-        append_lines(self.file, lines, durable=True)
+        if lines:
+            append_lines(self.file, lines, durable=True)
+
+    def mark_lost(self, ids: Collection[str]) -> None:
+        """Note that the files of some records could not be put on the disk, whatever reading them gives.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        if ids:
+            append_lines(self.file, [_line({"lost": list(ids)})], durable=True)
 
     def append(self, records: Iterable[Record]) -> None:
         """Append records, all of them or none.
@@ -258,12 +326,17 @@ class Manifest:
         try:
             with _opened(self.file):  # nobody appends meanwhile
                 contents = self.load()
-                lines = [_run_line(*run) for run in contents.unfinished.items()]
+                current = {record.id for record in contents.records.values()}
+                lines = [
+                    _run_line(name, Run(run.mount, run.replaces & current))
+                    for name, run in contents.unfinished.items()
+                ]
                 lines += map(_format, contents.records.values())
                 with AtomicFile(self.file) as rewritten:
                     rewritten.write("".join(lines).encode())
                     sync_descriptor(rewritten.descriptor)
                     rewritten.commit()
+                sync_folder(self.file.parent)
         except OSError as error:
             raise CadrenderError(f"{self.file}: cannot be written: {error.strerror or error}") from error
         return True
@@ -331,8 +404,10 @@ class Manifest:
                 levels={name: _level(name, value) for name, value in fields["levels"].items()},
                 version=_typed(fields["cadrender"], str),
                 id=_typed(fields["id"], str),
-                boot=_typed(fields["boot"], str),
+                mount=_typed(fields["mount"], str),
+                mtime_ns=_typed(fields["mtime_ns"], int),
                 durable=fields.get("durable") is True,
+                notes=tuple(_typed(note, str) for note in _typed(fields.get("notes", []), list)),
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
@@ -434,7 +509,7 @@ def _fields(line):
 
 
 def _run_line(identity, run):
-    return _line({"run": identity, "boot": run.boot, "replaces": sorted(run.replaces)})
+    return _line({"run": identity, "mount": run.mount, "replaces": sorted(run.replaces)})
 
 
 def _line(fields):
@@ -457,8 +532,10 @@ def _format(record):
             "levels": {name: _finite(value) for name, value in record.levels.items()},
             "cadrender": record.version,
             "id": record.id,
-            "boot": record.boot,
+            "mount": record.mount,
+            "mtime_ns": record.mtime_ns,
             **({"durable": True} if record.durable else {}),
+            **({"notes": record.notes} if record.notes else {}),
         }
     )
 

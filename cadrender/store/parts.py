@@ -11,7 +11,7 @@ import numpy as np
 import soundfile
 
 from cadrender.errors import AudioError
-from cadrender.store.audio import check_stem_header, exact_dtype, read_header, reason
+from cadrender.store.audio import check_stem_header, check_values, exact_dtype, read_header, reason
 
 # Subtypes whose samples are read straight from a WAV file, in little-endian order as it has them.
 _PLAIN = {"PCM_16": "<i2", "PCM_32": "<i4", "FLOAT": "<f4", "DOUBLE": "<f8"}
@@ -132,8 +132,7 @@ def read_part(
         raise AudioError(f"{file}: changed while it was being read")
     if read != count:
         raise AudioError(f"{file}: damaged: it ends at frame {start + read}")
-    if part.dtype.kind == "f" and not np.isfinite(part).all():
-        raise AudioError(f"{file}: holds NaN or infinite samples")
+    check_values(file, part)
     return part, state
 
 

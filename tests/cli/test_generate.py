@@ -947,8 +947,9 @@ def test_help():
 def test_cache_that_cannot_be_written(root, fresh, tmp_path):
     file = tmp_path / "file"
     file.touch()
-    result = run("generate", "--root", root, "-j", 1, CADRENDER_CACHE_DIR=str(file / "cache"))
+    result = run("generate", "--root", root, "-j", 2, CADRENDER_CACHE_DIR=str(file / "cache"))
     assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
+    assert result.stderr.count("not used as a cache") == 1
     assert same_as_fresh(root, fresh)
 
 
@@ -959,6 +960,7 @@ def test_home_that_is_missing(root, fresh):
     environment = dict.fromkeys(("HOME", "XDG_CACHE_HOME"), gone) | {"CADRENDER_CACHE_DIR": None}
     result = run("generate", "--root", root, "-j", 1, **environment)
     assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
+    assert result.stderr.count("not used as a cache") == 1
     assert same_as_fresh(root, fresh)
 
 

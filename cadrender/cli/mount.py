@@ -1,0 +1,168 @@
+"""``cadrender mount``: the at-mic music as files, without writing any."""
+
+import contextlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from cadrender import startup
+from cadrender.cli.settings import format_options, settings_from, settings_options
+from cadrender.config import SPLITS
+from cadrender.errors import CadrenderError
+from cadrender.wording import plural
+
+_UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def _size(context, parameter, value):
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", value.strip(), re.IGNORECASE)
+    if not match:
+        raise click.BadParameter(f"{value!r} is not a size such as 512MB or 2GiB.")
+    number, unit, binary = match.groups()
+    unit = unit.upper()
+    factor = 1024 ** "KMGT".index(unit) * 1024 if binary and unit else _UNITS[unit]
+    return int(float(number) * factor)
+
+
+@click.command()
+@click.argument("mountpoint", required=False, metavar="[MOUNTPOINT]")
+@settings_options(
+    music=True, places=("output_music_dir", "output_music_file", "output_remix_dir", "scene_file")
+)
+@click.option(
+    "--split",
+    "splits",
+    multiple=True,
+    type=click.Choice(SPLITS),
+    help="Whose files; repeatable. Default: train.",
+)
+@click.option(
+    "--heads",
+    type=click.Choice(["scenes", "all"]),
+    default="scenes",
+    show_default=True,
+    help="The samples that the scenes name, or every song at every head position.",
+)
+@format_options
+@click.option("--remix", is_flag=True, help="Also mount the targets' tree where `remix` writes it.")
+@click.option(
+    "--cache",
+    metavar="SIZE",
+    default="512MB",
+    show_default=True,
+    callback=_size,
+    help="Memory for blocks that have been rendered.",
+)
+@click.option(
+    "--allow-other", is_flag=True, help="Let other users read, too (user_allow_other in /etc/fuse.conf)."
+)
+@click.option("--daemon", is_flag=True, help="Go to the background once everything is mounted.")
+@click.option(
+    "--log-file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --daemon: where lines on damaged songs go. Default: nowhere.",
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print only what went wrong.")
+@click.option("-v", "--verbose", is_flag=True, help="Print at the end what was read.")
+def command(
+    mountpoint,
+    overrides,
+    splits,
+    heads,
+    audio_format,
+    remix,
+    cache,
+    allow_other,
+    daemon,
+    log_file,
+    quiet,
+    verbose,
+    **options,
+):
+    """Show the tree that `generate` would write, complete and read-only, at no disk space.
+
+    Every file is there with its name, size and bytes, and is rendered when it is read. MOUNTPOINT is an empty folder;
+    by default it is the place where `generate` writes, and while it is mounted at_mic_music.SPLIT.json lists its
+    samples. --heads all shows every song at every head position.
+
+    It stays until Ctrl-C, SIGTERM, the end of the program that started it, or `fusermount3 -u MOUNTPOINT`.
+    A file whose song is damaged cannot be read (EIO), with one line on standard error; the others can.
+
+    Exit status: 0 unmounted, 2 wrong usage, bad metadata, or a place that cannot be mounted at.
+    """
+    if log_file and not daemon:
+        raise click.UsageError("--log-file goes with --daemon; without it lines go to standard error.")
+    if mountpoint and re.match(r"[+~]{0,2}[\w.]+=", mountpoint):
+        mountpoint, overrides = None, (mountpoint, *overrides)
+    place = Path(mountpoint).absolute() if mountpoint else None
+    settings = [
+        settings_from(overrides=overrides, split=split, **options)
+        for split in dict.fromkeys(splits or (None,))
+    ]
+    parent = None if daemon else os.getppid()
+    ready = _go_to_background(log_file) if daemon else lambda: None
+    from cadrender.mount import Mount, trees_of
+
+    trees = trees_of(settings, place, heads=heads, audio_format=audio_format, remix=remix)
+    try:
+        with Mount(trees, cache=cache, allow_other=allow_other, signals=True, say=_say) as mount:
+            if not quiet:
+                for tree in trees:
+                    print(f"{_contents(tree)} mounted at {tree.place}", file=sys.stderr)
+                if not daemon:
+                    print("Ctrl-C unmounts", file=sys.stderr, flush=True)
+            startup.release_collector()
+            ready()
+            mount.wait(parent)
+        if verbose:
+            print(mount.describe(), file=sys.stderr)
+    except MemoryError as error:
+        raise CadrenderError("not enough memory to mount; a smaller --cache may do") from error
+
+
+def _say(line):
+    print(line, file=sys.stderr, flush=True)
+
+
+def _contents(tree):
+    counts = {}
+    for catalogue in tree.catalogues:
+        units = catalogue.samples if catalogue.unit == "samples" else catalogue.scenes
+        counts[catalogue.unit] = counts.get(catalogue.unit, 0) + len(units)
+    return " and ".join(plural(count, unit[:-1]) for unit, count in counts.items())
+
+
+def _go_to_background(log_file):
+    """Go on in another process, of which nobody is the parent; the first one ends when the second is ready, or with it.
+
+    Returns
+    -------
+    callable
+        To be called when ready.
+    """
+    log = os.open(log_file or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    told, teller = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(teller)
+        status = 0
+        if not os.read(told, 1):
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os._exit(status if status >= 0 else 128 - status)
+    os.close(told)
+    os.setsid()
+
+    def ready():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        for descriptor, number in ((nothing, 0), (log, 1), (log, 2)):
+            os.dup2(descriptor, number)
+        with contextlib.suppress(OSError):
+            os.write(teller, b"\0")
+        os.close(teller)
+
+    return ready

@@ -1,0 +1,368 @@
+"""A root's files, mounted: the tree that ``generate`` and ``remix`` would write, rendered as it is read (FUSE).
+
+Nothing is written and no disk space is taken. Two things are promised to readers:
+
+* The bytes are those of the file that would be written, header included, at every position.
+* What is read from one open file was made from the same inputs. Where a source or an HRIR changes, those who have a
+  file open that is made from it get EIO for all that has not been rendered yet; who opens it anew gets the new
+  content. Metadata are read once, when the tree is mounted.
+
+A file whose song is damaged is listed, and gives EIO; all others go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import resource
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+
+from cadrender.catalogue import AtMicCatalogue, TargetCatalogue
+from cadrender.catalogue.songs import check_hrirs
+from cadrender.config import Settings
+from cadrender.errors import CadrenderError, UsageError
+from cadrender.metadata import at_mic_json
+from cadrender.mount.blocks import BLOCK, BlockCache
+from cadrender.mount.listing import fuse_class
+from cadrender.mount.operations import Operations
+from cadrender.mount.places import KIND, claimed, failed, load_fuse, set_readahead, unmount, what_libfuse_says
+from cadrender.pipeline.pool import usable_cpus
+from cadrender.store import AtomicFile, AudioFormat, ClaimedError
+
+_log = logging.getLogger("cadrender")
+
+CACHE = 512 << 20
+"""Bytes of rendered blocks that are kept, by default."""
+
+# Kibibytes that the kernel reads ahead; more than one request holds gains nothing.
+_READAHEAD = 1024
+
+# Bytes of address space that must be left: to begin with, and beside the cache for rendering.
+_TO_BEGIN = 1 << 30
+_TO_RENDER = 384 << 20
+
+# Seconds between two looks at the parent process, and to wait for a session to end.
+_WATCH = 0.5
+_PATIENCE = 10.0
+
+
+@dataclass(frozen=True)
+class Tree:
+    """What is mounted at one place.
+
+    Attributes
+    ----------
+    place : pathlib.Path
+    catalogues : tuple of AtMicCatalogue or TargetCatalogue
+        All that is shown there.
+    lists : tuple of (pathlib.Path, str)
+        Files that list it, which are written while it is mounted, and their texts.
+    """
+
+    place: Path
+    catalogues: tuple[AtMicCatalogue | TargetCatalogue, ...]
+    lists: tuple[tuple[Path, str], ...] = ()
+
+
+def trees_of(
+    settings: Sequence[Settings],
+    place: Path | None = None,
+    *,
+    heads: str = "scenes",
+    audio_format: AudioFormat | None = None,
+    remix: bool = False,
+) -> list[Tree]:
+    """What is to be mounted of a root.
+
+    Parameters
+    ----------
+    settings : sequence of Settings
+        Of the root: one for each split.
+    place : pathlib.Path, optional
+        Where the at-mic music is shown; by default where ``generate`` writes it, and then its list is written too.
+    heads : {"scenes", "all"}
+        As :class:`cadrender.catalogue.AtMicCatalogue` has it.
+    audio_format : AudioFormat, optional
+        Of all files; by default WAV, of the subtype that is recorded, or PCM_16.
+    remix : bool
+        Whether the targets are shown too, where ``remix`` writes them; they are mixed from 16-bit at-mic stems.
+
+    Raises
+    ------
+    UsageError
+        If metadata or an HRIR cannot be used, or FLAC files are wanted.
+    """
+    found: dict[Path, Tree] = {}
+
+    def add(where, catalogue, *lists):
+        tree = found.get(where, Tree(where, ()))
+        found[where] = Tree(where, (*tree.catalogues, catalogue), (*tree.lists, *lists))
+
+    for each in settings:
+        usual = place is None or os.path.realpath(place) == os.path.realpath(each.output_music_dir)
+        # Where the at-mic music is mounted none is stored, and nothing here may read from its own mount.
+        apart = replace(each, output_music_dir=Path(os.devnull)) if usual else each
+        chosen = audio_format or AtMicCatalogue(apart).format
+        if chosen.container != "wav":
+            raise UsageError("a FLAC file's size is not known before it is encoded: mount with --format wav")
+        catalogue = AtMicCatalogue(apart, audio_format=chosen, heads=heads)
+        check_hrirs(each, catalogue.samples)
+        listed = usual or any(key == "path.output_music_file" for key, _ in each.given)
+        lists = ((each.output_music_file, at_mic_json(catalogue.samples)),) if listed else ()
+        add(place or each.output_music_dir, catalogue, *lists)
+        if remix:
+            add(each.output_remix_dir, TargetCatalogue(apart, audio_format=chosen))
+    return list(found.values())
+
+
+class Mount:
+    """Some trees, mounted as long as the context lasts.
+
+    They are for other processes. In this one, a page of a mapped file of the tree must not be touched: Python's lock
+    would be held while waiting for it.
+
+    Parameters
+    ----------
+    trees : sequence of Tree
+    cache : int
+        Bytes of rendered blocks that are kept.
+    threads : int, optional
+        How many render ahead of sequential readers; default: all usable CPUs.
+    allow_other : bool
+        Whether other users may read, too.
+    signals : bool
+        Whether SIGINT, SIGTERM and SIGHUP end :meth:`wait`; in the main thread only.
+    say : callable
+        Told one line on each thing that goes wrong; default: a warning in the log called ``cadrender``.
+
+    Raises
+    ------
+    UsageError
+        If a place cannot be used, or there is no FUSE.
+    """
+
+    def __init__(
+        self,
+        trees: Sequence[Tree],
+        *,
+        cache: int = CACHE,
+        threads: int | None = None,
+        allow_other: bool = False,
+        signals: bool = False,
+        say: Callable[[str], None] = _log.warning,
+    ):
+        self._trees, self._allow_other, self._say, self._signals = trees, allow_other, say, signals
+        self._cache = BlockCache(max(cache, 2 * BLOCK), threads or usable_cpus())
+        self._wake = self._waker = None
+        self._stopped: list[int] = []
+        self._sessions: list[_Session] = []
+
+    def __enter__(self):
+        fuse = load_fuse()
+        with contextlib.ExitStack() as stack:
+            places = [stack.enter_context(claimed(tree.place)) for tree in self._trees]
+            self._wake, self._waker = os.pipe()
+            stack.callback(os.close, self._wake)
+            stack.callback(os.close, self._waker)
+            stack.callback(self._cache.close)
+            _check_memory(_TO_BEGIN)
+            self._warm_up()
+            self._cache.limit = min(self._cache.limit, _check_memory(_TO_RENDER + 2 * BLOCK) - _TO_RENDER)
+            if self._signals:
+                stack.enter_context(_caught(self._stopped, self._waker))
+            for tree, place in zip(self._trees, places, strict=True):
+                session = _Session(fuse, place, tree.catalogues, self._cache, self._say, self._waker)
+                stack.callback(session.end)
+                session.begin(self._allow_other)
+                self._sessions.append(session)
+            for tree in self._trees:
+                for file, text in tree.lists:
+                    stack.enter_context(_listed(file, text, self._say))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception):
+        self._stack.close()
+
+    @property
+    def mounted(self) -> bool:
+        """Whether all trees are: somebody else may unmount them."""
+        return all(session.running for session in self._sessions)
+
+    def wait(self, parent: int | None = None) -> None:
+        """Wait until somebody unmounts a tree, or for a signal, if these are caught.
+
+        Parameters
+        ----------
+        parent : int, optional
+            The parent process whose end ends the wait, too; not where SIGHUP is ignored, as ``nohup`` has it.
+        """
+        if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+            parent = None
+        while self.mounted and not self._stopped and parent in (None, os.getppid()):
+            if select.select([self._wake], [], [], _WATCH)[0]:
+                os.read(self._wake, 64)
+
+    def describe(self) -> str:
+        """What has been read so far, on one line."""
+        opened = sum(session.operations.opened for session in self._sessions)
+        cache = self._cache
+        megabytes = cache.rendered * BLOCK / 1e6
+        return f"{opened} files opened, {megabytes:.0f} MB rendered, {cache.found} blocks found in the cache"
+
+    def _warm_up(self):
+        """Compile and plan what reading needs, with the first file that can be read."""
+        for tree in self._trees:
+            for catalogue in tree.catalogues:
+                for path in _files(catalogue):
+                    with contextlib.suppress(CadrenderError):
+                        catalogue.find(path).signal.read(0, 1, "float32")
+                        break
+
+
+@contextlib.contextmanager
+def _caught(stopped, waker):
+    """Note the signals that end a program, and wake who waits; what is ignored stays ignored."""
+    os.set_blocking(waker, False)
+    wakeup = signal.set_wakeup_fd(waker)
+    handlers = {
+        number: signal.signal(number, lambda number, frame: stopped.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if number == signal.SIGTERM or signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(wakeup)
+
+
+class _Session:
+    """One mounted tree, served by threads of libfuse."""
+
+    def __init__(self, fuse, place, catalogues, cache, say, waker):
+        self.operations = Operations(catalogues, cache, say, fuse.fuse_exit)
+        self._fuse, self._place, self._waker = fuse, place, waker
+        self._thread = None
+        self._error = None
+
+    @property
+    def running(self):
+        return self._thread is not None and self._thread.is_alive()
+
+    def begin(self, allow_other):
+        """Mount; return when the tree can be used."""
+        options = {"ro": True, "fsname": KIND, "default_permissions": True}
+        options |= {"allow_other": True} if allow_other else {}
+        version = self._fuse.fuse_version_major, self._fuse.fuse_version_minor
+        if version >= (3, 12):
+            options["max_threads"] = 10
+        if sys.platform == "linux":
+            options["subtype"] = KIND
+        here = Path.cwd()
+        with what_libfuse_says() as said:
+            self._thread = threading.Thread(target=self._serve, args=(options,), name="mount", daemon=True)
+            self._thread.start()
+            while not self.operations.begun.wait(0.01) and self._thread.is_alive():
+                pass
+            reason = said()
+        os.chdir(here)  # libfuse goes to /
+        if not self.operations.begun.is_set():
+            raise failed(self._place, reason or str(self._error or ""))
+        if sys.platform == "linux":
+            set_readahead(self._place, _READAHEAD)
+
+    def _serve(self, options):
+        try:
+            fuse_class(self._fuse)(self.operations, str(self._place), raw_fi=True, foreground=True, **options)
+        except Exception as error:
+            self._error = error
+        finally:
+            with contextlib.suppress(OSError):
+                os.write(self._waker, b"\0")
+
+    def end(self):
+        """Unmount, whatever is open."""
+        if self.running:
+            # The name is answered by ending the session, and the answer wakes its threads.
+            name = self._place / self.operations.farewell
+            with what_libfuse_says():  # it complains when it has served another tree, too
+                threading.Thread(target=os.access, args=(name, os.F_OK), daemon=True).start()
+                self._thread.join(_PATIENCE)
+        if self._place.is_mount():
+            unmount(self._place)
+
+
+def _check_memory(needed):
+    """How much address space is left to this process; an error where that is less than needed.
+
+    Compilers and threads end the process, or the tree, where an allocation fails.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit == resource.RLIM_INFINITY:
+        return sys.maxsize
+    left = limit - psutil.Process().memory_info().vms
+    if left < needed:
+        raise CadrenderError(
+            f"not enough memory to mount: the limit of {limit >> 20} MiB (ulimit -v) leaves {max(0, left) >> 20}, and "
+            f"{needed >> 20} are needed"
+        )
+    return left
+
+
+@contextlib.contextmanager
+def _listed(file, text, say):
+    """Have a file hold a list for a while; what was there before comes back."""
+    before = _text_of(file)
+    if before == text:
+        yield
+        return
+    try:
+        _write(file, text)
+    except (OSError, ClaimedError) as error:
+        say(f"{file}: cannot be written, and does not list what is mounted: {error}")
+        yield
+        return
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ClaimedError):
+            if _text_of(file) == text:
+                if before is None:
+                    file.unlink()
+                else:
+                    _write(file, before)
+
+
+def _text_of(file):
+    try:
+        return file.read_bytes().decode(errors="surrogateescape")
+    except OSError:
+        return None
+
+
+def _write(file, text):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with AtomicFile(file) as atomic:
+        atomic.write(text.encode(errors="surrogateescape"))
+        atomic.commit()
+
+
+def _files(catalogue, folder=""):
+    """The paths of a tree's files, in order."""
+    for name in catalogue.names(folder):
+        path = f"{folder}/{name}".strip("/")
+        if name.endswith("/"):
+            yield from _files(catalogue, path)
+        else:
+            yield path

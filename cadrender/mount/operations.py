@@ -1,0 +1,325 @@
+"""What the kernel asks of the tree: names, attributes, bytes. Nothing can be changed in it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import itertools
+import os
+import secrets
+import stat
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cadrender.catalogue import AtMicCatalogue, Output, TargetCatalogue
+from cadrender.errors import CadrenderError, UsageError
+from cadrender.mount.blocks import (
+    BLOCK,
+    BlockCache,
+    ChangedError,
+    MountedFile,
+    Reader,
+    look_at,
+    size_of,
+    state_of,
+)
+from cadrender.mount.order import Order
+
+# Seconds for which attributes hold, as the kernel keeps them.
+_FRESH = 1.0
+
+# Seconds for which names hold: they do not change.
+_NAMED = 60.0
+
+# Closed files that are remembered, so that the kernel's own cache of them stays good.
+_REMEMBERED = 4096
+
+
+class Operations:
+    """The callbacks of one mounted tree, as mfusepy wants them.
+
+    Parameters
+    ----------
+    catalogues : sequence of AtMicCatalogue or TargetCatalogue
+        What is shown, in one tree.
+    cache : BlockCache
+    say : callable
+        Told the one line on each thing that goes wrong.
+    leave : callable
+        Ends the session that calls it; see :attr:`farewell`.
+
+    Attributes
+    ----------
+    farewell : str
+        A name that nobody knows: who looks it up unmounts the tree.
+    begun : threading.Event
+        Set as soon as the kernel has been answered first.
+    opened : int
+        How many files have been opened.
+    """
+
+    use_ns = True
+    flag_nopath = flag_nullpath_ok = True  # open files are known by their handles
+
+    def __init__(
+        self,
+        catalogues: Sequence[AtMicCatalogue | TargetCatalogue],
+        cache: BlockCache,
+        say: Callable[[str], None],
+        leave: Callable[[], None],
+    ):
+        self._catalogues, self._cache, self._say, self._leave = catalogues, cache, say, leave
+        self.farewell = f".{secrets.token_hex(16)}"
+        self.begun = threading.Event()
+        self.opened = 0
+        self._lock = threading.Lock()
+        self._files: OrderedDict[str, MountedFile] = OrderedDict()
+        self._readers: dict[int, Reader] = {}
+        self._sorted: dict[str, list[str]] = {}
+        self._order = Order(lambda folder: self._names(folder) or [])
+        self._listings: dict[int, tuple[str, list[str]]] = {}
+        self._numbers = itertools.count(1)
+        self._seen: dict[Path, tuple[float, tuple | None]] = {}
+        self._changed: dict[Path, float] = {}
+        self._changes = 0
+        self._tried = 0.0
+        self._told: set[object] = set()
+        umask = os.umask(0o022)
+        os.umask(umask)
+        owner = {"st_uid": os.getuid(), "st_gid": os.getgid()}
+        self._file = {"st_mode": stat.S_IFREG | 0o666 & ~umask, "st_nlink": 1, **owner}
+        now = time.time_ns()
+        times = {"st_atime": now, "st_mtime": now, "st_ctime": now}
+        self._folder = {"st_mode": stat.S_IFDIR | 0o777 & ~umask, "st_nlink": 2, **owner, **times}
+
+    # Callbacks
+
+    def init_with_config(self, connection, config):
+        """Answer the kernel's first question."""
+        if config is not None:
+            config.attr_timeout = _FRESH
+            config.entry_timeout = _NAMED
+        self.begun.set()
+
+    def getattr(self, path, info=None):
+        """Attributes of a file or folder; nothing is rendered for them."""
+        if path is None:
+            if info is None or info.fh not in self._readers:
+                return self._folder
+            file = self._readers[info.fh].file
+            return self._attributes(file.output, file.state)
+        path = path[1:]
+        if path == self.farewell:
+            self._leave()
+            raise OSError(errno.ENOENT, path)
+        if not path.endswith(".wav") and self._names(path) is not None:
+            return self._folder
+        output, state = self._find(path)
+        return self._attributes(output, state)
+
+    def opendir(self, path):
+        """Open a folder."""
+        names = self._names(path[1:])
+        if names is None:
+            raise OSError(errno.ENOENT, path)
+        handle = next(self._numbers)
+        self._listings[handle] = path[1:], names
+        return handle
+
+    def releasedir(self, path, handle):
+        """Close a folder."""
+        del self._listings[handle]
+        return 0
+
+    def readdir(self, path, handle):
+        """The names in a folder, as they were when it was opened."""
+        return [(name, attributes["st_mode"], 0) for name, attributes, _ in self.listing(handle, 0, False)]
+
+    def listing(self, handle, offset, wanted):
+        """The entries of an open folder: names, attributes, and whether these are complete, not the mode alone.
+
+        Parameters
+        ----------
+        handle : int
+        offset : int
+            How many entries are left out.
+        wanted : bool
+            Whether files' attributes are needed.
+        """
+        folder, names = self._listings[handle]
+        for name in ("./", "../")[offset:]:
+            yield name[:-1], self._folder, False
+        for name in names[max(0, offset - 2) :]:
+            if name.endswith("/"):
+                yield name[:-1], self._folder, True
+                continue
+            if wanted:
+                try:
+                    yield name, self._attributes(*self._find(f"{folder}/{name}")), True
+                    continue
+                except OSError:  # told; who looks at the file itself will get it
+                    pass
+            yield name, self._file, False
+
+    def open(self, path, info):
+        """Open a file: what it is made from is looked at, and is not to change from now on."""
+        if info.flags & (os.O_WRONLY | os.O_RDWR):
+            raise OSError(errno.EROFS, path)
+        path = path[1:]
+        output, state = self._find(path, fresh=True)
+        # The kernel may still go by the size that it had.
+        changed = max((self._changed.get(input, 0.0) for input, _ in state), default=0.0)
+        time.sleep(max(0.0, changed + _FRESH - time.monotonic()))
+        with self._lock:
+            file = self._file_of(path, output, state)
+            # The kernel has one cache for all who have a file open. Where some still have one that was made from
+            # other inputs, it is not used: nobody gets a mixture of the two.
+            file.earlier = [each for each in file.earlier if each.handles]
+            info.direct_io = bool(file.earlier)
+            info.keep_cache = info.direct_io or file.in_kernel
+            info.noflush = True  # closing is no request, where libfuse knows that
+            file.in_kernel |= not info.direct_io
+            file.handles += 1
+            self.opened += 1
+        info.fh = next(self._numbers)
+        self._readers[info.fh] = Reader(file, self._cache)
+        if self._order.expected(path):
+            for following in self._order.after(path, self._cache.threads):
+                self._cache.submit(self._prepare, following)
+        return 0
+
+    def read(self, path, size, offset, info):
+        """Some bytes of an open file."""
+        reader = self._readers[info.fh]
+        try:
+            pieces = reader.read(offset, size)
+        except ChangedError as error:
+            self._tell(str(error), error)
+            raise OSError(errno.EIO, str(error)) from error
+        except MemoryError as error:
+            self._tell(MemoryError, f"{reader.file.output.name}: not enough memory to render it")
+            raise OSError(errno.ENOMEM, "not enough memory") from error
+        except Exception as error:
+            self._damaged(reader.file, error)
+            raise OSError(errno.EIO, str(error)) from error
+        if reader.whole:
+            self._order.finished(reader.file.output.name)
+        if len(pieces) == 1:
+            return (ctypes.c_char * len(pieces[0])).from_buffer(pieces[0])
+        return b"".join(pieces)
+
+    def release(self, path, info):
+        """Close a file."""
+        reader = self._readers.pop(info.fh)
+        with self._lock:
+            reader.file.handles -= 1
+        return 0
+
+    def statfs(self, path):
+        """No space is taken, and none is free."""
+        return {"f_bsize": 4096, "f_frsize": 4096, "f_namemax": 255}
+
+    # What stands behind them
+
+    def _names(self, folder):
+        """The names in a folder, sorted; None if there is no such folder."""
+        found = self._sorted.get(folder)
+        if found is None:
+            for catalogue in self._catalogues:
+                with contextlib.suppress(UsageError):
+                    found = [*(found or ()), *catalogue.names(folder)]
+            found = sorted(set(found)) if found is not None else None
+            if found and found[0].endswith("/"):  # files come and go with their songs
+                self._sorted[folder] = found
+        return found
+
+    def _file_of(self, path, output, state):
+        """A file of the tree as it is now: the one that is known, or another in its place."""
+        file = self._files.get(path)
+        if file is None or file.state != state or file.output != output:
+            earlier = [*file.earlier, file] if file else []
+            file = self._files[path] = MountedFile(output, state)
+            file.earlier = earlier
+        self._files.move_to_end(path)
+        if len(self._files) > _REMEMBERED:
+            for closed in [
+                name for name, each in self._files.items() if not each.handles and each is not file
+            ][:64]:
+                del self._files[closed]
+        return file
+
+    def _prepare(self, path):
+        """Do what must be done before a file's first samples are there: it is going to be read."""
+        with contextlib.suppress(OSError):
+            output, state = self._find(path)
+            with self._lock:
+                file = self._file_of(path, output, state)
+            self._cache.ahead(file, (0,))
+
+    def _find(self, path, fresh=False) -> tuple[Output, tuple]:
+        """An output, and how its inputs are: now, or within the last second."""
+        look = self._look_now if fresh else self._look
+        for catalogue in self._catalogues:
+            try:
+                while True:
+                    changes = self._changes
+                    output = catalogue.find(path)
+                    state = state_of(output.signal, look)
+                    if changes == self._changes:  # else it may no longer be as long as it was
+                        return output, state
+            except UsageError:
+                continue
+            except CadrenderError as error:
+                self._tell(str(error), error)
+                self._try_again(catalogue)
+                raise OSError(errno.EIO, str(error)) from error
+        raise OSError(errno.ENOENT, path)
+
+    def _look(self, file):
+        """How a file was within the last second."""
+        when, state = self._seen.get(file, (0.0, None))
+        return state if time.monotonic() - when < _FRESH else self._look_now(file)
+
+    def _look_now(self, file):
+        """How a file is; if it has changed, all that was seen of the songs is forgotten."""
+        now = time.monotonic()
+        state = look_at(file)
+        _, before = self._seen.get(file, (0.0, state))
+        self._seen[file] = now, state
+        if state != before:
+            self._changed[file] = now
+            for catalogue in self._catalogues:
+                catalogue.look_again(changed=True)
+            self._changes += 1
+        return state
+
+    def _try_again(self, catalogue):
+        """Forget which songs could not be used, now and then: they may have been repaired."""
+        now = time.monotonic()
+        if now - self._tried >= _FRESH:
+            self._tried = now
+            catalogue.look_again()
+
+    def _attributes(self, output, state):
+        size = size_of(output)
+        changed = max((seen[2] for _, seen in state if seen), default=0)
+        times = {"st_atime": changed, "st_mtime": changed, "st_ctime": changed}
+        return {**self._file, **times, "st_size": size, "st_blocks": -(-size // 512), "st_blksize": BLOCK}
+
+    def _damaged(self, file, error):
+        """Tell of a song that cannot be rendered, once, whichever of its files is read."""
+        inputs = [path for path, _ in file.state]
+        song = inputs[0].parent if inputs else file.output.unit
+        whole = isinstance(error, CadrenderError)
+        self._tell(song, error if whole else f"{file.output.name}: {type(error).__name__}: {error}")
+
+    def _tell(self, key, line):
+        with self._lock:
+            known = key in self._told
+            self._told.add(key)
+        if not known:
+            self._say(" ".join(str(line).split()))

@@ -1,0 +1,57 @@
+"""Programs that read one file after the other, as ``cp -r`` does: which files they will want next."""
+
+import bisect
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+# Files that are expected next, at most: as many programs can be followed at a time.
+_MOST = 64
+
+
+class Order:
+    """The order of a tree's files, and who follows it.
+
+    Parameters
+    ----------
+    names : callable
+        The names in a folder, in order; those of folders end with ``/``.
+    """
+
+    def __init__(self, names: Callable[[str], Sequence[str]]):
+        self._names = names
+        self._expected: OrderedDict[str, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def finished(self, path: str) -> None:
+        """Somebody has read a file from its beginning to its end."""
+        following = self.after(path, 1)
+        with self._lock:
+            self._expected.update(dict.fromkeys(following))
+            while len(self._expected) > _MOST:
+                self._expected.popitem(last=False)
+
+    def expected(self, path: str) -> bool:
+        """Whether a file that is opened is the one after a file that was finished; asked once."""
+        with self._lock:
+            return self._expected.pop(path, self) is None
+
+    def after(self, path: str, count: int) -> list[str]:
+        """The next files of the tree, as many as there are."""
+        found = []
+        folder, _, name = path.rpartition("/")
+        while len(found) < count:
+            names = self._names(folder)
+            place = bisect.bisect_right(names, name)
+            if place < len(names):
+                name = names[place]
+                if name.endswith("/"):
+                    folder, name = f"{folder}/{name[:-1]}".strip("/"), ""
+                else:
+                    found.append(f"{folder}/{name}")
+            elif folder:
+                folder, _, name = folder.rpartition("/")
+                name += "/"
+            else:
+                break
+        return found
