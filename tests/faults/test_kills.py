@@ -36,7 +36,7 @@ SHORT = {
     "ingest": ("kill parent", "kill worker", "SIGTERM", "SIGHUP"),
     "index": ("kill all", "SIGINT"),
     "verify --repair": ("kill parent", "SIGTERM"),
-    "demo": ("kill all",),
+    "demo": (),  # takes a minute
 }
 LEAVE = 2.0  # seconds until every process is gone
 
@@ -94,7 +94,7 @@ class Running:
         return False
 
     def end(self):
-        _, errors = self.process.communicate(timeout=120)
+        _, errors = self.process.communicate(timeout=300)
         return self.process.returncode, errors or ""
 
     def all_gone(self):
@@ -186,7 +186,7 @@ def disturb_often(work, kind, moments, seed):
         if disturb(work, kind, rng.uniform(0.1, 1.05) * work.seconds, rng):
             work.check()
             work.empty()
-    done = run(*work.arguments)
+    done = run(*work.arguments, timeout=300)
     assert done.returncode == 0, done.stderr
     work.check()
     for split in ("train", "valid"):

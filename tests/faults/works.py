@@ -27,10 +27,10 @@ class Work:
     def prepare(self):
         """Run it once for the caches, and once undisturbed."""
         self.sources = tree(self.root) if self.root.exists() else {}
-        assert run(*self.arguments).returncode == 0
+        assert run(*self.arguments, timeout=600).returncode == 0  # it compiles
         self.empty()
         began = time.monotonic()
-        done = run(*self.arguments)
+        done = run(*self.arguments, timeout=300)
         assert done.returncode == 0, done.stderr
         self.seconds = time.monotonic() - began
         self.expected = self.made()
