@@ -7,7 +7,7 @@ from statistics import median
 
 from benchmarks import start
 from benchmarks.roots import make_places, make_root, plan_of
-from cadrender.jobs.stem import run_stem_job
+from cadrender.pipeline.commit import run_batch
 
 
 class Memory:
@@ -23,7 +23,7 @@ class Memory:
         # Compiling and planning need memory, too; a worker finds it done.
         for scenes in self.params[1]:
             self.setup(self.params[0][0], scenes)
-            run_stem_job(self.job)
+            run_batch(self.batch)
             self.teardown()
 
     setup_cache.timeout = 600
@@ -31,14 +31,14 @@ class Memory:
     def setup(self, minutes, scenes):
         root = Path(f"root-{minutes}-{scenes}")
         self.output = Path(f"output-{minutes}-{scenes}")
-        self.job = plan_of(root, self.output, stems=["mixture"]).jobs[0]
-        make_places([self.job])
+        self.batch = plan_of(root, self.output, stems=["mixture"]).batches[0]
+        make_places([self.batch])
 
     def teardown(self, *parameters):
         shutil.rmtree(self.output)
 
     def peakmem_worker(self, minutes, scenes):
-        report = run_stem_job(self.job)
+        report = run_batch(self.batch)
         assert len(report.written) == scenes, report.error
 
 

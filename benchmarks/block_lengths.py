@@ -13,6 +13,7 @@ import numpy as np
 from benchmarks.interleaved import rounds, timed
 from cadrender.dsp import fft
 from cadrender.dsp.convolve import convolve
+from cadrender.dsp.grid import Grid
 from cadrender.dsp.hrir import Heads
 
 TAPS = (64, 256, 384, 820, 2048, 8192)
@@ -49,7 +50,7 @@ def noise_heads(taps: int, heads: int) -> Heads:
 
 def forced(heads: Heads, length: int) -> Heads:
     """Make the engine use transforms of ``length``."""
-    heads.block = lambda: (length, (length - heads.trimmed_taps + 1) // 4 * 4)
+    heads.block = lambda: Grid(length, (length - heads.trimmed_taps + 1) // 4 * 4)
     return heads
 
 

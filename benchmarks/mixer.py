@@ -17,18 +17,17 @@ from benchmarks.interleaved import medians, timed
 from benchmarks.machine import describe
 from benchmarks.markdown import table
 from benchmarks.roots import make_places, make_root, plan_of
+from cadrender.catalogue import Batch, TargetCatalogue
 from cadrender.config import load_settings
 from cadrender.demo.listeners import make_listeners
-from cadrender.jobs.mix import MixJob, run_mix_job
-from cadrender.jobs.remix import Mixing
-from cadrender.jobs.remix_plan import RemixPlan, make_remix_plan
-from cadrender.jobs.stem import run_stem_job
 from cadrender.metadata import generate_scene_listeners, listeners_json, scene_listeners_json, write_json
+from cadrender.pipeline.commit import run_batch
+from cadrender.pipeline.plan import Plan, make_plan
 
 _PIECE = 256 * 1024
 
 
-def mix_plan(root: Path, output: Path, **options) -> RemixPlan:
+def mix_plan(root: Path, output: Path, **options) -> Plan:
     """The plan of a root's targets, with the folders that it needs."""
     settings = load_settings(
         root=root,
@@ -37,67 +36,71 @@ def mix_plan(root: Path, output: Path, **options) -> RemixPlan:
         output_remix_listeners_dir=output / "remix_listeners",
         output_remix_file=output / "remix.json",
     )
-    plan = make_remix_plan(settings, **options)
-    Mixing(plan).begin()
+    plan = make_plan(TargetCatalogue(settings, **options))
+    make_places(plan.batches)
     return plan
 
 
-def _empty(jobs):
+def _parts(batch):
+    """The at-mic stems that a batch is mixed from."""
+    return batch.outputs[0].signal.parts
+
+
+def _empty(batches):
     """A file that is replaced costs more than a new one."""
-    for job in jobs:
-        for target in job.targets:
-            target.file.unlink(missing_ok=True)
+    for batch in batches:
+        for output in batch.outputs:
+            output.file.unlink(missing_ok=True)
 
 
-def _mix(jobs: list[MixJob]) -> None:
-    for job in jobs:
-        report = run_mix_job(job)
+def _mix(batches: list[Batch]) -> None:
+    for batch in batches:
+        report = run_batch(batch)
         if report.error:
             raise RuntimeError(report.error)
 
 
-def _copy(jobs: list[MixJob], place: Path) -> None:
+def _copy(batches: list[Batch], place: Path) -> None:
     piece = bytearray(_PIECE)
-    for job in jobs:
+    for batch in batches:
+        parts = _parts(batch)
         with place.open("wb", buffering=0) as target:
-            for part in job.parts:
-                with part.stored[0].open("rb", buffering=0) as source:
+            for part in parts:
+                with part.files[0].open("rb", buffering=0) as source:
                     while count := source.readinto(piece):
-                        if part is job.parts[-1]:
+                        if part is parts[-1]:
                             target.write(memoryview(piece)[:count])
         place.unlink()
 
 
-def _soundfile(jobs: list[MixJob], place: Path) -> None:
-    for job in jobs:
-        for part in job.parts:
-            samples, samplerate = soundfile.read(part.stored[0], dtype="int16")
+def _soundfile(batches: list[Batch], place: Path) -> None:
+    for batch in batches:
+        for part in _parts(batch):
+            samples, samplerate = soundfile.read(part.files[0], dtype="int16")
         soundfile.write(place, samples, samplerate, subtype="PCM_16")
         place.unlink()
 
 
-def _reference(jobs: list[MixJob], place: Path) -> None:
-    for job in jobs:
-        signals = {part.stem: soundfile.read(part.stored[0], dtype="int16")[0] for part in job.parts}
-        gains = dict(zip(signals, job.targets[0].gains_db, strict=False))
-        target = reference.remix(signals, gains, signals["mixture"], job.samplerate)
-        soundfile.write(place, target, job.samplerate, subtype="PCM_16")
+def _reference(batches: list[Batch], place: Path) -> None:
+    for batch in batches:
+        parts = _parts(batch)
+        signals = {part.stem: soundfile.read(part.files[0], dtype="int16")[0] for part in parts}
+        gains = dict(zip(signals, batch.outputs[0].signal.gains_db, strict=False))
+        target = reference.remix(signals, gains, signals["mixture"], parts[0].samplerate)
+        soundfile.write(place, target, parts[0].samplerate, subtype="PCM_16")
         place.unlink()
 
 
 def measure(root: Path, repeats: int) -> dict[str, float]:
     """Nanoseconds per frame of each contender, and of amplifying for two listeners a scene."""
-    stems = plan_of(root, root / "at_mic")
-    make_places(stems.jobs)
-    for job in stems.jobs:
-        run_stem_job(job)
-    scenes = [scene.id for scene in mix_plan(root, root / "out").scenes]
+    plan_of(root, root / "at_mic").run(1)
+    scenes = [scene.id for scene in mix_plan(root, root / "out").shares[0].catalogue.scenes]
     listeners = make_listeners()
     pairs = generate_scene_listeners(scenes, [listener.id for listener in listeners], 2)
     write_json(root / "metadata/listeners.train.json", listeners_json(listeners))
     write_json(root / "metadata/scene_listeners.train.json", scene_listeners_json(pairs))
-    jobs = mix_plan(root, root / "out").jobs
-    amplified = mix_plan(root, root / "amplified", listeners=True).jobs
+    batches = mix_plan(root, root / "out").batches
+    amplified = mix_plan(root, root / "amplified", listeners=True).batches
     place = root / "copy.wav"
 
     def mixing(which):
@@ -110,15 +113,17 @@ def measure(root: Path, repeats: int) -> dict[str, float]:
         return run
 
     contenders = {
-        "remix": mixing(jobs),
+        "remix": mixing(batches),
         "remix --listeners, three files a scene": mixing(amplified),
-        "copy": timed(lambda: _copy(jobs, place)),
-        "soundfile": timed(lambda: _soundfile(jobs, place)),
+        "copy": timed(lambda: _copy(batches, place)),
+        "soundfile": timed(lambda: _soundfile(batches, place)),
     }
     for run in contenders.values():
         run()
-    found = medians(contenders, repeats) | medians({"reference": timed(lambda: _reference(jobs, place))}, 1)
-    frames = sum(job.frames for job in jobs)
+    found = medians(contenders, repeats) | medians(
+        {"reference": timed(lambda: _reference(batches, place))}, 1
+    )
+    frames = sum(_parts(batch)[0].frames for batch in batches)
     return {name: 1e9 * seconds / frames for name, seconds in found.items()}
 
 

@@ -9,13 +9,12 @@ import logging
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import machine, rivals
 from benchmarks.interleaved import medians, timed
 from benchmarks.roots import make_places, make_root, plan_of
-from cadrender.jobs.stem import run_stem_job
+from cadrender.pipeline.commit import run_batch
 
 TAPS = (64, 128, 256, 384, 512, 820, 1024, 2048, 4096, 8192)
 
@@ -24,7 +23,7 @@ _CONTENDERS = {
     "reference (lfilter, pyloudnorm)": rivals.by_reference,
     "oaconvolve, pyloudnorm": rivals.by_oaconvolve_pyloudnorm,
     "oaconvolve, libloudness": rivals.by_oaconvolve_libloudness,
-    "cadrender": run_stem_job,
+    "cadrender": run_batch,
     "plain copy of the same bytes": rivals.by_copying,
 }
 # Points by which names are moved apart whose curves end side by side.
@@ -43,10 +42,10 @@ def measure(folder: Path, lengths: Sequence[int], repeats: int) -> dict[int, dic
             slow = rival is rivals.by_reference
 
             def run(rival=rival, root=short_root if slow else root, scenes=1 if slow else 4):
-                job = plan_of(root, folder / "output", stems=["mixture"]).jobs[0]
-                job = replace(job, targets=job.targets[:scenes])
-                make_places([job])
-                return 1e9 * timed(lambda: rival(job))() / job.frame_scenes
+                batch = plan_of(root, folder / "output", stems=["mixture"]).batches[0]
+                batch = batch.having(batch.outputs[:scenes])
+                make_places([batch])
+                return 1e9 * timed(lambda: rival(batch))() / batch.frame_scenes
 
             run()
             contenders[taps, name] = run

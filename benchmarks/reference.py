@@ -1,4 +1,4 @@
-"""The data contract in SciPy and pyloudnorm: slow, obvious, and the judge of everything else.
+"""The data contract (``docs/contract.md``) in SciPy and pyloudnorm: slow, obvious, and the judge of everything else.
 
 The one reference of this repository: the tests compare the engine's samples with it, the benchmarks its time. It
 follows the challenge's own algorithm step by step; nothing here is optimised, on purpose.

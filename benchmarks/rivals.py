@@ -1,6 +1,6 @@
 """What the engine is compared with, files included: the reference, the best of today's libraries, plain copies.
 
-Every rival takes a job of the engine's own plan (one stem of one song, some heads) and writes the same files in the
+Every rival takes a batch of the engine's own plan (one stem of one song, some heads) and writes the same files in the
 same places, so that all of them read and write the same bytes.
 """
 
@@ -12,7 +12,7 @@ import soundfile
 from scipy.signal import oaconvolve
 
 from benchmarks import reference
-from cadrender.jobs.stem import StemJob
+from cadrender.catalogue import Batch
 
 
 def convolve(signal: np.ndarray, left_hrir: np.ndarray, right_hrir: np.ndarray) -> np.ndarray:
@@ -21,25 +21,25 @@ def convolve(signal: np.ndarray, left_hrir: np.ndarray, right_hrir: np.ndarray) 
     return ears[: len(signal)]
 
 
-def by_reference(job: StemJob) -> None:
+def by_reference(batch: Batch) -> None:
     """The challenge's algorithm, which reads and measures a stem again for every scene."""
-    for target in job.targets:
-        pcm, samplerate = soundfile.read(job.source, dtype="int16")
-        left, right = soundfile.read(target.left_hrir)[0], soundfile.read(target.right_hrir)[0]
-        soundfile.write(target.file, reference.render(pcm, left, right, samplerate), samplerate)
+    for output in batch.outputs:
+        pcm, samplerate = soundfile.read(batch.outputs[0].signal.source, dtype="int16")
+        left, right = soundfile.read(output.signal.left_hrir)[0], soundfile.read(output.signal.right_hrir)[0]
+        soundfile.write(output.file, reference.render(pcm, left, right, samplerate), samplerate)
 
 
-def by_libraries(job: StemJob, measure: Callable[[np.ndarray, int], float]) -> None:
+def by_libraries(batch: Batch, measure: Callable[[np.ndarray, int], float]) -> None:
     """oaconvolve, a loudness meter, soundfile; the stem is read and measured once for all its scenes."""
-    pcm, samplerate = soundfile.read(job.source, dtype="int16")
+    pcm, samplerate = soundfile.read(batch.outputs[0].signal.source, dtype="int16")
     signal = pcm / 32768
     before = measure(signal, samplerate)
-    for target in job.targets:
-        left, right = soundfile.read(target.left_hrir)[0], soundfile.read(target.right_hrir)[0]
+    for output in batch.outputs:
+        left, right = soundfile.read(output.signal.left_hrir)[0], soundfile.read(output.signal.right_hrir)[0]
         rendered = convolve(signal, left, right)
         rendered *= 32768 * 10 ** ((before - measure(rendered, samplerate)) / 20)
         np.clip(rendered, -32768, 32767, out=rendered)
-        soundfile.write(target.file, rendered.astype(np.int16), samplerate)
+        soundfile.write(output.file, rendered.astype(np.int16), samplerate)
 
 
 def libloudness(signal: np.ndarray, samplerate: int) -> float:
@@ -49,44 +49,44 @@ def libloudness(signal: np.ndarray, samplerate: int) -> float:
     return integrated_loudness(signal.astype(np.float32), samplerate)
 
 
-def by_oaconvolve_pyloudnorm(job: StemJob) -> None:
+def by_oaconvolve_pyloudnorm(batch: Batch) -> None:
     """:func:`by_libraries` with pyloudnorm."""
-    by_libraries(job, reference.loudness)
+    by_libraries(batch, reference.loudness)
 
 
-def by_oaconvolve_libloudness(job: StemJob) -> None:
+def by_oaconvolve_libloudness(batch: Batch) -> None:
     """:func:`by_libraries` with libloudness: the fastest that can be put together; its samples differ."""
-    by_libraries(job, libloudness)
+    by_libraries(batch, libloudness)
 
 
-def by_copying(job: StemJob) -> None:
+def by_copying(batch: Batch) -> None:
     """Read the source once, write every output once, with system calls alone: the limit."""
-    with job.source.open("rb", buffering=0) as source:
+    with batch.outputs[0].signal.source.open("rb", buffering=0) as source:
         content = source.read()
-    for target in job.targets:
-        descriptor = os.open(target.file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+    for output in batch.outputs:
+        descriptor = os.open(output.file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         view = memoryview(content)
         while len(view):
             view = view[os.write(descriptor, view[: 1 << 20]) :]
         os.close(descriptor)
 
 
-def by_soundfile(job: StemJob) -> None:
+def by_soundfile(batch: Batch) -> None:
     """The same copy through soundfile."""
-    pcm, samplerate = soundfile.read(job.source, dtype="int16")
-    for target in job.targets:
-        soundfile.write(target.file, pcm, samplerate)
+    pcm, samplerate = soundfile.read(batch.outputs[0].signal.source, dtype="int16")
+    for output in batch.outputs:
+        soundfile.write(output.file, pcm, samplerate)
 
 
-def run(rival: Callable[[StemJob], None], jobs: Sequence[StemJob], n_jobs: int) -> None:
-    """Run jobs in this process, or on a joblib pool (start it before the clock, with :func:`start_pool`)."""
+def run(rival: Callable[[Batch], None], batches: Sequence[Batch], n_jobs: int) -> None:
+    """Run batches in this process, or on a joblib pool (start it before the clock, with :func:`start_pool`)."""
     if n_jobs == 1:
-        for job in jobs:
-            rival(job)
+        for batch in batches:
+            rival(batch)
         return
     from joblib import Parallel, delayed
 
-    Parallel(n_jobs, backend="loky", batch_size=1)(delayed(rival)(job) for job in jobs)
+    Parallel(n_jobs, backend="loky", batch_size=1)(delayed(rival)(batch) for batch in batches)
 
 
 def start_pool(n_jobs: int) -> None:

@@ -12,12 +12,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from cadrender.catalogue import AtMicCatalogue, Batch
 from cadrender.config import load_settings
 from cadrender.demo.arrange import play
 from cadrender.demo.head import ANGLES, MIC, SUBJECTS
 from cadrender.demo.songs import SONGS
-from cadrender.jobs.plan import Plan, make_plan
-from cadrender.jobs.stem import StemJob
 from cadrender.metadata import (
     Track,
     build_gains,
@@ -29,6 +28,7 @@ from cadrender.metadata import (
     tracks_json,
     write_json,
 )
+from cadrender.pipeline.plan import Plan, make_plan
 
 SAMPLERATE = 44100
 
@@ -118,7 +118,7 @@ def plan_of(root: Path, output: Path, **options) -> Plan:
     output : pathlib.Path
         For the at-mic music and its list.
     **options
-        For :func:`cadrender.jobs.plan.make_plan`.
+        For :class:`cadrender.catalogue.AtMicCatalogue`.
     """
     shutil.rmtree(output, ignore_errors=True)
     settings = load_settings(
@@ -126,11 +126,11 @@ def plan_of(root: Path, output: Path, **options) -> Plan:
         output_music_dir=output / "at_mic_music",
         output_music_file=output / "at_mic_music.train.json",
     )
-    return make_plan(settings, **options)
+    return make_plan(AtMicCatalogue(settings, **options))
 
 
-def make_places(jobs: Sequence[StemJob]) -> None:
-    """Make the folders that jobs write to."""
-    for job in jobs:
-        for target in job.targets:
-            target.file.parent.mkdir(parents=True, exist_ok=True)
+def make_places(batches: Sequence[Batch]) -> None:
+    """Make the folders that batches write to."""
+    for batch in batches:
+        for output in batch.outputs:
+            output.file.parent.mkdir(parents=True, exist_ok=True)

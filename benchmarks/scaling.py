@@ -111,7 +111,7 @@ def measure(roots: list[Path], output: Path, workers: list[int], repeats: int):
     """Seconds by (workers, frame-scenes), rates of a plain copy by workers, and the kernel's part of the time."""
     works, contenders = {}, {}
     for root in roots:
-        works[root] = sum(job.frame_scenes for job in plan_of(root, output).jobs)
+        works[root] = plan_of(root, output).frame_scenes
         start.run_seconds(start.generate_command(root, output, max(workers)))
 
         def run(n, root=root):
@@ -122,10 +122,10 @@ def measure(roots: list[Path], output: Path, workers: list[int], repeats: int):
         contenders |= {(n, float(works[root])): (lambda n=n, run=run: run(n)) for n in workers}
 
     def copy(n, root=roots[-1]):
-        jobs = plan_of(root, output).jobs
-        make_places(jobs)
+        batches = plan_of(root, output).batches
+        make_places(batches)
         machine.settle(AT_MIC_BYTES * works[root])
-        return timed(lambda: rivals.run(rivals.by_copying, jobs, n))()
+        return timed(lambda: rivals.run(rivals.by_copying, batches, n))()
 
     rivals.start_pool(max(workers))
     contenders |= {f"copy {n}": (lambda n=n: copy(n)) for n in workers}
@@ -207,7 +207,7 @@ def main() -> None:
         given.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cadrender-scaling-", dir=given.folder) as temporary:
         folder = Path(temporary)
-        # Many jobs a worker, or the last ones would decide.
+        # Many batches a worker, or the last ones would decide.
         copies = -(-given.workers // 2)
         roots = [
             make_root(folder / "small", songs=1, seconds=given.seconds, copies=copies),

@@ -12,7 +12,7 @@ from benchmarks.roots import SAMPLERATE, hrir, make_places, make_root, plan_of
 from cadrender.dsp.convolve import convolve
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.loudness import integrated_loudness
-from cadrender.jobs.stem import run_stem_job
+from cadrender.pipeline.commit import run_batch
 from cadrender.store import AudioFormat, AudioWriter, read_stem
 
 
@@ -71,14 +71,14 @@ def whole(folder: Path, taps: int, seconds: float) -> dict[str, Callable[[], flo
 
     def on_empty_folder(rival):
         def run():
-            job = plan_of(root, folder / f"output-{taps}", stems=["mixture"]).jobs[0]
-            make_places([job])
-            return timed(lambda: rival(job))()
+            batch = plan_of(root, folder / f"output-{taps}", stems=["mixture"]).batches[0]
+            make_places([batch])
+            return timed(lambda: rival(batch))()
 
         return run
 
     contenders = {
-        "cadrender": run_stem_job,
+        "cadrender": run_batch,
         "reference": rivals.by_reference,
         "oaconvolve, pyloudnorm, soundfile": rivals.by_oaconvolve_pyloudnorm,
         "oaconvolve, libloudness, soundfile": rivals.by_oaconvolve_libloudness,

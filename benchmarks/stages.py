@@ -20,17 +20,17 @@ from benchmarks.interleaved import medians
 _IN_PYTHON = {
     "loudness": "loudness: Python and allocation",
     "convolution": "convolution: Python and allocation",
-    "job": "jobs: Python",
+    "job": "batches: Python",
 }
 # Module, name, stage; what an older engine does not have is passed over. Kernels and transforms that are not
 # listed count under their own names.
 _CALLS = (
-    ("cadrender.jobs.stem", "read_stem", "read"),
-    ("cadrender.jobs.stem", "look_at_input", "digest of sources and HRIRs"),
-    ("cadrender.jobs.stem", "append_entries", "manifest"),
-    ("cadrender.jobs.stem", "check_unchanged", "manifest"),
-    ("cadrender.jobs.stem", "is_complete", "files: open, complete, rename"),
-    ("cadrender.jobs.stem", "AudioWriter", "files: open, complete, rename"),
+    ("cadrender.signals.at_mic", "read_stem", "read"),
+    ("cadrender.store.manifest.Manifest", "look_at", "digest of sources and HRIRs"),
+    ("cadrender.store.manifest.Manifest", "append", "manifest"),
+    ("cadrender.signals.at_mic", "check_unchanged", "manifest"),
+    ("cadrender.pipeline.commit", "is_there", "files: open, complete, rename"),
+    ("cadrender.pipeline.commit", "AudioWriter", "files: open, complete, rename"),
     ("cadrender.store.writing.AudioWriter", "write", "write: gather"),
     ("cadrender.store.writing.AudioWriter", "finish", "files: open, complete, rename"),
     ("cadrender.store.writing.AudioWriter", "commit", "files: open, complete, rename"),
@@ -41,14 +41,20 @@ _CALLS = (
     ("cadrender.dsp.hrir.Heads", "weights", "HRIRs: trim and transform"),
     ("cadrender.dsp.convolve", "gated_loudness", "gating"),
     ("cadrender.dsp.convolve", "gating", "gating"),
-    ("cadrender.jobs.generate", "make_folders", "folders, manifest and list of samples"),
-    ("cadrender.jobs.generate", "make_manifest", "folders, manifest and list of samples"),
-    ("cadrender.jobs.generate", "remove_changed", "folders, manifest and list of samples"),
-    ("cadrender.jobs.generate", "write_list", "folders, manifest and list of samples"),
-    ("cadrender.jobs.plan.Plan", "complete_samples", "folders, manifest and list of samples"),
-    ("cadrender.render.stem", "levels", _IN_PYTHON["loudness"]),
-    ("cadrender.jobs.stem", "render_into", _IN_PYTHON["convolution"]),
-    ("cadrender.jobs.stem", "_render", _IN_PYTHON["job"]),
+    ("cadrender.pipeline.run", "make_folders", "folders, manifest and list of samples"),
+    ("cadrender.pipeline.run", "_begin_manifest", "folders, manifest and list of samples"),
+    ("cadrender.pipeline.run", "write_lists", "folders, manifest and list of samples"),
+    (
+        "cadrender.catalogue.at_mic.AtMicCatalogue",
+        "complete_samples",
+        "folders, manifest and list of samples",
+    ),
+    ("cadrender.pipeline.checkpoint.Checkpoints", "begin", "checkpoints"),
+    ("cadrender.pipeline.checkpoint.Checkpoints", "wrote", "checkpoints"),
+    ("cadrender.pipeline.checkpoint.Checkpoints", "finish", "checkpoints"),
+    ("cadrender.dsp.render", "levels", _IN_PYTHON["loudness"]),
+    ("cadrender.signals.at_mic", "render_into", _IN_PYTHON["convolution"]),
+    ("cadrender.pipeline.commit", "_make", _IN_PYTHON["job"]),
 )
 _KERNELS = {
     "deinterleave": "loudness: cut",
@@ -99,6 +105,7 @@ ORDER = (
     "manifest",
     _IN_PYTHON["job"],
     "folders, manifest and list of samples",
+    "checkpoints",
 )
 REST = "not accounted for"
 
@@ -226,8 +233,7 @@ def watched():
     """
     from numba.core.dispatcher import Dispatcher
 
-    from cadrender.dsp import fft, kernels, mix_kernels
-    from cadrender.render import stem
+    from cadrender.dsp import fft, kernels, mix_kernels, render
     from cadrender.store import writing
 
     watch = Stopwatch()
@@ -248,7 +254,7 @@ def watched():
     put(fft, "real_forward", watch.planned("forward transform", fft.real_forward))
     put(fft, "complex_inverse", watch.planned("inverse transform", fft.complex_inverse))
     put(writing, "blake3", watch.hasher(writing.blake3))
-    put(stem, "levels", watch.first_pass(stem.levels))
+    put(render, "levels", watch.first_pass(render.levels))
     try:
         yield watch
     finally:
@@ -276,18 +282,17 @@ def measure(root: Path, output: Path, repeats: int) -> tuple[float, float, dict[
         Of the runs with it.
     """
     from benchmarks.roots import plan_of
-    from cadrender.jobs.generate import generate
 
     def run(watch=contextlib.nullcontext):
         plan = plan_of(root, output)
         with watch() as stopwatch:
             began = time.perf_counter()
-            done = generate(plan)
+            (done,) = plan.run(1).tallies
             elapsed = time.perf_counter() - began
         if stopwatch:
             elapsed -= stopwatch.overhead
-            found.append({stage: 1e9 * t / done.frame_scenes for stage, t in stopwatch.seconds.items()})
-        return 1e9 * elapsed / done.frame_scenes
+            found.append({stage: 1e9 * t / done.frames for stage, t in stopwatch.seconds.items()})
+        return 1e9 * elapsed / done.frames
 
     found = []
     run()

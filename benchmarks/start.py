@@ -68,14 +68,27 @@ def first_block_seconds(root: Path, output: Path, n_jobs: int = 1, cache: Path |
         generate_command(root, output, n_jobs), env=environment, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            while time.perf_counter() - began < _PATIENCE:
-                if _has_samples(output):
-                    return time.perf_counter() - began
-                if process.poll() is not None:
-                    break
-                time.sleep(_LOOK_EVERY)
+            wait_for_samples(process, output)
+            return time.perf_counter() - began
         finally:
             process.terminate()
+
+
+def wait_for_samples(process: subprocess.Popen, output: Path) -> None:
+    """Wait until a process has written the first samples to a folder.
+
+    Raises
+    ------
+    RuntimeError
+        If it ends before, or takes minutes.
+    """
+    began = time.perf_counter()
+    while time.perf_counter() - began < _PATIENCE:
+        if _has_samples(output):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(_LOOK_EVERY)
     raise RuntimeError(f"{output}: no samples arrived: exit status {process.returncode}")
 
 

@@ -12,7 +12,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import machine, markdown, rivals, stages, start
@@ -38,7 +38,7 @@ _RIVALS = {
     "soundfile": rivals.by_soundfile,
     _COPY: rivals.by_copying,
 }
-# The slow ones get a part of the work: so many jobs a worker, of so many scenes (None: all).
+# The slow ones get a part of the work: so many batches a worker, of so many scenes (None: all).
 _SHARES = {_REFERENCE: (1, None), "oaconvolve": (1, None), "libloudness": (1, None)}
 
 
@@ -49,29 +49,29 @@ class Bench:
     root: Path
     output: Path
 
-    def jobs(self):
-        """The engine's jobs on an empty output folder, its places made."""
-        jobs = plan_of(self.root, self.output).jobs
-        make_places(jobs)
-        return jobs
+    def batches(self):
+        """The engine's batches on an empty output folder, its places made."""
+        batches = plan_of(self.root, self.output).batches
+        make_places(batches)
+        return batches
 
     def ours(self, n_jobs: int) -> float:
         """Nanoseconds per frame-scene of the whole command."""
-        frame_scenes = sum(job.frame_scenes for job in plan_of(self.root, self.output).jobs)
+        frame_scenes = plan_of(self.root, self.output).frame_scenes
         machine.settle(AT_MIC_BYTES * frame_scenes)
         seconds = start.run_seconds(start.generate_command(self.root, self.output, n_jobs))
         return 1e9 * seconds / frame_scenes
 
     def rival(self, name: str, n_jobs: int) -> float:
-        """Nanoseconds per frame-scene of a rival on its share of the jobs."""
-        jobs = self.jobs()
+        """Nanoseconds per frame-scene of a rival on its share of the batches."""
+        batches = self.batches()
         if name in _SHARES:
             count, scenes = _SHARES[name]
-            jobs = [replace(job, targets=job.targets[:scenes]) for job in jobs[: count * n_jobs]]
-        frame_scenes = sum(job.frame_scenes for job in jobs)
+            batches = [batch.having(batch.outputs[:scenes]) for batch in batches[: count * n_jobs]]
+        frame_scenes = sum(batch.frame_scenes for batch in batches)
         gc.collect()
         machine.settle(AT_MIC_BYTES * frame_scenes)
-        seconds = timed(lambda: rivals.run(_RIVALS[name], jobs, n_jobs))()
+        seconds = timed(lambda: rivals.run(_RIVALS[name], batches, n_jobs))()
         return 1e9 * seconds / frame_scenes
 
 
@@ -197,7 +197,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="cadrender-table-", dir=given.folder) as temporary:
         folder = Path(temporary)
         kinds = min(given.songs, 4)
-        copies = max(-(-given.songs // 4), min(8, given.cores // 4))  # many cores need more jobs
+        copies = max(-(-given.songs // 4), min(8, given.cores // 4))  # many cores need more batches
         root = make_root(
             folder / "root",
             songs=kinds,

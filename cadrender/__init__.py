@@ -11,6 +11,7 @@ import importlib
 _PUBLIC = {
     "AudioError": "cadrender.errors",
     "CadrenderError": "cadrender.errors",
+    "Dataset": "cadrender.dataset",
     "Listener": "cadrender.metadata",
     "MetadataError": "cadrender.errors",
     "Root": "cadrender.root",

@@ -1,17 +1,102 @@
-"""Where plans and compiled kernels are kept between runs."""
+"""Where plans and compiled kernels are kept between runs.
 
+What lies there is run: Numba's files are machine code, found through pickles. So a folder counts only if it belongs to
+this user and nobody else may write to it.
+"""
+
+import functools
+import logging
 import os
+import stat
+import tempfile
 from pathlib import Path
 
+from cadrender.version import version
 
-def cache_directory() -> Path:
-    """The user's cache directory for cadrender; the environment's ``CADRENDER_CACHE_DIR`` overrides it.
+# Set once a process has said that there is no cache, so that its workers do not say it again.
+_SAID = "CADRENDER_NO_CACHE_SAID"
 
-    It may be missing or read-only: everything in it can be made again.
-    """
-    chosen = os.environ.get("CADRENDER_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
+_HINT = "set CADRENDER_CACHE_DIR to a folder of your own"
+
+
+def cache_place() -> Path:
+    """Where the user's cache for cadrender is to be; the environment's ``CADRENDER_CACHE_DIR`` overrides it."""
+    if chosen := os.environ.get("CADRENDER_CACHE_DIR"):
+        return Path(chosen).absolute()
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("cadrender"))
+    return Path(platformdirs.user_cache_dir("cadrender")).absolute()
+
+
+@functools.cache
+def cache_directory() -> Path | None:
+    """The user's cache directory, made if need be; None if it cannot be used, which is said once.
+
+    Everything in it can be made again.
+    """
+    place = cache_place()
+    if problem := _make_private(place):
+        kept = "machine code is kept beside the sources" if _beside_sources() else "every run compiles anew"
+        _say(f"{place}: {problem}: not used as a cache, {kept} ({_HINT})")
+        return None
+    return place
+
+
+@functools.cache
+def code_directory() -> Path | None:
+    """Where machine code is kept: in the user's cache directory, else beside the sources; None for nowhere."""
+    if (place := cache_directory()) is None:
+        return _beside_sources()
+    # Numba notices a change of a kernel's own file only: a release has a folder of its own.
+    folder = place / f"numba-{version()}"
+    if problem := _make_private(folder) or _close(folder):
+        _say(f"{folder}: {problem}: not used as a cache, every run compiles anew (delete it, or {_HINT})")
+        return None
+    return folder
+
+
+@functools.cache
+def _beside_sources():
+    beside = Path(__file__).parent / "__pycache__"
+    folder = beside / f"numba-{version()}"
+    return None if _make_private(beside) or _make_private(folder) or _close(folder) else folder
+
+
+def _make_private(folder: Path) -> str:
+    """Make a folder that this user alone may write to; what is wrong with it, empty if nothing is."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if problem := _shared(folder):
+            return problem
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return f"cannot be written ({error.strerror or error})"
+    return ""
+
+
+def _close(folder: Path) -> str:
+    """Keep others out of a private folder, so that it does not matter who may write to what is made in it."""
+    try:
+        if folder.stat().st_mode & 0o077:
+            for each in folder.iterdir():
+                if problem := _shared(each):
+                    return f"{each.name} in it: {problem}"
+            folder.chmod(0o700)
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+    return ""
+
+
+def _shared(place: Path) -> str:
+    status = place.stat()
+    if status.st_uid != os.geteuid():
+        return "belongs to another user"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return "others may write to it"
+    return ""
+
+
+def _say(line):
+    if not os.environ.get(_SAID):
+        os.environ[_SAID] = "1"
+        logging.getLogger("cadrender").warning(line)

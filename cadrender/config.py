@@ -52,6 +52,8 @@ class Settings:
         Where the at-mic music goes, and the list of it.
     output_remix_dir, output_remix_listeners_dir, output_remix_file : pathlib.Path
         Where rebalanced targets go, those amplified for listeners, and the list of both.
+    output_submission_dir : pathlib.Path
+        Where submissions go.
     split : str
         ``train``, ``valid`` or ``test``.
     sample_rate : int
@@ -82,6 +84,7 @@ class Settings:
     output_remix_dir: Path
     output_remix_listeners_dir: Path
     output_remix_file: Path
+    output_submission_dir: Path
     split: str
     sample_rate: int
     number_scenes_per_song: int
@@ -220,11 +223,16 @@ def _under(root, key, value):
     return str(root / value).replace("${", "\\${") if "${" not in value else value
 
 
-def _with_ingested(music_file: Path, metadata_dir: Path) -> tuple[Path, ...]:
-    """The root's own music list, if there is one, and those of the corpora in it, by name."""
+def ingested_lists(metadata_dir: Path) -> tuple[Path, ...]:
+    """Return the music lists of the corpora that ``cadrender ingest`` has put into a root, by name."""
     reports = sorted(metadata_dir.glob("*.ingest.json"))
     lists = (report.with_name(report.name.removesuffix(".ingest.json") + ".json") for report in reports)
-    ingested = tuple(file for file in lists if file.exists())
+    return tuple(file for file in lists if file.exists())
+
+
+def _with_ingested(music_file: Path, metadata_dir: Path) -> tuple[Path, ...]:
+    """The root's own music list, if there is one, and those of the corpora in it."""
+    ingested = ingested_lists(metadata_dir)
     return ingested if ingested and not music_file.exists() else (music_file, *ingested)
 
 

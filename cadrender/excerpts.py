@@ -6,14 +6,16 @@ from pathlib import Path
 
 from cadrender.catalogue import AtMicCatalogue, ExcerptCatalogue
 from cadrender.catalogue.excerpts import Recipe, draw
-from cadrender.catalogue.songs import check_hrirs, select_songs
+from cadrender.catalogue.songs import check_hrirs, matches, select_songs
 from cadrender.config import Settings
-from cadrender.errors import UsageError
+from cadrender.errors import CadrenderError, UsageError
 from cadrender.metadata import holds, write_all
-from cadrender.pipeline.plan import Plan, make_plan
+from cadrender.pipeline.plan import Plan, check_free, make_plan
 from cadrender.pipeline.shards import Shard
+from cadrender.signals import AtMic
 from cadrender.stems import STEMS
-from cadrender.store import AudioFormat
+from cadrender.store import AudioFormat, is_complete
+from cadrender.store.manifest import Manifest, key_of
 
 __all__ = ["ExcerptWork", "Recipe", "plan_excerpts"]
 
@@ -41,6 +43,9 @@ class ExcerptWork:
     def write_metadata(self, *, keep: bool = True) -> dict[Path, Path]:
         """Write the draw's scenes, excerpts and scene-listeners where they differ from what is there.
 
+        At-mic files of other excerpts go first where no manifest tells what they were rendered from: from here on they
+        would be taken for those of these excerpts.
+
         Parameters
         ----------
         keep : bool
@@ -54,10 +59,58 @@ class ExcerptWork:
         Raises
         ------
         CadrenderError
-            If something cannot be written.
+            If something cannot be written or removed.
         """
+        self._remove_unrecorded()
         changed = {file: text for file, text in self.drawn.metadata.items() if not holds(file, text)}
         return write_all(changed, keep=keep)
+
+    def at_mic_to_come(
+        self,
+        *,
+        audio_format: AudioFormat | None = None,
+        songs: Sequence[str] = (),
+        stems: Sequence[str] = STEMS,
+    ) -> tuple[int, int]:
+        """How many at-mic files are to be rendered, and their bytes, while nothing has been written yet.
+
+        Parameters
+        ----------
+        audio_format, songs, stems
+            As for :meth:`plan_at_mic`.
+        """
+        settings, again = self.drawn.settings, self._again()
+        records = Manifest.beside(settings.output_music_file, settings.root).read()
+        tracks = {sample.name: sample.track.name for sample in self.drawn.samples}
+        count = size = 0
+        for output in self.cuts.shares[0].selected:
+            signal = output.signal
+            if signal.stem not in stems or not matches(tracks[output.unit], songs):
+                continue
+            record = records.get(key_of(AtMic.product, output.name))
+            recorded = AudioFormat(record.container, record.subtype) if record else AudioFormat()
+            wanted = audio_format or recorded
+            file = (settings.output_music_dir / output.name).with_suffix(f".{wanted.container}")
+            if file in again or not is_complete(file, signal.frames, signal.samplerate, wanted):
+                count += 1
+                size += 44 + signal.frames * wanted.bytes_per_frame
+        return count, size
+
+    def check_space(self, at_mic_bytes: int) -> None:
+        """Compare what will be cut, and rendered of it, with the free space of the disks.
+
+        Parameters
+        ----------
+        at_mic_bytes : int
+            As :meth:`at_mic_to_come` has it.
+
+        Raises
+        ------
+        CadrenderError
+            If it does not fit.
+        """
+        for folder in (self.drawn.settings.excerpts_dir, self.drawn.settings.output_music_dir):
+            check_free(folder, self.cuts.bytes + at_mic_bytes)
 
     def plan_at_mic(
         self,
@@ -76,15 +129,28 @@ class ExcerptWork:
         catalogue = AtMicCatalogue(
             self.drawn.settings, audio_format=audio_format, songs=songs, stems=stems, only=self.songs
         )
+        return make_plan(catalogue, again=self._again(), shard=self.cuts.shard, shard_songs=self.songs)
+
+    def _remove_unrecorded(self):
+        settings = self.drawn.settings
+        records = Manifest.beside(settings.output_music_file, settings.root).read()
+        for file in self._again():
+            name = file.relative_to(settings.output_music_dir).as_posix()
+            if key_of(AtMic.product, name) not in records:
+                try:
+                    file.unlink(missing_ok=True)
+                except OSError as error:
+                    raise CadrenderError(f"{file}: cannot be removed: {error.strerror or error}") from error
+
+    def _again(self):
+        """At-mic files that may be there and are not those of these excerpts."""
         replaced = {
             file
             for output in self.cuts.todo
             if self.cuts.shares[0].reasons[output.file].replaces
             for file in self.drawn.at_mic_files(output.name)
         }
-        return make_plan(
-            catalogue, again=self.foreign | replaced, shard=self.cuts.shard, shard_songs=self.songs
-        )
+        return self.foreign | replaced
 
 
 def plan_excerpts(

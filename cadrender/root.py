@@ -7,7 +7,14 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cadrender.catalogue import AtMicCatalogue, Catalogue, ExcerptCatalogue, TargetCatalogue
+from cadrender.catalogue import (
+    AtMicCatalogue,
+    Catalogue,
+    ExcerptCatalogue,
+    SubmissionCatalogue,
+    TargetCatalogue,
+)
+from cadrender.catalogue.targets import submission_manifest
 from cadrender.config import Settings, load_settings
 from cadrender.errors import CadrenderError, UsageError
 from cadrender.metadata import (
@@ -143,9 +150,10 @@ class Root:
 
         Parameters
         ----------
-        product : {"at-mic", "targets"}
+        product : {"at-mic", "targets", "submission"}
         **options
-            As :class:`cadrender.catalogue.AtMicCatalogue` or :class:`cadrender.catalogue.TargetCatalogue` has them.
+            As :class:`cadrender.catalogue.AtMicCatalogue`, :class:`cadrender.catalogue.TargetCatalogue` or
+            :class:`cadrender.catalogue.SubmissionCatalogue` has them.
 
         Raises
         ------
@@ -178,7 +186,9 @@ class Root:
                 found.append(ExcerptCatalogue.of_list(settings, at_mic.samples))
             found.append(at_mic)
         if Manifest.beside(settings.output_remix_file, settings.root).file.exists():
-            found.append(TargetCatalogue(settings, audio_format=audio_format).recorded())
+            found.append(TargetCatalogue(settings, audio_format=audio_format).as_recorded())
+        if submission_manifest(settings).file.exists():
+            found.append(SubmissionCatalogue(settings).as_recorded())
         if not found:
             raise CadrenderError(
                 f"{settings.output_music_dir}: nothing of the {settings.split} split has been made here (if it is "
@@ -192,7 +202,8 @@ class Root:
         Parameters
         ----------
         *products : str
-            ``at-mic`` (the default), ``targets``, or both: then each sample's targets are made when it is complete.
+            ``at-mic`` (the default), ``targets`` or ``submission``; with the first two, each sample's targets are
+            made when it is complete.
         shard : str, optional
             Only a part of the work: ``I/N``.
         **options
@@ -375,7 +386,7 @@ class Root:
         return self._at_mic.by_name[name]
 
 
-_CATALOGUES = {"at-mic": AtMicCatalogue, "targets": TargetCatalogue}
+_CATALOGUES = {"at-mic": AtMicCatalogue, "targets": TargetCatalogue, "submission": SubmissionCatalogue}
 
 
 def _subtype(subtype):

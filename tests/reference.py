@@ -153,3 +153,166 @@ def overlap_add_int16(rows, blocks, block, carry, first, out, out_start, wanted,
 def overlap_add_float64(rows, blocks, block, carry, first, out, out_start):
     for s, total in _overlap_added(rows, blocks, block, carry):
         out[first + s, out_start : out_start + len(total)] = total
+
+
+# The parts' own transforms: complex numbers in rows of eight real and eight imaginary parts.
+
+
+def unpacked(z):
+    rows = np.asarray(z).reshape(-1, 2, 8)
+    return (rows[:, 0] + 1j * rows[:, 1]).reshape(-1)
+
+
+def packed(values):
+    rows = np.asarray(values).reshape(-1, 8)
+    return np.stack([rows.real, rows.imag], axis=1).reshape(-1)
+
+
+def _decimated(x, radix):
+    """One step of decimation in frequency over a row: each remainder of the bin number by the radix in turn."""
+    step = len(x) // radix
+    out = np.zeros(len(x), complex)
+    for q in range(radix):
+        for n in range(step):
+            total = sum(x[n + j * step] * np.exp(-2j * np.pi * q * j / radix) for j in range(radix))
+            out[q * step + n] = total * np.exp(-2j * np.pi * q * n / len(x))
+    return out
+
+
+def _undecimated(x, radix):
+    """What undoes `_decimated`, but for a factor of the radix."""
+    step = len(x) // radix
+    out = np.zeros(len(x), complex)
+    for j in range(radix):
+        for n in range(step):
+            out[n + j * step] = sum(
+                x[q * step + n] * np.exp(2j * np.pi * (q * n / len(x) + q * j / radix)) for q in range(radix)
+            )
+    return out
+
+
+def _channels(z):
+    """The registers of each channel, eight numbers each: one channel in float64, two in float32."""
+    rows = z.reshape(-1, 8 if z.dtype == np.float64 else 16)
+    return [rows[:, i : i + 8] for i in range(0, rows.shape[1], 8)]
+
+
+def _each(z, registers, span, step, radix):
+    """Replace each ``span`` registers of ``z``."""
+    for rows in _channels(z):
+        for first in range(0, registers, span):
+            part = rows[first : first + span]
+            part[:] = packed(step(unpacked(part), radix)).reshape(-1, 8)
+
+
+def forward_eight(z, registers, span, twiddles, t0):
+    _each(z, registers, span, _decimated, 8)
+
+
+def forward_four(z, registers, span, twiddles, t0):
+    _each(z, registers, span, _decimated, 4)
+
+
+def inverse_eight(z, registers, span, twiddles, t0):
+    _each(z, registers, span, _undecimated, 8)
+
+
+def inverse_four(z, registers, span, twiddles, t0):
+    _each(z, registers, span, _undecimated, 4)
+
+
+def first_left(a, a_at, b, b_at, registers, z, twiddles, channels=(0,)):
+    for rows, channel in zip(_channels(z), channels, strict=True):
+        for n in range(4 * registers):
+            rows[n // 8 * 2, n % 8] = a[a_at + 2 * n + channel]
+            rows[n // 8 * 2 + 1, n % 8] = b[b_at + 2 * n + channel]
+    forward_eight(z, registers, registers, twiddles, 0)
+
+
+def first_right(a, a_at, b, b_at, registers, z, twiddles):
+    first_left(a, a_at, b, b_at, registers, z, twiddles, (1,))
+
+
+def first_both(a, a_at, b, b_at, registers, z, twiddles):
+    first_left(a, a_at, b, b_at, registers, z, twiddles, (0, 1))
+
+
+def _transposed(values):
+    return values.reshape(-1, 8, 8).transpose(0, 2, 1).reshape(-1)
+
+
+def forward_tiles(z, registers, twiddles, t):
+    forward_four(z, registers, 8, twiddles, t)
+    for rows in _channels(z):
+        values = np.concatenate([np.fft.fft(row) for row in unpacked(rows).reshape(-1, 8)])
+        rows[:] = packed(_transposed(values)).reshape(-1, 8)
+
+
+def _inverse_tiles(z, registers, twiddles, t):
+    for rows in _channels(z):
+        values = _transposed(unpacked(rows))
+        values = np.concatenate([8 * np.fft.ifft(row) for row in values.reshape(-1, 8)])
+        rows[:] = packed(values).reshape(-1, 8)
+    inverse_four(z, registers, 8, twiddles, t)
+
+
+def multiply(left, right, registers, twiddles, t, hrirs, *soon):
+    forward_tiles(left, registers, twiddles, t)
+    forward_tiles(right, registers, twiddles, t)
+    a, b = unpacked(left), unpacked(right)
+    h = hrirs.reshape(-1, 4, 2, 8)
+    left_left, right_left, left_right, right_right = (unpacked(h[:, i]) for i in range(4))
+    left[:] = packed(a * left_left + b * right_left)
+    right[:] = packed(a * left_right + b * right_right)
+    _inverse_tiles(left, registers, twiddles, t)
+    _inverse_tiles(right, registers, twiddles, t)
+
+
+def multiply_both(z, registers, twiddles, t, hrirs, *soon):
+    forward_tiles(z, registers, twiddles, t)
+    left, right = _channels(z)
+    a, b = unpacked(left), unpacked(right)
+    h = hrirs.reshape(-1, 2, 2, 2, 8)
+    same, other = h[:, 0], h[:, 1]
+    left[:] = packed(a * unpacked(same[:, :, 0]) + b * unpacked(other[:, :, 0])).reshape(-1, 8)
+    right[:] = packed(b * unpacked(same[:, :, 1]) + a * unpacked(other[:, :, 1])).reshape(-1, 8)
+    _inverse_tiles(z, registers, twiddles, t)
+
+
+def _ears(left, right, p, n):
+    """Both ears' values of the ``n``-th frame from place ``p`` on."""
+    channels = [*_channels(left), *_channels(right)] if left.dtype == np.float64 else _channels(left)
+    return [float(rows[p + n // 8 * 2, n % 8]) for rows in channels]
+
+
+def put_pcm(left, right, p, gain, out, at, frames, rest):
+    unit = 1 if out.dtype == np.int16 else 32768
+    for n in range(frames):
+        for ear, value in enumerate(_ears(left, right, p, n)):
+            whole = np.copysign(np.floor(abs(value * gain) + SNAP), value)
+            out[at + 2 * n + ear] = int(min(max(whole, -32768.0), 32767.0)) / unit
+
+
+def put_floats(left, right, p, gain, out, at, frames, rest):
+    for n in range(frames):
+        for ear, value in enumerate(_ears(left, right, p, n)):
+            out[at + 2 * n + ear] = value * gain
+
+
+put_both_pcm, put_both_floats = put_pcm, put_floats
+
+
+def cut_window(source, start, first, last, window):
+    for i in range(len(window)):
+        window[i] = source[start + i] if first <= start + i < last else 0
+
+
+def bin_order(length, passes):
+    """Which bin each place of a whole spectrum holds."""
+    bins, span, factor = np.zeros(length, int), length, 1
+    places = np.arange(length)
+    for radix in [*(int(radix) for radix in passes[:, 0]), 8]:
+        span //= radix
+        bins += factor * (places // span % radix)
+        factor *= radix
+    return bins.reshape(-1, 8, 8).transpose(0, 2, 1).reshape(-1)

@@ -56,6 +56,7 @@ def test_a_root_alone_gives_the_official_layout():
         output_music_file=root / "metadata/at_mic_music.train.json",
         output_remix_dir=root / "audio/remix",
         output_remix_listeners_dir=root / "audio/remix_listeners",
+        output_submission_dir=root / "audio/submission",
         output_remix_file=root / "metadata/remix.train.json",
         split="train",
         sample_rate=44100,

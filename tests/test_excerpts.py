@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-from cadrender.jobs.excerpts import Recipe, draw, find_stale, write_excerpts
-from cadrender.jobs.plan import make_plan
 
+from cadrender.catalogue import AtMicCatalogue
+from cadrender.catalogue.excerpts import draw
 from cadrender.config import load_settings
 from cadrender.errors import CadrenderError, MetadataError, UsageError
+from cadrender.excerpts import Recipe, plan_excerpts
 from cadrender.metadata import excerpts_json, read_excerpts, read_scenes
+from cadrender.pipeline.plan import Reason, make_plan
 from cadrender.stems import STEMS
 from cadrender.store import AudioFormat, read_stem
 from tests.plausible import TRAIN, make_plausible_root
@@ -39,10 +41,22 @@ def settings_of(root, split="valid"):
     return settings
 
 
-def write(root, recipe=SHORT, split="valid", **options):
-    drawn = draw(settings_of(root, split), recipe)
-    stale = find_stale(drawn, 2, **options)
-    return drawn, stale, write_excerpts(drawn, stale, 2, **options)
+def plan_of(root, recipe=SHORT, split="valid", **options):
+    return plan_excerpts(settings_of(root, split), recipe, **options)
+
+
+def write(root, recipe=SHORT, split="valid", *, force=False):
+    """Everything but the at-mic files: what was drawn, the stems that were there, backups and failures."""
+    work = plan_of(root, recipe, split, force=force)
+    stale = stale_of(work)
+    backups = work.write_metadata(keep=not force)
+    return work.drawn, stale, (backups, work.cuts.run(2).failures)
+
+
+def stale_of(work):
+    """The stems that are there and hold something else."""
+    (share,) = work.cuts.shares
+    return [output for output in share.todo if share.reasons[output.file].replaces]
 
 
 def own_stems(root, split="valid"):
@@ -55,7 +69,7 @@ def song_file(root, name, stem, split="train"):
 
 def assert_stems_are_cut_from_songs(root, drawn):
     settings = drawn.settings
-    assert len(drawn.cuts) == 5 * len(drawn.excerpts)
+    assert len(list(drawn.outputs())) == 5 * len(drawn.excerpts)
     for excerpt in drawn.excerpts:
         for stem in STEMS:
             song = read_stem(settings.music_dir / excerpt.track.path / f"{stem}.wav", SAMPLERATE)
@@ -67,16 +81,22 @@ def test_what_is_drawn(root):
     before = tree(root)
     drawn = draw(settings_of(root), SHORT)
     assert tree(root) == before
-    assert (drawn.songs, drawn.frames, drawn.remarks, drawn.failures) == (2, FRAMES, [], [])
+    assert (drawn.remarks, drawn.failures) == ([], {})
+    assert drawn.describe() == ["4 excerpts of 2 songs, 0.5 s each"]
     assert [excerpt.track.name for excerpt in drawn.excerpts] == [FIRST, FIRST, SECOND, SECOND]
-    assert drawn.texts[root / "metadata/excerpts.valid.json"] == excerpts_json(drawn.excerpts)
-    assert {file.name for file in drawn.texts} == {
+    assert {excerpt.frames for excerpt in drawn.excerpts} == {FRAMES}
+    assert drawn.metadata[root / "metadata/excerpts.valid.json"] == excerpts_json(drawn.excerpts)
+    assert {file.name for file in drawn.metadata} == {
         "scenes.valid.json",
         "excerpts.valid.json",
         "scene_listeners.valid.json",
     }
-    assert drawn.missing(AudioFormat()) == (20, 20, 40 * (44 + 4 * FRAMES))
-    assert drawn.missing(AudioFormat("wav", "FLOAT"))[2] == 40 * 44 + 20 * (4 + 8) * FRAMES
+    work = plan_of(root)
+    assert (len(work.cuts.todo), work.cuts.bytes) == (20, 20 * (44 + 4 * FRAMES))
+    assert work.at_mic_to_come() == (20, 20 * (44 + 4 * FRAMES))
+    assert work.at_mic_to_come(audio_format=AudioFormat("wav", "FLOAT")) == (20, 20 * (44 + 8 * FRAMES))
+    assert work.at_mic_to_come(songs=[FIRST], stems=["bass"]) == (2, 2 * (44 + 4 * FRAMES))
+    assert tree(root) == before
 
 
 def test_positions_of_training_scenes_are_avoided(root):
@@ -106,18 +126,19 @@ def test_positions_of_training_scenes_are_avoided(root):
 
 def test_stems_and_metadata_are_written(root):
     drawn, stale, (backups, failures) = write(root)
-    assert (stale, backups, failures) == ([], {}, {})
+    assert (stale, backups, failures) == ([], {}, [])
     assert_stems_are_cut_from_songs(root, drawn)
     assert read_excerpts(root / "metadata/excerpts.valid.json") == drawn.excerpts
-    for file, text in drawn.texts.items():
+    for file, text in drawn.metadata.items():
         assert file.read_text() == text
     header = soundfile.info(own_stems(root) / drawn.excerpts[0].name / "bass.wav")
     assert (header.subtype, header.frames, header.channels) == ("PCM_16", FRAMES, 2)
     # what was written is a root of small songs
-    plan = make_plan(load_settings(root=root, split="valid"))
-    assert [sample.name for sample in plan.samples] == [excerpt.name for excerpt in drawn.excerpts]
-    assert {job.source.parent.parent for job in plan.jobs} == {own_stems(root)}
-    assert (len(plan.jobs), plan.failures) == (20, {})
+    catalogue = AtMicCatalogue(load_settings(root=root, split="valid"))
+    plan = make_plan(catalogue)
+    assert [sample.name for sample in catalogue.samples] == [excerpt.name for excerpt in drawn.excerpts]
+    assert {output.signal.source.parent.parent for output in plan.todo} == {own_stems(root)}
+    assert (len(plan.batches), plan.failures) == (20, [])
 
 
 @pytest.mark.parametrize(
@@ -141,16 +162,16 @@ def test_stems_keep_the_samples_of_any_format(root, subtype, kept_as, kept):
     own = soundfile.read(file)[0]
     assert soundfile.info(file).subtype == kept_as
     np.testing.assert_array_equal(own, kept(song[excerpt.start :][:FRAMES]))
-    assert find_stale(drawn, 1) == []
+    assert plan_of(root).cuts.todo == []
 
 
 def test_a_second_call_writes_nothing(root):
     write(root)
     before = {file: file.stat().st_mtime_ns for file in root.rglob("*") if file.is_file()}
-    drawn, stale, (backups, _) = write(root)
+    _, stale, (backups, _) = write(root)
     assert (stale, backups) == ([], {})
     assert {file: file.stat().st_mtime_ns for file in root.rglob("*") if file.is_file()} == before
-    assert drawn.missing(AudioFormat())[0] == 0
+    assert plan_of(root).cuts.todo == []
 
 
 def test_missing_stems_are_cut_again(root):
@@ -166,14 +187,35 @@ def test_stems_of_a_changed_song_are_stale(root):
     write_wav(song_file(root, SECOND, "drums"), pcm16(music(TRAIN[SECOND], 99)))
     at_mic = root / "audio/at_mic_music" / drawn.excerpts[2].path / "drums.wav"
     write_wav(at_mic, pcm16(music(0.5, 1)))
-    again = draw(settings_of(root), SHORT)
-    stale = find_stale(again, 2)
-    assert again.missing(AudioFormat())[:2] == (0, 19)
-    assert again.missing(AudioFormat(), stale)[:2] == (2, 20)
-    write_excerpts(again, stale, 2)
-    assert [(cut.sample.track.name, cut.file.name) for cut in stale] == [(SECOND, "drums.wav")] * 2
+    work = plan_of(root)
+    stale = stale_of(work)
+    assert (len(work.cuts.todo), work.at_mic_to_come()[0]) == (2, 20)
+    assert [(output.unit, output.signal.stem) for output in stale] == [
+        (excerpt.name, "drums") for excerpt in drawn.excerpts[2:]
+    ]
+    reasons = work.cuts.shares[0].reasons
+    source = song_file(root, SECOND, "drums")
+    assert {reasons[output.file] for output in stale} == {Reason("input", source, replaces=True)}
+    again, *_ = write(root)
     assert_stems_are_cut_from_songs(root, again)
     assert not at_mic.exists()
+
+
+def test_at_mic_files_that_are_recorded_stay_until_they_are_rendered_again(root):
+    """A kill between the two loses nothing: the manifest knows what they were rendered from."""
+    drawn, *_ = write(root)
+    plan_of(root).plan_at_mic().run(1)
+    at_mic = root / "audio/at_mic_music" / drawn.excerpts[2].path / "drums.wav"
+    before = at_mic.read_bytes()
+    write_wav(song_file(root, SECOND, "drums"), pcm16(music(TRAIN[SECOND], 99)))
+    write(root)
+    assert at_mic.read_bytes() == before
+    work = plan_of(root)
+    assert (work.cuts.todo, work.at_mic_to_come()[0]) == ([], 0)
+    plan = work.plan_at_mic()
+    assert {output.name for output in plan.todo} == {f"{e.path}/drums.wav" for e in drawn.excerpts[2:]}
+    plan.run(1)
+    assert at_mic.read_bytes() != before
 
 
 def test_another_draw_replaces_the_stems_of_the_same_names(root):
@@ -202,8 +244,10 @@ def test_damaged_stems_are_stale(root):
     content = bytearray(changed.read_bytes())
     content[-1] ^= 1
     changed.write_bytes(content)
-    drawn, stale, _ = write(root)
-    assert {cut.file for cut in stale} == {truncated, changed}
+    work = plan_of(root)
+    assert {output.file for output in work.cuts.todo} == {truncated, changed}
+    assert [output.file for output in stale_of(work)] == [changed]
+    work.cuts.run(1)
     assert tree(own_stems(root)) == whole
 
 
@@ -215,8 +259,8 @@ def test_somebodys_at_mic_files_are_left_alone(root):
     with pytest.raises(UsageError, match=r"other\.wav: exists, and .*excerpts\.valid\.json does not say"):
         write(root)
     assert tree(root) == before
-    _, stale, _ = write(root, force=True)
-    assert [cut.sample.name for cut in stale] == [drawn.excerpts[3].name]
+    assert plan_of(root, force=True).foreign == {foreign}
+    write(root, force=True)
     assert not foreign.exists()
 
 
@@ -228,6 +272,7 @@ def test_at_mic_files_survive_the_loss_of_their_stems(root):
     (own_stems(root) / drawn.excerpts[0].name / "other.wav").unlink()
     _, stale, _ = write(root)
     assert stale == []
+    assert plan_of(root).foreign == frozenset()
     assert at_mic.exists()
     assert_stems_are_cut_from_songs(root, drawn)
 
@@ -250,9 +295,9 @@ def test_test_songs_are_cut_from_end_to_end(root):
 def test_songs_that_are_too_short_or_broken(root):
     song_file(root, FIRST, "bass").unlink()
     drawn, _, (_, failures) = write(root, replace(SHORT, seconds=3.0))
-    assert drawn.failures == [f"{song_file(root, FIRST, 'bass')}: no such file"]
+    assert drawn.failures == {FIRST: f"{song_file(root, FIRST, 'bass')}: no such file"}
     assert [excerpt.track.name for excerpt in drawn.excerpts] == [SECOND, SECOND]
-    assert (drawn.remarks, failures) == ([], {})
+    assert (drawn.remarks, failures) == ([], list(drawn.failures.values()))
     drawn = draw(settings_of(root), replace(SHORT, seconds=3.5))
     assert drawn.excerpts == []
     assert len(drawn.remarks) == 1
@@ -260,13 +305,15 @@ def test_songs_that_are_too_short_or_broken(root):
 
 
 def test_a_song_that_breaks_while_it_is_cut(root):
-    drawn = draw(settings_of(root), SHORT)
+    work = plan_of(root)
     broken = song_file(root, FIRST, "bass")
     broken.write_bytes(broken.read_bytes()[:5000])
-    _, failures = write_excerpts(drawn, [], 2)
-    assert failures.keys() == {excerpt.name for excerpt in drawn.excerpts[:2]}
-    assert all(line.startswith(f"{broken}: truncated") for line in failures.values())
-    assert (own_stems(root) / drawn.excerpts[3].name / "bass.wav").exists()
+    summary = work.cuts.run(2)
+    (failure,) = summary.failures
+    assert failure.startswith(f"{broken}: truncated")
+    (tally,) = summary.tallies
+    assert (tally.done, tally.incomplete) == (2, 2)
+    assert (own_stems(root) / work.drawn.excerpts[3].name / "bass.wav").exists()
 
 
 def test_min_loudness(root):
@@ -290,11 +337,16 @@ def test_min_loudness(root):
     assert [remark.split(": ")[0] for remark in nothing.remarks] == [FIRST, SECOND]
 
 
-def test_too_little_space(root):
-    drawn = draw(settings_of(root), SHORT)
-    drawn.check_space(AudioFormat())
+def test_too_little_space(root, monkeypatch):
+    """Stems and at-mic files are compared with the disk before anything is written."""
+    work = plan_of(root)
+    _, size = work.at_mic_to_come()
+    free = work.cuts.bytes + size
+    monkeypatch.setattr("cadrender.pipeline.plan.free_space", lambda folder: free)
+    work.check_space(size)
+    monkeypatch.setattr("cadrender.pipeline.plan.free_space", lambda folder: free - 1)
     with pytest.raises(CadrenderError, match=r"GB will be written, and .* GB are free"):
-        replace(drawn, frames=2**29, cuts=1000 * drawn.cuts).check_space(AudioFormat())
+        work.check_space(size)
 
 
 def test_no_listeners(root):

@@ -4,6 +4,14 @@ from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.excerpts import ExcerptCatalogue
 from cadrender.catalogue.output import Batch, Output
-from cadrender.catalogue.targets import TargetCatalogue
+from cadrender.catalogue.targets import SubmissionCatalogue, TargetCatalogue
 
-__all__ = ["AtMicCatalogue", "Batch", "Catalogue", "ExcerptCatalogue", "Output", "TargetCatalogue"]
+__all__ = [
+    "AtMicCatalogue",
+    "Batch",
+    "Catalogue",
+    "ExcerptCatalogue",
+    "Output",
+    "SubmissionCatalogue",
+    "TargetCatalogue",
+]

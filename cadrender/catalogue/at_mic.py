@@ -1,13 +1,12 @@
 """The at-mic music of a root: five stems of every sample that its scenes name."""
 
 import functools
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from cadrender.catalogue.base import Catalogue
-from cadrender.catalogue.excerpts import recorded_start
 from cadrender.catalogue.output import Batch, Output
-from cadrender.catalogue.songs import Song, check_hrirs, look_at_song, select_songs, source_folder
+from cadrender.catalogue.songs import Song, check_hrirs, select_songs, song_of
 from cadrender.config import Settings
 from cadrender.errors import AudioError, UsageError
 from cadrender.metadata import (
@@ -18,11 +17,13 @@ from cadrender.metadata import (
     read_track_lists,
     sample_name,
 )
-from cadrender.signals import AtMic
+from cadrender.signals import AtMic, ExcerptStem
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat
+from cadrender.store.levels import LevelFiles
 from cadrender.store.manifest import Manifest, key_of
 from cadrender.store.names import check_distinct
+from cadrender.wording import plural
 
 
 class AtMicCatalogue(Catalogue):
@@ -97,6 +98,12 @@ class AtMicCatalogue(Catalogue):
         places = ((self.folder(sample), stem) for sample in self.samples for stem in (MIXTURE, "other"))
         return self.usual_format(AtMic.product, AudioFormat(), places)
 
+    @functools.cached_property
+    def level_files(self) -> LevelFiles:
+        """Where the levels of the stems are kept."""
+        settings = self.settings
+        return LevelFiles(settings.metadata_dir, settings.root, (self.manifest.file,))
+
     def folder(self, sample: Sample) -> Path:
         """Where a sample's files are."""
         return self.settings.output_music_dir / sample.path
@@ -131,7 +138,7 @@ class AtMicCatalogue(Catalogue):
         self._songs = {name: song for name, song in kept.items() if isinstance(song, Song)}
 
     def _look_at(self, sample):
-        song = look_at_song(sample.source, source_folder(self.settings, sample), self.settings.sample_rate)
+        song = song_of(self.settings, sample)
         if sample.frames:
             recut = "cadrender excerpts cuts it anew"
             if sample.frames != song.frames:
@@ -139,7 +146,11 @@ class AtMicCatalogue(Catalogue):
                     f"{song.files[MIXTURE]}: {song.frames} frames; the excerpt has {sample.frames}: {recut}"
                 )
             for stem, file in song.files.items():
-                start = recorded_start(self._cuts, sample, stem)
+                record = self._cuts.records.get(key_of(ExcerptStem.product, f"{sample.path}/{stem}.wav"))
+                doubtful = self._cuts.doubts_unrecorded(file.parent) if record is None else False
+                if doubtful or (record and not self._cuts.proves(record, file)):
+                    raise AudioError(f"{file}: not known to be what was cut from the song: {recut}")
+                start = record.parameters.get("start") if record else None
                 if start not in (None, sample.start):
                     raise AudioError(
                         f"{file}: cut from frame {start}; the excerpt begins at {sample.start}: {recut}"
@@ -149,7 +160,7 @@ class AtMicCatalogue(Catalogue):
     @functools.cached_property
     def _cuts(self):
         """What is recorded of the excerpts' stems."""
-        return Manifest.beside(self.settings.excerpts_file, self.settings.root).read()
+        return Manifest.beside(self.settings.excerpts_file, self.settings.root).load()
 
     @functools.cached_property
     def songs(self) -> dict[str, Song]:
@@ -187,11 +198,11 @@ class AtMicCatalogue(Catalogue):
         signal = AtMic(
             stem,
             song.files[stem],
-            settings.hrtf_dir / sample.position.left_hrir,
-            settings.hrtf_dir / sample.position.right_hrir,
+            *sample.position.hrir_files(settings.hrtf_dir),
             song.frames,
             settings.sample_rate,
             audio_format.subtype,
+            self.level_files,
         )
         name = f"{name}.{audio_format.container}"
         return Output(signal, settings.output_music_dir / name, name, audio_format.container, sample.name)
@@ -278,7 +289,7 @@ class AtMicCatalogue(Catalogue):
             song = self.song(sample)
         except AudioError:
             return list(STEMS)
-        return [stem for stem in song.files if not self._output(sample, stem, song).is_complete()]
+        return [stem for stem in song.files if not self.is_whole(self._output(sample, stem, song))]
 
     def orphans(self) -> list[tuple[Path, tuple[str, str]]]:
         """The recorded at-mic files of songs that cannot be used any more."""
@@ -301,10 +312,16 @@ class AtMicCatalogue(Catalogue):
         """The list of the samples that are complete now."""
         return at_mic_json(self.complete_samples())
 
-    @property
-    def unusable(self) -> int:
-        """Selected samples whose songs cannot be used."""
-        return sum(sample.source in self.failures for sample in self.samples)
+    def incomplete(self, lacking: Mapping[str, int]) -> int:
+        """Count the selected samples that are not whole, be it for a stem that was not asked for."""
+        some = len(self._stems) < len(STEMS)
+        return sum(
+            sample.source in self.failures
+            or lacking.get(sample.name, 0) > 0
+            or (some and bool(self.missing(sample)))
+            for sample in self.samples
+            if sample.track.name in self.selected
+        )
 
     @property
     def all_complete(self) -> bool:
@@ -315,13 +332,15 @@ class AtMicCatalogue(Catalogue):
     def describe(self) -> list[str]:
         """How many samples and songs there are."""
         songs = len({sample.track.name for sample in self.samples})
-        lines = [f"{len(self.samples)} samples of {songs} songs in {self.settings.scene_file}"]
+        samples = plural(len(self.samples), "sample")
+        lines = [f"{samples} of {plural(songs, 'song')} in {self.settings.scene_file}"]
         if len(self.selected) < songs:
-            lines.append(f"{len(self.selected)} songs selected")
+            lines.append(f"{plural(len(self.selected), 'song')} selected")
         sources = {sample.source for sample in self.samples if sample.track.name in self.selected}
         mixtures = sum(len(self.songs[name].files) == 1 for name in sources if name in self.songs)
         if mixtures:
-            lines.append(f"{mixtures} songs have no stems: their mixture alone is rendered")
+            have, its = ("has", "its") if mixtures == 1 else ("have", "their")
+            lines.append(f"{plural(mixtures, 'song')} {have} no stems: {its} mixture alone is rendered")
         return lines
 
 

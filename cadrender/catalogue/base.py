@@ -5,14 +5,14 @@ from __future__ import annotations
 import abc
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from cadrender.catalogue.output import CONTAINERS, Batch, Output
 from cadrender.errors import AudioError
 from cadrender.store import AudioFormat, read_header
-from cadrender.store.manifest import Manifest, Record, key_of
+from cadrender.store.manifest import Contents, Manifest, Record, key_of
 
 if TYPE_CHECKING:
     from cadrender.config import Settings
@@ -32,8 +32,12 @@ class Catalogue(abc.ABC):
         The list of what is complete.
     folders : tuple of pathlib.Path
         Below which its outputs lie; never written to through a symbolic link inside.
+    broken : dict
+        The songs that a run could not make because their sources cannot be used, each with the one line that says why.
     failures : dict
         The one line that says what is wrong with a song, by its name; complete once :meth:`batches` was called.
+    without_stems : int
+        Songs of which nothing can be made because they have no stems; likewise.
     proven_by_contents : bool
         Whether files that are not recorded are proven by making them again.
     follows : bool
@@ -44,6 +48,7 @@ class Catalogue(abc.ABC):
     made: ClassVar[str]
     proven_by_contents: ClassVar[bool] = False
     follows: ClassVar[bool] = False
+    without_stems: int = 0
     settings: Settings
     manifest: Manifest
     list_file: Path
@@ -51,9 +56,52 @@ class Catalogue(abc.ABC):
     failures: dict[str, str]
 
     @functools.cached_property
+    def settled(self) -> set[Path]:
+        """Files that were looked at, or made, and are known to be what they should be."""
+        return set()
+
+    @functools.cached_property
+    def recorded(self) -> Contents:
+        """What the manifest holds."""
+        return self.manifest.load()
+
+    @property
     def records(self) -> dict[tuple[str, str], Record]:
-        """What the manifest holds, by the outputs' keys."""
-        return self.manifest.read()
+        """The records of the manifest, by the outputs' keys."""
+        return self.recorded.records
+
+    @functools.cached_property
+    def broken(self) -> dict[str, str]:  # noqa: D102 - see the class
+        return {}
+
+    @functools.cached_property
+    def _recorded_later(self) -> Contents:
+        return self.manifest.load()
+
+    def read_again(self) -> None:
+        """Believe what other processes have recorded meanwhile, too."""
+        self.__dict__.pop("_recorded_later", None)
+
+    def is_whole(self, output: Output) -> bool:
+        """Whether an output's file is complete, and what a power cut may have spoilt is not taken for it.
+
+        No file is read for it; one that had to be, and was not yet, does not count.
+        """
+        return output.is_complete() and (
+            output.file in self.settled
+            or _vouches_for(self.recorded, output)
+            or _vouches_for(self._recorded_later, output)
+        )
+
+    def knows(self, output: Output) -> bool:
+        """Whether a file in an output's place may be used: it is read where a power cut may have spoilt it."""
+        if output.file in self.settled or _vouches_for(self.recorded, output):
+            return True
+        record = self.records.get(output.key)
+        if record and record.path == output.name and self.recorded.proves(record, output.file):
+            self.settled.add(output.file)
+            return True
+        return False
 
     @abc.abstractmethod
     def batches(self) -> list[Batch]:
@@ -87,10 +135,9 @@ class Catalogue(abc.ABC):
         """All files that are there where the outputs go."""
         return iter(())
 
-    @property
-    def unusable(self) -> int:
-        """Selected units of which there is no batch, since their songs cannot be used."""
-        return 0
+    def incomplete(self, lacking: Mapping[str, int]) -> int:
+        """Count the selected units that still lack files; `lacking` says how many of those that were to be made."""
+        return sum(count > 0 for count in lacking.values())
 
     @property
     def all_complete(self) -> bool:
@@ -141,3 +188,11 @@ class Catalogue(abc.ABC):
                 if header.subtype in ("PCM_16", "PCM_24", "FLOAT") and header.format == container.upper():
                     return AudioFormat(container, header.subtype)
         return default
+
+
+def _vouches_for(recorded, output):
+    """Whether what is recorded vouches for an output's file, as far as that can be told without reading it."""
+    record = recorded.records.get(output.key)
+    if record is None or record.path != output.name:
+        return output.signal.unrecorded_counts and not recorded.doubts_unrecorded(output.file.parent)
+    return record.subtype == output.signal.subtype and recorded.vouches_for(record, output.file)

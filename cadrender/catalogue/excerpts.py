@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.output import CONTAINERS, Batch, Output
-from cadrender.catalogue.songs import Song, look_at_song
+from cadrender.catalogue.songs import Song, song_of
 from cadrender.config import Settings
 from cadrender.errors import AudioError, MetadataError, UsageError
 from cadrender.metadata import (
@@ -37,7 +37,8 @@ from cadrender.signals import ExcerptStem
 from cadrender.signals.excerpt import excerpt_format
 from cadrender.stems import MIXTURE
 from cadrender.store import read_header, read_stem
-from cadrender.store.manifest import Manifest, Record, key_of
+from cadrender.store.manifest import Manifest
+from cadrender.wording import plural
 
 _SHORTEST = 0.4  # seconds that a loudness needs
 
@@ -110,8 +111,7 @@ class ExcerptCatalogue(Catalogue):
         for sample in samples:
             if sample.frames and sample.track.name not in songs:
                 with contextlib.suppress(AudioError):
-                    folder = settings.music_dir / sample.track.path
-                    songs[sample.track.name] = look_at_song(sample.track.name, folder, settings.sample_rate)
+                    songs[sample.track.name] = song_of(settings, sample.track)
         fitting = [
             sample
             for sample in samples
@@ -157,6 +157,14 @@ class ExcerptCatalogue(Catalogue):
             if Path(record.path).parent.name in self._listed - usable
         ]
 
+    def describe(self) -> list[str]:
+        """How many excerpts were drawn, and how long they are."""
+        if not self.excerpts:
+            return []
+        songs = plural(len({excerpt.track.name for excerpt in self.excerpts}), "song")
+        seconds = self.excerpts[0].frames / self.settings.sample_rate
+        return [f"{plural(len(self.excerpts), 'excerpt')} of {songs}, {seconds:g} s each"]
+
     @property
     def lists(self) -> tuple[Path, ...]:
         """None: the metadata are written before anything is cut."""
@@ -198,12 +206,6 @@ class ExcerptCatalogue(Catalogue):
         ]
 
 
-def recorded_start(records: Mapping[tuple[str, str], Record], sample: Sample, stem: str) -> int | None:
-    """The first frame of an excerpt's stem as its manifest has it; None if it is not recorded."""
-    record = records.get(key_of(ExcerptStem.product, f"{sample.path}/{stem}.wav"))
-    return record.parameters.get("start") if record else None
-
-
 def _origin(excerpt):
     return excerpt.name, excerpt.track.path, excerpt.start, excerpt.frames
 
@@ -240,7 +242,7 @@ def draw(settings: Settings, recipe: Recipe) -> ExcerptCatalogue:
     draws, songs, remarks, failures = [], {}, [], {}
     for track in tracks:
         try:
-            song = look_at_song(track.name, settings.music_dir / track.path, rate)
+            song = song_of(settings, track)
             accept = _loud_enough(song, frames, rate, recipe.min_loudness)
             common = {"seed": recipe.seed, "accept": accept}
             if recipe.per_song:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -61,6 +61,14 @@ class Output:
             self.file, self.signal.frames, self.signal.samplerate, self.audio_format
         )
 
+    def of_length(self, frames: int) -> Output:
+        """The same with a length that was not known."""
+        return replace(self, signal=replace(self.signal, frames=frames))
+
+    def beside(self, levels: Mapping[str, float]) -> dict[Path, str]:
+        """The text files that belong to it, and what they hold; see :meth:`cadrender.signals.Signal.beside`."""
+        return {self.file.with_suffix(suffix): text for suffix, text in self.signal.beside(levels).items()}
+
     def in_other_containers(self) -> Iterator[Path]:
         """Where it would be with another container."""
         return (self.file.with_suffix(f".{each}") for each in CONTAINERS if each != self.container)
@@ -82,8 +90,10 @@ class Batch:
         For each output the file that was there when the batch was planned and is to be replaced; None for none.
     needs : tuple of (Output, State or None)
         Outputs of other batches of the same run that must be there first, likewise.
-    obsolete : tuple of pathlib.Path
-        Files of another container that are removed when the outputs that replace them are in place.
+    obsolete : tuple of (pathlib.Path, pathlib.Path)
+        An output's file, and another that is removed when it is in place, such as one of another container.
+    together : bool
+        Whether all outputs are made again when one of them is not current.
     """
 
     song: str
@@ -91,7 +101,8 @@ class Batch:
     manifest: Manifest
     stale: tuple[State | None, ...] = ()
     needs: tuple[tuple[Output, State | None], ...] = ()
-    obsolete: tuple[Path, ...] = ()
+    obsolete: tuple[tuple[Path, Path], ...] = ()
+    together: bool = False
 
     @property
     def frame_scenes(self) -> int:

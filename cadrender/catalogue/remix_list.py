@@ -2,17 +2,22 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from cadrender.config import Settings
 from cadrender.metadata import SceneRecord, sample_name
 from cadrender.signals import Amplified, Target
 from cadrender.store import AudioFormat, is_complete
-from cadrender.store.manifest import Manifest, Record
+from cadrender.store.manifest import Contents
 
 
 def remix_json(
-    settings: Settings, scenes: Sequence[SceneRecord], manifest: Manifest, audio_format: AudioFormat
+    settings: Settings,
+    scenes: Sequence[SceneRecord],
+    recorded: Contents,
+    audio_format: AudioFormat,
+    settled: Collection[Path] = frozenset(),
 ) -> str:
     """The list as JSON text: an entry for every scene whose target is there now, in the order of the scenes.
 
@@ -20,14 +25,16 @@ def remix_json(
     ----------
     settings : Settings
     scenes : sequence of SceneRecord
-    manifest : Manifest
-        Where the targets are recorded.
+    recorded : Contents
+        What is recorded of the targets.
     audio_format : AudioFormat
         Which targets are listed where a scene has several.
+    settled : collection of pathlib.Path
+        Files that are known to be what they should be.
     """
     plain, amplified = {}, {}
-    for record in manifest.read().values():
-        if not _is_there(settings, record):
+    for record in recorded.records.values():
+        if not _is_there(settings, recorded, record, settled):
             continue
         scene = record.parameters.get("scene")
         if record.product == Amplified.product:
@@ -77,8 +84,8 @@ def _number(lufs):
     return lufs if lufs is not None and math.isfinite(lufs) else None
 
 
-def _is_there(settings: Settings, record: Record) -> bool:
-    """Whether the file of a record is there as it was made."""
+def _is_there(settings, recorded, record, settled):
+    """Whether the file of a record is there as it was made, and not perhaps spoilt by a power cut."""
     folders = {
         Target.product: settings.output_remix_dir,
         Amplified.product: settings.output_remix_listeners_dir,
@@ -89,4 +96,7 @@ def _is_there(settings: Settings, record: Record) -> bool:
     ):
         return False
     kind = AudioFormat(record.container, record.subtype)
-    return is_complete(folders[record.product] / record.path, record.frames, record.samplerate, kind)
+    file = folders[record.product] / record.path
+    return is_complete(file, record.frames, record.samplerate, kind) and (
+        file in settled or recorded.vouches_for(record, file)
+    )

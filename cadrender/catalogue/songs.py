@@ -7,13 +7,10 @@ from pathlib import Path
 
 from cadrender.config import Settings
 from cadrender.errors import AudioError, MetadataError, UsageError
-from cadrender.metadata import Sample
+from cadrender.metadata import Sample, Track
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import read_header, read_hrir
 from cadrender.store.audio import check_stem_header
-
-INGESTED = ".ingest.json"
-"""The record in the folder of a song that `cadrender ingest` made: it may lack stems that its corpus lacks."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +32,38 @@ class Song:
     frames: int
 
 
-def look_at_song(name: str, folder: Path, samplerate: int) -> Song:
+def song_of(settings: Settings, of: Track | Sample) -> Song:
+    """Check the files of a track, or those that a sample is rendered from: its song's, or an excerpt's own.
+
+    A song that ``cadrender ingest`` made has the stems that its corpus has.
+
+    Raises
+    ------
+    AudioError
+        As :func:`look_at_song`.
+    """
+    if isinstance(of, Sample) and of.frames:
+        track, name, folder = of.track, of.source, settings.excerpts_dir / of.path
+    else:
+        track = of if isinstance(of, Track) else of.track
+        name, folder = track.name, settings.music_dir / track.path
+    ingested = (settings.metadata_dir / f"{track.split}.ingest.json").exists()
+    return look_at_song(name, folder, settings.sample_rate, partial=ingested)
+
+
+def look_at_song(name: str, folder: Path, samplerate: int, *, partial: bool = False) -> Song:
     """Check the headers of a song's files.
 
-    All five must be there. A folder whose only file of the five is the mixture is a song without stems, as FMA's
-    are; a song that ``cadrender ingest`` made has the stems that its corpus has.
+    All five must be there. A folder whose only file of the five is the mixture is a song without stems, as FMA's are.
+
+    Parameters
+    ----------
+    name : str
+    folder : pathlib.Path
+    samplerate : int
+        In hertz.
+    partial : bool
+        Whether any stems may be missing.
 
     Raises
     ------
@@ -49,7 +73,7 @@ def look_at_song(name: str, folder: Path, samplerate: int) -> Song:
     """
     files = {stem: folder / f"{stem}.wav" for stem in STEMS}
     present = {stem: file for stem, file in files.items() if file.exists()}
-    if MIXTURE in present and (len(present) == 1 or (folder / INGESTED).exists()):
+    if MIXTURE in present and (partial or len(present) == 1):
         files = present
     frames = None
     for file in files.values():
@@ -60,13 +84,6 @@ def look_at_song(name: str, folder: Path, samplerate: int) -> Song:
         elif header.frames != frames:
             raise AudioError(f"{file}: {header.frames} frames, but the mixture has {frames}")
     return Song(name, files, frames)
-
-
-def source_folder(settings: Settings, sample: Sample) -> Path:
-    """Where the stems are that a sample is rendered from: a song's, or an excerpt's own."""
-    if sample.frames:
-        return settings.excerpts_dir / sample.path
-    return settings.music_dir / sample.track.path
 
 
 def select_songs(names: Collection[str], patterns: Sequence[str]) -> set[str]:
@@ -101,12 +118,12 @@ def check_hrirs(settings: Settings, samples: Iterable[Sample]) -> None:
     MetadataError
         If one cannot be used.
     """
-    names = {}
-    for sample in samples:
-        for name in (sample.position.left_hrir, sample.position.right_hrir):
-            names.setdefault(name, sample.position.id)
-    for name, position in names.items():
+    files = {}
+    for position in {sample.position.id: sample.position for sample in samples}.values():
+        for file in position.hrir_files(settings.hrtf_dir):
+            files.setdefault(file, position.id)
+    for file, position in files.items():
         try:
-            read_hrir(settings.hrtf_dir / name, settings.sample_rate)
+            read_hrir(file, settings.sample_rate)
         except AudioError as error:
             raise MetadataError(f"{error} (needed by head position {position})") from error

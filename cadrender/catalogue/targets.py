@@ -1,4 +1,4 @@
-"""The rebalanced targets of a root: one for every scene, and one for every listener of a scene."""
+"""The rebalanced targets of a root: one for every scene, one for every listener of a scene, and submissions."""
 
 import functools
 from collections.abc import Sequence
@@ -24,18 +24,23 @@ from cadrender.metadata import (
     read_scenes,
     sample_name,
 )
-from cadrender.signals import Amplified, Stored, Target
-from cadrender.signals.target import target_frames
+from cadrender.signals import Amplified, AtMic, Stored, Submission, Target
+from cadrender.signals.target import QUALITIES, target_frames
 from cadrender.stems import MIXTURE, VDBO
 from cadrender.store import AudioFormat, read_header
 from cadrender.store.audio import check_stem_header
-from cadrender.store.manifest import Manifest
+from cadrender.store.manifest import Manifest, key_of
+from cadrender.wording import plural
 
 # Files that one batch writes at the same time, at most.
 _MOST_FILES = 64
 
 LISTENER_FORMAT = AudioFormat("wav", "FLOAT")
 """Of amplified targets by default: they exceed full scale."""
+
+
+SUBMISSION_RATE, SUBMISSION_FORMAT = 32_000, AudioFormat("flac", "PCM_16")
+"""What the challenge's evaluator reads."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class TargetCatalogue(Catalogue):
         Of both, in hertz; that of the at-mic files by default.
     listeners : bool
         Whether there is, for each scene and listener, the target amplified for the listener.
+    resampler : str
+        The quality of soxr where that is another rate: ``HQ``, the challenge's, or ``VHQ``.
     scenes, songs : sequence of str
         Shell patterns of scene ids and of track names; all by default.
     after : AtMicCatalogue, optional
@@ -96,6 +103,7 @@ class TargetCatalogue(Catalogue):
         listener_format: AudioFormat | None = None,
         output_rate: int | None = None,
         listeners: bool = False,
+        resampler: str = QUALITIES[0],
         scenes: Sequence[str] = (),
         songs: Sequence[str] = (),
         after: AtMicCatalogue | None = None,
@@ -109,12 +117,15 @@ class TargetCatalogue(Catalogue):
         self.output_rate = output_rate or settings.sample_rate
         if not 4000 <= self.output_rate <= 384_000:
             raise UsageError(f"a sample rate of {self.output_rate} Hz: 4000 to 384000 can be had")
+        if resampler not in QUALITIES:
+            raise UsageError(f"unknown resampler quality {resampler!r}; known ones: {', '.join(QUALITIES)}")
         if listeners and settings.sample_rate < 12_000:
             raise UsageError(
                 f"sample_rate={settings.sample_rate}: a prescription reaches to 6000 Hz and needs 12000"
             )
         self.selected = _select(self.scenes, scenes, songs)
         self.stemless: list[str] = []
+        self.resampler = resampler
         self.asked_format, self._listener_format = audio_format, listener_format
         self._after = after
         self._gains = _gains(settings, self.scenes)
@@ -128,6 +139,11 @@ class TargetCatalogue(Catalogue):
     @functools.cached_property
     def _amplified_format(self) -> AudioFormat:
         return self._listener_format or self.usual_format(Amplified.product, LISTENER_FORMAT)
+
+    @property
+    def without_stems(self) -> int:
+        """Songs that have nothing to rebalance."""
+        return len(self.stemless)
 
     @functools.cached_property
     def by_id(self) -> dict[str, SceneRecord]:
@@ -210,7 +226,8 @@ class TargetCatalogue(Catalogue):
         at_mic = replace(signal, subtype="PCM_16")
         if self._after:
             return Stored(stem, (output.file,), signal.frames, signal.samplerate, signal.subtype, at_mic)
-        return Stored(stem, self._files(heard, stem), signal.frames, signal.samplerate, "", at_mic)
+        doubtful = not self._at_mic.knows(output)
+        return Stored(stem, self._files(heard, stem), signal.frames, signal.samplerate, "", at_mic, doubtful)
 
     def _files(self, heard, stem):
         folder = self.settings.output_music_dir / heard.path
@@ -222,12 +239,22 @@ class TargetCatalogue(Catalogue):
         frames = _stored_frames(self._files(heard, MIXTURE), rate, cause)
         parts = tuple(Stored(stem, self._files(heard, stem), frames, rate) for stem in (*VDBO, MIXTURE))
         for part in parts:
-            if part.find() is None:
+            found = part.find()
+            if found is None:
                 raise AudioError(
                     f"{part.files[0]}: not a stereo file of {frames} frames at {rate} Hz, "
                     f"and it cannot be rendered: {cause}"
                 )
+            record = self._recorded_at_mic.records.get(key_of(AtMic.product, f"{heard.path}/{found[0].name}"))
+            if record and not self._recorded_at_mic.proves(record, found[0]):
+                raise AudioError(
+                    f"{found[0]}: not what was rendered, and it cannot be rendered again: {cause}"
+                )
         return parts
+
+    @functools.cached_property
+    def _recorded_at_mic(self):
+        return Manifest.beside(self.settings.output_music_file, self.settings.root).load()
 
     def output(self, scene: SceneRecord, listener: Listener | None = None) -> Output:
         """The target of a scene, or the one amplified for a listener.
@@ -239,26 +266,25 @@ class TargetCatalogue(Catalogue):
         MetadataError
             If the file could not have such a name.
         """
+        settings = self.settings
+        if listener is None:
+            place, usual = f"{settings.split}/{scene.id}", self.format
+            audio_format = self.format_of(Target.product, place, self.asked_format, usual)
+            return self._output(Target, settings.output_remix_dir, place, audio_format, scene)
+        place, usual = f"{settings.split}/{scene.id}_{listener.id}", self._amplified_format
+        audio_format = self.format_of(Amplified.product, place, self._listener_format, usual)
+        folder = settings.output_remix_listeners_dir
+        return self._output(Amplified, folder, place, audio_format, scene, heard_by=listener)
+
+    def _output(self, product, folder, place, audio_format, scene, **extra):
         name = sample_name(scene.music, scene.position)
         parts = self.parts(name)
         if not parts:
             raise AudioError(f"{scene.music}: has no stems: there is nothing to rebalance")
         settings = self.settings
-        product, folder, stem = Target, settings.output_remix_dir, scene.id
-        asked, usual = self.asked_format, self.format
-        extra = {}
-        if listener:
-            product, folder, stem = (
-                Amplified,
-                settings.output_remix_listeners_dir,
-                f"{scene.id}_{listener.id}",
-            )
-            asked, usual = self._listener_format, self._amplified_format
-            extra = {"heard_by": listener}
-        place = f"{settings.split}/{stem}"
-        audio_format = self.format_of(product.product, place, asked, usual)
-        file_name = check_name(f"{stem}.{audio_format.container}", settings.scene_file, "target file")
-        frames = target_frames(parts[0].frames, settings.sample_rate, self.output_rate, listener is not None)
+        path = f"{place}.{audio_format.container}"
+        check_name(PurePosixPath(path).name, settings.scene_file, "target file")
+        frames = target_frames(parts[0].frames, settings.sample_rate, self.output_rate, "heard_by" in extra)
         signal = product(
             scene.id,
             name,
@@ -269,9 +295,9 @@ class TargetCatalogue(Catalogue):
             self.output_rate,
             audio_format.subtype,
             self._after is not None,
+            self.resampler,
             **extra,
         )
-        path = f"{settings.split}/{file_name}"
         return Output(signal, folder / path, path, audio_format.container, path)
 
     def find(self, path: str) -> Output:
@@ -352,8 +378,7 @@ class TargetCatalogue(Catalogue):
                 continue
             if not self._after and any(part.at_mic and part.find() is None for part in parts):
                 unstored.append(self._heard[name].sample)
-            for listener in (None, *self._listeners.get(scene.id, ())):
-                output = self.output(scene, listener)
+            for output in self._wanted(scene):
                 if output.file in places:
                     raise MetadataError(
                         f"{self.settings.scene_file}: two targets would be called {output.file.name!r}"
@@ -372,26 +397,114 @@ class TargetCatalogue(Catalogue):
             for first in range(0, len(outputs), _MOST_FILES)
         ]
 
-    def recorded(self) -> "TargetCatalogue":
-        """The same targets with all listeners of whom amplified targets are recorded, at the recorded rate."""
+    def _wanted(self, scene):
+        """What is made of a scene."""
+        return [self.output(scene, listener) for listener in (None, *self._listeners.get(scene.id, ()))]
+
+    def as_recorded(self) -> "TargetCatalogue":
+        """The same targets with all listeners of whom amplified targets are recorded, resampled as recorded."""
         records = self.records.values()
         rates = {record.samplerate for record in records} or {None}
         listeners = any(record.product == Amplified.product for record in records)
-        return TargetCatalogue(self.settings, listeners=listeners, output_rate=rates.pop())
+        return TargetCatalogue(
+            self.settings, listeners=listeners, output_rate=rates.pop(), resampler=self._recorded_resampler()
+        )
+
+    def _recorded_resampler(self):
+        recorded = {record.parameters.get("resampler") for record in self.records.values()}
+        return next((quality for quality in QUALITIES if quality in recorded), QUALITIES[0])
 
     def text(self, place: Path) -> str:
         """The list of the targets that are there now."""
-        return remix_json(self.settings, self.scenes, self.manifest, self.format)
+        return remix_json(self.settings, self.scenes, self.manifest.load(), self.format, self.settled)
 
     def describe(self) -> list[str]:
         """How many scenes there are."""
-        lines = [f"{len(self.scenes)} scenes in {self.settings.scene_file}"]
+        lines = [f"{plural(len(self.scenes), 'scene')} in {self.settings.scene_file}"]
         if len(self.selected) < len(self.scenes):
-            lines.append(f"{len(self.selected)} scenes selected")
+            lines.append(f"{plural(len(self.selected), 'scene')} selected")
         if self.stemless:
             shown = ", ".join(self.stemless[:3]) + (", ..." if len(self.stemless) > 3 else "")
-            lines.append(f"no stems, so there is nothing to rebalance: {len(self.stemless)} songs ({shown})")
+            songs = plural(len(self.stemless), "song")
+            lines.append(f"no stems, so there is nothing to rebalance: {songs} ({shown})")
         return lines
+
+
+class SubmissionCatalogue(TargetCatalogue):
+    """What the challenge's evaluator takes: a FLAC file for every scene and listener, and a text file with its factor.
+
+    They lie in ``<output_submission_dir>/<split>/enhanced_signals``, where the evaluator finds them if its
+    ``path.exp_folder`` is the folder above; their manifest is beside that.
+
+    Parameters
+    ----------
+    settings : Settings
+        Of the root.
+    resampler : str
+        The quality of soxr: ``HQ``, the challenge's, or ``VHQ``.
+    scenes, songs : sequence of str
+        Shell patterns of scene ids and of track names; all by default.
+
+    Raises
+    ------
+    MetadataError
+        If a metadata file breaks its contract.
+    UsageError
+        If a pattern matches nothing.
+    """
+
+    unit = "submissions"
+    lists = ()
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        resampler: str = QUALITIES[0],
+        scenes: Sequence[str] = (),
+        songs: Sequence[str] = (),
+    ):
+        super().__init__(
+            settings,
+            output_rate=SUBMISSION_RATE,
+            listeners=True,
+            resampler=resampler,
+            scenes=scenes,
+            songs=songs,
+        )
+        self.folders = (settings.output_submission_dir,)
+        self.manifest = submission_manifest(settings)
+
+    def output(self, scene: SceneRecord, listener: Listener | None = None) -> Output:
+        """What is handed in for a scene and a listener.
+
+        Raises
+        ------
+        AudioError
+            If its at-mic stems are not there and cannot be rendered, or its song has no stems.
+        MetadataError
+            If the file could not have such a name.
+        UsageError
+            If no listener is given.
+        """
+        if listener is None:
+            raise UsageError(f"{scene.id}: a submission is for a listener")
+        settings = self.settings
+        place = f"{settings.split}/enhanced_signals/{scene.id}_{listener.id}_remix"
+        folder = settings.output_submission_dir
+        return self._output(Submission, folder, place, SUBMISSION_FORMAT, scene, heard_by=listener)
+
+    def _wanted(self, scene):
+        return [self.output(scene, listener) for listener in self._listeners[scene.id]]
+
+    def as_recorded(self) -> "SubmissionCatalogue":
+        """The same, resampled as recorded."""
+        return SubmissionCatalogue(self.settings, resampler=self._recorded_resampler())
+
+
+def submission_manifest(settings: Settings) -> Manifest:
+    """Where the submission of a split is recorded."""
+    return Manifest.beside(settings.output_submission_dir / f"{settings.split}.json", settings.root)
 
 
 def _select(records, scenes, songs):

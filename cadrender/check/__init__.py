@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from cadrender.check.area import Area
 from cadrender.check.hrirs import check_hrirs, hrir_problems
 from cadrender.check.lists import check_gains, check_positions, check_split, split_files
-from cadrender.check.songs import SUM_TOLERANCE, Source, at_mic_problems, compare_sum, read_headers
+from cadrender.check.songs import SUM_TOLERANCE, StemFolder, at_mic_problems, compare_sum, read_headers
 from cadrender.config import Settings
 from cadrender.errors import UsageError
 
@@ -98,14 +98,14 @@ def check_root(
 def _songs(settings, lists):
     if lists.tracks is None:
         return None
-    return [Source(track.name, settings.music_dir / track.path) for track in lists.tracks.values()]
+    return [StemFolder(track.name, settings.music_dir / track.path) for track in lists.tracks.values()]
 
 
 def _excerpts(settings, lists):
     if lists.excerpts is None:
         return None
     return [
-        Source(excerpt.name, settings.excerpts_dir / excerpt.path, excerpt.frames)
+        StemFolder(excerpt.name, settings.excerpts_dir / excerpt.path, excerpt.frames)
         for excerpt in lists.excerpts.values()
     ]
 

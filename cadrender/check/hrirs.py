@@ -7,7 +7,7 @@ import numpy as np
 
 from cadrender.check.area import Area
 from cadrender.errors import AudioError
-from cadrender.metadata import HeadPosition
+from cadrender.metadata import HeadPosition, on_median_plane
 from cadrender.store import read_hrir
 
 # Where a response begins: at the first tap of this part of its peak.
@@ -19,14 +19,13 @@ def check_hrirs(folder: Path, positions: Iterable[HeadPosition], samplerate: int
     area = Area("HRIRs", "files")
     needed = {}
     for position in positions:
-        for name, angle in (
-            (position.left_hrir, -abs(position.left_angle)),
-            (position.right_hrir, abs(position.right_angle)),
-        ):
-            needed.setdefault(name, (angle, []))[1].append(position.id)
+        left, right = position.hrir_files(folder)
+        for file, angle in ((left, -abs(position.left_angle)), (right, abs(position.right_angle))):
+            users = needed.setdefault(file, (angle, []))[1]
+            if position.id not in users:
+                users.append(position.id)
     area.checked = len(needed)
-    for name, (angle, users) in needed.items():
-        file = folder / name
+    for file, (angle, users) in needed.items():
         try:
             hrir = read_hrir(file, samplerate)
         except AudioError as error:
@@ -56,7 +55,7 @@ def hrir_problems(hrir: np.ndarray, angle: float) -> list[str]:
     silent = [ear for ear, response in zip(("left", "right"), hrir.T, strict=True) if not response.any()]
     if silent:
         return [f"the {ear} ear is silent" for ear in silent]
-    if angle % 180 == 0:
+    if on_median_plane(angle):
         return []
     near, far = (0, 1) if angle < 0 else (1, 0)
     side = "left" if angle < 0 else "right"

@@ -12,7 +12,7 @@ from cadrender.errors import AudioError
 from cadrender.metadata import AtMicTrack
 from cadrender.stems import MIXTURE, STEMS, VDBO
 from cadrender.store import Header, read_header
-from cadrender.store.audio import check_stem_header
+from cadrender.store.audio import check_stem_header, check_values
 
 # How far under the mixture its difference from the sum of the stems must be to pass without a remark, in dB.
 # Rounding and dither leave -50 dB and less; a limiter on the mixture up to -10 dB, as in some songs of MUSDB18; a
@@ -23,7 +23,7 @@ _BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
-class Source:
+class StemFolder:
     """A folder of stems.
 
     Attributes
@@ -40,7 +40,7 @@ class Source:
     frames: int = 0
 
 
-def read_headers(source: Source, samplerate: int) -> tuple[dict[Path, Header], list[str]]:
+def read_headers(source: StemFolder, samplerate: int) -> tuple[dict[Path, Header], list[str]]:
     """Read the headers of a song's files.
 
     Returns
@@ -72,7 +72,7 @@ def read_headers(source: Source, samplerate: int) -> tuple[dict[Path, Header], l
 
 
 def compare_sum(
-    source: Source,
+    source: StemFolder,
     headers: dict[Path, Header],
     tolerance: float = SUM_TOLERANCE,
     advance: Callable[[int], None] = lambda frames: None,
@@ -84,7 +84,7 @@ def compare_sum(
 
     Parameters
     ----------
-    source : Source
+    source : StemFolder
     headers : dict
         Of its files, all of one length.
     tolerance : float
@@ -148,8 +148,7 @@ def _blocks(file, frames, dtype):
                 block = sound.read(min(_BLOCK, left), dtype=dtype, always_2d=True)
                 if not len(block):
                     raise AudioError(f"{file}: damaged: {frames - left} frames can be read of {frames}")
-                if dtype == "float32" and not np.isfinite(block).all():
-                    raise AudioError(f"{file}: holds NaN or infinite samples")
+                check_values(file, block)
                 left -= len(block)
                 yield block
     except (soundfile.LibsndfileError, OSError, RuntimeError) as error:

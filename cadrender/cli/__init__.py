@@ -14,8 +14,10 @@ from cadrender.errors import CadrenderError
 COMMANDS = {
     "demo": "Make a small complete root from nothing and render it.",
     "generate": "Render the at-mic music of a root's scenes.",
-    "verify": "Prove that the at-mic music is whole and up to date.",
-    "remix": "Make the rebalanced target of every scene, and what its listeners get of it.",
+    "verify": "Prove that what was made is whole and up to date.",
+    "index": "Measure levels ahead of time, so that parts can be read at once.",
+    "remix": "Make the rebalanced target of every scene, and as each listener hears it.",
+    "heads": "Add heads from SOFA files: HRIR files and positions.",
     "mount": "Show the at-mic music as files that are rendered when they are read (FUSE).",
     "positions": "Write the positions file from the HRIR files' names.",
     "gains": "Write the gains file.",
@@ -68,8 +70,24 @@ def group():
 def main(argv=None):
     """Run the command line and exit.
 
-    Exit status: 0 all is well, 1 some work failed, 2 wrong usage or bad metadata, 130 interrupted.
+    Exit status: 0 all is well, 1 some work failed, 2 wrong usage or bad metadata, 130 interrupted (143 and 129 by
+    SIGTERM and SIGHUP).
     """
+    from cadrender.cli import interruptions
+
+    try:
+        with interruptions.interruptible(last=argv is None):
+            status = _main(argv)
+    except interruptions.INTERRUPTIONS as interruption:
+        if argv is None:
+            interruptions.ignore()
+        with contextlib.suppress(OSError):  # the terminal is gone
+            click.echo("cadrender: interrupted", err=True)
+        status = interruptions.exit_status(interruption)
+    sys.exit(status)
+
+
+def _main(argv):
     if argv is None:
         startup.open_any_name()
     startup.print_any_name()
@@ -80,7 +98,7 @@ def main(argv=None):
         status = _run(argv)
     finally:
         startup.release_collector()
-    sys.exit(_said(status))
+    return _said(status)
 
 
 def _run(argv):
@@ -97,8 +115,8 @@ def _run(argv):
         path = where.command_path if where else "cadrender"
         click.echo(f"{path}: {_with_hint(error)} ({path} --help says more)", err=True)
         return 2
-    except click.Abort:
-        return 130
+    except click.Abort:  # what click makes of Ctrl-C
+        raise KeyboardInterrupt from None
     except CadrenderError as error:
         click.echo(f"cadrender: {error}", err=True)
         return error.exit_status

@@ -58,32 +58,36 @@ def command(duration, per_song, seed, min_loudness, songs, stems, audio_format, 
         raise click.UsageError(f"--per-song {per_song} is not a number from 1 on.")
     if not 0 < duration < 1e6:
         raise click.UsageError(f"--duration {duration:g} is not a number of seconds.")
+    from cadrender.cli.log import record, tell
     from cadrender.cli.running import cluster_of, resumable, run_plan
     from cadrender.excerpts import Recipe, plan_excerpts
     from cadrender.pipeline.shards import Shard
+    from cadrender.wording import plural
 
     recipe = Recipe(duration, 0 if settings.split == "test" else per_song or 2, seed, min_loudness)
     shard = Shard.parse(run.shard) if run.shard else None
     work = plan_excerpts(settings, recipe, songs=songs, force=run.force, shard=shard)
     drawn = work.drawn
-    for line in drawn.remarks if not run.quiet else ():
-        print(line, file=sys.stderr)
+    say = record if run.quiet else tell
+    say(*drawn.remarks)
     if not drawn.excerpts:
         for line in drawn.failures.values():
-            print(f"failed: {line}", file=sys.stderr)
+            tell(f"failed: {line}")
         raise CadrenderError("no song gave an excerpt: nothing is written")
+    chosen = {"audio_format": audio_format, "songs": songs, "stems": stems}
+    files, size = work.at_mic_to_come(**chosen)
+    say(f"{plural(files, 'at-mic file')} to render: {size / 1e9:.2f} GB")
+    if not run.force:
+        work.check_space(size)
     with cluster_of(run, settings) as cluster:
         if not run.dry_run:
-            if not run.force:
-                work.cuts.check_space()
             with resumable():
                 backups = work.write_metadata(keep=not run.force)
-            for file, backup in backups.items() if not run.quiet else ():
-                print(f"{file}: written; the former file is kept as {backup.name}", file=sys.stderr)
+            for file, backup in backups.items():
+                say(f"{file}: written; the former file is kept as {backup.name}")
         status = run_plan(work.cuts, run, cluster, last=False)
         if not run.dry_run:
-            plan = work.plan_at_mic(audio_format=audio_format, songs=songs, stems=stems)
-            status = run_plan(plan, run, cluster) or status
+            status = run_plan(work.plan_at_mic(**chosen), run, cluster) or status
     sys.exit(status)
 
 

@@ -16,6 +16,7 @@ from cadrender.cli.settings import format_options, run_options, settings_from, s
         "output_remix_dir",
         "output_remix_file",
         "output_remix_listeners_dir",
+        "output_submission_dir",
         "scene_file",
     ),
 )
@@ -32,8 +33,33 @@ from cadrender.cli.settings import format_options, run_options, settings_from, s
     help="Of the amplified targets; they exceed full scale, and FLOAT, always WAV, does not clip them. "
     "Default: as the files there are, else FLOAT.",
 )
+@click.option(
+    "--submission",
+    is_flag=True,
+    help="Make what the challenge's evaluator reads instead: FLAC at 32 kHz, each divided by its peak if that "
+    "exceeds full scale, with the factor in a .txt file.",
+)
+@click.option(
+    "--resampler-quality",
+    "resampler",
+    type=click.Choice(["HQ", "VHQ"]),
+    default="HQ",
+    show_default=True,
+    help="Of soxr, where targets are resampled; HQ is the challenge's.",
+)
 @run_options()
-def command(scenes, songs, audio_format, output_rate, listeners, listeners_subtype, run, **options):
+def command(
+    scenes,
+    songs,
+    audio_format,
+    output_rate,
+    listeners,
+    listeners_subtype,
+    submission,
+    resampler,
+    run,
+    **options,
+):
     """Make the rebalanced target of every scene.
 
     A target is the sum of the scene's at-mic stems, each turned up or down by the scene's gain, at the
@@ -44,30 +70,42 @@ def command(scenes, songs, audio_format, output_rate, listeners, listeners_subty
     With --listeners, ROOT/audio/remix_listeners/SPLIT/SCENE_LISTENER.wav is the target amplified by the
     listener's NAL-R prescription: 220 frames longer and 110 frames late, as the challenge's baseline has it.
 
+    With --submission, ROOT/audio/submission/SPLIT/enhanced_signals/SCENE_LISTENER_remix.flac is the same at 32 kHz
+    and within full scale; for the challenge's evaluate.py, ROOT/audio/submission/SPLIT is path.exp_folder.
+
     Only what is missing is made: run it again after an interruption.
 
     Exit status: 0 all is complete, 1 something failed, 2 wrong usage or bad metadata, 130 interrupted.
     """
+    if submission and (audio_format or output_rate or listeners or listeners_subtype):
+        raise click.UsageError(
+            "--submission does not go with --format, --subtype, --sample-rate and --listeners: its format is fixed."
+        )
     settings = settings_from(**options)
-    from cadrender.catalogue import TargetCatalogue
+    from cadrender.catalogue import SubmissionCatalogue, TargetCatalogue
     from cadrender.cli.running import cluster_of, run_plan
     from cadrender.pipeline.plan import make_plan
     from cadrender.pipeline.shards import Shard
     from cadrender.store import AudioFormat
 
-    container = audio_format.container if audio_format else "wav"
-    listener_format = None
-    if listeners_subtype:
-        listener_format = AudioFormat("wav" if listeners_subtype == "FLOAT" else container, listeners_subtype)
-    catalogue = TargetCatalogue(
-        settings,
-        audio_format=audio_format,
-        listener_format=listener_format,
-        output_rate=output_rate,
-        listeners=listeners,
-        scenes=scenes,
-        songs=songs,
-    )
+    selection = {"scenes": scenes, "songs": songs, "resampler": resampler}
+    if submission:
+        catalogue = SubmissionCatalogue(settings, **selection)
+    else:
+        container = audio_format.container if audio_format else "wav"
+        listener_format = None
+        if listeners_subtype:
+            listener_format = AudioFormat(
+                "wav" if listeners_subtype == "FLOAT" else container, listeners_subtype
+            )
+        catalogue = TargetCatalogue(
+            settings,
+            audio_format=audio_format,
+            listener_format=listener_format,
+            output_rate=output_rate,
+            listeners=listeners,
+            **selection,
+        )
     plan = make_plan(catalogue, shard=Shard.parse(run.shard) if run.shard else None)
     with cluster_of(run, settings) as cluster:
         sys.exit(run_plan(plan, run, cluster))

@@ -43,7 +43,7 @@ def command(output, scenes, examples, seconds, force, quiet, **options):
     """
     settings = settings_from(**options)
     from cadrender.report import write_report
-    from cadrender.report.sections import counted, size
+    from cadrender.report.wording import counted, size
 
     terminal = not quiet and sys.stderr.isatty()
 

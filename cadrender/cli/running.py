@@ -1,54 +1,20 @@
 """What all commands that make files have in common: what will be done, the bar, the summary, interruptions."""
 
 import contextlib
-import signal
-import sys
 from collections import Counter
+from collections.abc import Callable
 
+from cadrender.cache import code_directory
+from cadrender.cli import log
+from cadrender.cli.interruptions import INTERRUPTIONS, exit_status, interruptible
 from cadrender.cli.progress import RunProgress
 from cadrender.cli.settings import RunOptions
 from cadrender.config import Settings
 from cadrender.errors import CadrenderError, UsageError
-from cadrender.pipeline.events import Progressed
+from cadrender.pipeline.events import Event, Progressed
 from cadrender.pipeline.plan import Plan, Share, free_space
 from cadrender.pipeline.run import Summary, Tally
 from cadrender.wording import duration, plural
-
-
-class _Terminated(BaseException):
-    """SIGTERM arrived."""
-
-
-@contextlib.contextmanager
-def _interruptible():
-    """Raise an exception on SIGTERM, as on Ctrl-C. Interrupts swallowed by finalisers are re-raised."""
-    dropped = [KeyboardInterrupt]
-
-    def raise_terminated(number, frame):
-        raise _Terminated
-
-    def raise_again(number, frame):
-        raise dropped[-1]
-
-    def on_unraisable(unraisable):
-        if issubclass(unraisable.exc_type, (KeyboardInterrupt, _Terminated)):
-            dropped.append(unraisable.exc_type)
-            signal.setitimer(signal.ITIMER_REAL, 0.01)
-        else:
-            report(unraisable)
-
-    report, sys.unraisablehook = sys.unraisablehook, on_unraisable
-    handlers = {
-        number: signal.signal(number, handler)
-        for number, handler in ((signal.SIGTERM, raise_terminated), (signal.SIGALRM, raise_again))
-    }
-    try:
-        yield
-    finally:
-        sys.unraisablehook = report
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -58,19 +24,17 @@ def resumable():
     Raises
     ------
     SystemExit
-        130 after Ctrl-C, 143 after SIGTERM.
+        130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     CadrenderError
         The work's own, with a word on how to go on.
     """
     try:
-        with _interruptible():
+        with interruptible():
             yield
-    except (KeyboardInterrupt, _Terminated) as interruption:
-        print(
-            "interrupted: every file in its place is whole; run the same command again to go on",
-            file=sys.stderr,
-        )
-        raise SystemExit(130 if isinstance(interruption, KeyboardInterrupt) else 143) from None
+    except INTERRUPTIONS as interruption:
+        with contextlib.suppress(OSError):  # the terminal is gone
+            log.tell("interrupted: every file in its place is whole; run the same command again to go on")
+        raise SystemExit(exit_status(interruption)) from None
     except UsageError:  # nothing has begun
         raise
     except CadrenderError as error:
@@ -85,7 +49,7 @@ def cluster_of(run: RunOptions, settings: Settings):
         return
     from cadrender.pipeline.dask import Cluster
 
-    with Cluster(run.scheduler, settings.root, lambda line: print(line, file=sys.stderr)) as cluster:
+    with Cluster(run.scheduler, settings.root, log.tell) as cluster:
         yield cluster
 
 
@@ -106,36 +70,65 @@ def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) ->
     int
         Exit status.
     """
+    summary = make(plan, run, cluster)
+    if summary is None:
+        return 1 if plan.failures else 0
+    say = log.record if run.quiet else log.tell
+    (log.tell if summary.failures else say)(*summary_lines(summary, cluster))
+    settings = plan.shares[0].catalogue.settings
+    if last and (line := settings.line_to_keep()):
+        say(f"to make every command look there, put into {settings.own_file}:  {line}")
+    return 1 if summary.failures else 0
+
+
+def make(plan: Plan, run: RunOptions, cluster=None, *, tell: Callable[[Event], str] = str) -> Summary | None:
+    """Print what will be done, and do it.
+
+    Parameters
+    ----------
+    plan : Plan
+    run : RunOptions
+    cluster : Cluster, optional
+        Where to do it; processes of this machine by default.
+    tell : callable
+        Makes a line of an event.
+
+    Returns
+    -------
+    Summary or None
+        None if nothing was to be done but to say what would be.
+    """
+    code_directory()  # what is wrong with it is said before the bar is there
     jobs = cluster.workers if cluster else run.processes
-    if not run.quiet:
-        print("\n".join(describe(plan, jobs, cluster)), file=sys.stderr)
+    (log.record if run.quiet else log.tell)(*describe(plan, jobs, cluster))
     if not run.force:
         plan.check_space(jobs)
     if run.dry_run:
         for line in plan.failures:
-            print(f"failed: {line}", file=sys.stderr)
-        return 1 if plan.failures else 0
+            log.tell(f"failed: {line}")
+        return None
 
     first = plan.shares[0]
     units = sum(lacks > 0 for lacks in first.units.values())
     progress = RunProgress(
-        units, plan.frame_scenes, plan.bytes, _rate(first), run.quiet, first.catalogue.unit
+        units,
+        plan.frame_scenes,
+        plan.bytes,
+        _rate(first),
+        run.quiet,
+        first.catalogue.unit,
+        min(jobs, len(plan.batches)) or 1,
     )
 
     def on_event(event):
         if isinstance(event, Progressed):
-            progress.advance(event.frame_scenes, event.units if event.unit == first.catalogue.unit else 0)
+            units = event.units if event.unit == first.catalogue.unit else 0
+            progress.advance(event.frame_scenes, units, event.seconds)
         elif run.verbose or not event.detail:
-            progress.say(str(event))
+            progress.say(tell(event))
 
     with resumable(), progress:
-        summary = plan.run(jobs, on_event=on_event, cluster=cluster)
-    if not run.quiet or summary.failures:
-        print("\n".join(summary_lines(summary, cluster)), file=sys.stderr)
-    settings = first.catalogue.settings
-    if last and not run.quiet and (line := settings.line_to_keep()):
-        print(f"to make every command look there, put into {settings.own_file}:  {line}", file=sys.stderr)
-    return 1 if summary.failures else 0
+        return plan.run(jobs, on_event=on_event, cluster=cluster)
 
 
 def _rate(share):
@@ -167,8 +160,11 @@ def _amount(share: Share):
     verb = {"rendered": "render", "made": "make", "cut": "cut", "converted": "convert"}[catalogue.made]
     folder = catalogue.folders[0]
     files = f"{len(todo)}" if catalogue.unit == "targets" else plural(len(todo), "file")
+    length = duration(seconds)
+    if any(output.signal.frames is None for output in todo):
+        length = f"about {length}"
     return (
-        f"{plural(share.current, catalogue.unit[:-1])} complete; {files} to {verb}: {duration(seconds)} of audio, "
+        f"{plural(share.current, catalogue.unit[:-1])} complete; {files} to {verb}: {length} of audio, "
         f"{size / 1e9:.2f} GB ({free_space(folder) / 1e9:.2f} GB free) in {folder}"
     )
 
@@ -178,6 +174,7 @@ _WHY = {
     "parameters": "made with other parameters",
     "unrecorded": "nothing says what they were made from",
     "asked": "as asked for",
+    "together": "made together with files that are not current",
 }
 
 
@@ -217,6 +214,8 @@ def _tally(tally: Tally):
     ]
     if tally.incomplete:
         parts.append(f"{tally.incomplete} incomplete")
+    if tally.without_stems:
+        parts.append(f"{plural(tally.without_stems, 'song')} without stems")
     if tally.on_the_way:
         parts.append(f"{plural(tally.on_the_way, 'at-mic file')} rendered on the way")
     if tally.unit in ("samples", "targets"):

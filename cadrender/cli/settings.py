@@ -18,6 +18,7 @@ PLACES = {
     "output_remix_dir": ("--output-remix-dir", "Where the targets are."),
     "output_remix_listeners_dir": ("--output-remix-listeners-dir", "Where the amplified targets are."),
     "output_remix_file": ("--output-remix-file", "Where the list of targets is."),
+    "output_submission_dir": ("--output-submission-dir", "Where submissions are."),
     "excerpts_dir": ("--excerpts-dir", "Where the excerpts' own stems are."),
     "scene_file": ("--scenes-file", "The scenes."),
 }
@@ -102,6 +103,15 @@ def check_number(context, parameter, value):
     return value
 
 
+def parsed_angles(context, parameter, value):
+    """Callback of ``--angles``: see `cadrender.metadata.parse_angles`."""
+    if value is None:
+        return None
+    from cadrender.metadata import parse_angles
+
+    return parse_angles(value)
+
+
 jobs_option = click.option(
     "-j", "--jobs", type=int, callback=check_jobs, help="Processes; default, and -1: all usable CPUs."
 )
@@ -120,6 +130,8 @@ class RunOptions:
     scheduler : str or None
         Address of a Dask cluster's scheduler.
     force, dry_run, quiet, verbose : bool
+    log_file : pathlib.Path or None
+        Where all that is said is kept, too.
     """
 
     jobs: int | None = None
@@ -129,6 +141,7 @@ class RunOptions:
     dry_run: bool = False
     quiet: bool = False
     verbose: bool = False
+    log_file: Path | None = None
 
     @property
     def processes(self) -> int:
@@ -165,17 +178,24 @@ def run_options(force: str = "Go on although the disk seems too small; nothing i
         click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop."),
         click.option("-q", "--quiet", is_flag=True, help="Print only what went wrong."),
         click.option("-v", "--verbose", is_flag=True, help="Name every clipped and silent file."),
+        click.option(
+            "--log-file",
+            type=_PATH,
+            metavar="FILE",
+            help="Append to FILE all that is said without -q, with times.",
+        ),
     ]
 
     def decorate(command):
         @functools.wraps(command)
-        def wrapped(*, jobs, shard, backend, scheduler, force, dry_run, quiet, verbose, **others):
+        def wrapped(*, jobs, shard, backend, scheduler, force, dry_run, quiet, verbose, log_file, **others):
+            from cadrender.cli.log import logged
+
             if (backend == "dask") != (scheduler is not None):
                 raise click.UsageError("--backend dask and --scheduler ADDRESS go together.")
-            return command(
-                run=RunOptions(jobs, shard, scheduler, force, dry_run, quiet, verbose),
-                **others,
-            )
+            run = RunOptions(jobs, shard, scheduler, force, dry_run, quiet, verbose, log_file)
+            with logged(log_file):
+                return command(run=run, **others)
 
         for option in reversed(options):
             wrapped = option(wrapped)

@@ -36,6 +36,7 @@ def _percentage(context, parameter, value):
         "output_remix_dir",
         "output_remix_listeners_dir",
         "output_remix_file",
+        "output_submission_dir",
         "excerpts_dir",
         "scene_file",
     ),
@@ -56,8 +57,9 @@ def _percentage(context, parameter, value):
 def command(jobs, audio_format, deep, seed, no_sources, repair, everything, as_json, quiet, **options):
     """Prove that what was made of a split is whole and up to date.
 
-    At-mic files, rebalanced and amplified targets and excerpts' stems are read and compared with the manifests that
-    are kept of them, and so are the songs and HRIRs that they were made from. One line for each problem.
+    At-mic files, rebalanced and amplified targets, submissions and excerpts' stems are read and compared with the
+    manifests that are kept of them, and so are the songs and HRIRs that they were made from. One line for each
+    problem.
 
     Exit status: 0 all is as it should be (or has been repaired), 1 problems, 2 wrong usage or bad metadata.
     """
@@ -67,7 +69,7 @@ def command(jobs, audio_format, deep, seed, no_sources, repair, everything, as_j
     from cadrender.pipeline.verify import repair as repair_problems
     from cadrender.pipeline.verify import verify
     from cadrender.root import Root
-    from cadrender.wording import duration
+    from cadrender.wording import duration, plural
 
     n_jobs = RunOptions(jobs).processes
     seed = random.randrange(10**6) if seed is None else seed
@@ -99,13 +101,18 @@ def command(jobs, audio_format, deep, seed, no_sources, repair, everything, as_j
     if as_json:
         print(json.dumps(_as_json(first, last, repair, seed), indent=4))
     elif not quiet:
-        summary = f"{first.files} files, {first.bytes / 1e9:.2f} GB read in {duration(first.seconds)}"
+        summary = (
+            f"{plural(first.files, 'file')}, {first.bytes / 1e9:.2f} GB read in {duration(first.seconds)}"
+        )
         if deep:
             summary += f", {first.compared} made again (--seed {seed})"
         if first.differing:
-            summary += f", {first.differing} PCM values of these differ by one step, which is accepted"
+            differ = "differs" if first.differing == 1 else "differ"
+            summary += (
+                f", {plural(first.differing, 'PCM value')} of these {differ} by one step, which is accepted"
+            )
         if first.extra:
-            summary += f", {len(first.extra)} other files there"
+            summary += f", {plural(len(first.extra), 'other file')} there"
         summary += f": {_count(first.problems)}"
         if repair and first.problems:
             summary += f", {_count(last.problems)} after the repair"

@@ -1,23 +1,28 @@
 """Supplementary corpora as people have them on disk, made into songs of a root.
 
 Each corpus is a module with a function ``scan``, which finds its songs: `medleydb`, `bach10`, `fma` and
-`folder`. `ingest` converts them.
+`folder`. A `SongCatalogue` of what was found says what becomes of them in a root; a plan of it makes them.
+See section 10 of ``docs/contract.md``.
 """
 
 from cadrender.corpora import bach10, fma, folder, medleydb
-from cadrender.corpora.convert import Outcome
-from cadrender.corpora.ingest import Report, ingest
+from cadrender.corpora.catalogue import SongCatalogue, by_reason, root_samplerate
 from cadrender.corpora.layout import Corpus, LeftOut, SourceTrack
+from cadrender.corpora.remove import Removed, remove
+from cadrender.corpora.song import SongStem
 
 __all__ = [
     "Corpus",
     "LeftOut",
-    "Outcome",
-    "Report",
+    "Removed",
+    "SongCatalogue",
+    "SongStem",
     "SourceTrack",
     "bach10",
+    "by_reason",
     "fma",
     "folder",
-    "ingest",
     "medleydb",
+    "remove",
+    "root_samplerate",
 ]

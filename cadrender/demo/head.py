@@ -34,7 +34,7 @@ _LEVEL = 0.5
 
 
 @dataclass(frozen=True)
-class Head:
+class SphericalHead:
     """One subject's geometry. Lengths in metres, angles in degrees; both ears mirror each other.
 
     Attributes
@@ -64,7 +64,7 @@ def make_head(subject):
     """
     rng = generator("head", subject)
     spread = rng.standard_normal(6).clip(-2, 2).tolist()
-    return Head(
+    return SphericalHead(
         radius=0.087 + 0.003 * spread[0],
         ear_azimuth=100.0 + 2.0 * spread[1],
         ear_elevation=10.0 + 3.0 * spread[2],
@@ -79,7 +79,7 @@ def make_hrir(head, azimuth, *, distance=2.0, torso=True):
 
     Parameters
     ----------
-    head : Head
+    head : SphericalHead
     azimuth : float
         Of the loudspeaker, in degrees: negative is to the left, positive to the right.
     distance : float

@@ -30,6 +30,7 @@ from cadrender.metadata import (
 )
 from cadrender.stems import STEMS
 from cadrender.store import AtomicFile
+from cadrender.store.durable import sync_files
 
 MARK = "metadata/demo.json"
 """The file that tells a demo root from somebody's data."""
@@ -194,7 +195,7 @@ def _digest(content):
 
 def _recipe():
     """Digest of the code that makes the demo: what another recipe made is made again."""
-    sources = sorted(Path(__file__).parent.glob("*.py"))
+    sources = sorted(file for file in Path(__file__).parent.iterdir() if file.suffix in (".py", ".yaml"))
     return _digest(b"".join(source.read_bytes() for source in sources))
 
 
@@ -204,6 +205,7 @@ class _Made:
     def __init__(self, root, digests):
         self.root = root
         self.written = []
+        self._synced = 0
         self.changed = set()
         self._digests = digests
 
@@ -274,6 +276,8 @@ class _Made:
         self.written.append(name)
 
     def mark(self):
-        """Write down what has been made so far."""
+        """Write down what has been made so far: first the files reach the disk, then the mark that tells them apart."""
+        sync_files(self.root / name for name in self.written[self._synced :])
+        self._synced = len(self.written)
         mark = {"about": _ABOUT, "recipe": _recipe(), "files": dict(sorted(self._digests.items()))}
         write_json(self.root / MARK, json.dumps(mark, indent=4))

@@ -1,365 +1,137 @@
-"""The demo's songs: their scores. Four tunes, each in its own key, tempo and style.
+"""The demo's songs: reads the scores in ``songs.yaml`` and turns each into a list of notes."""
 
-Steps of a pattern are sixteenths. Drums: a digit is a stroke's strength. Bass: ``R`` root, ``5`` fifth,
-``8`` octave, ``A`` a half-tone below the next root, ``x`` a damped ghost of the root. Comping: ``X``, ``x``
-strike the chord, loud or soft; ``a`` to ``d`` pluck one of its voices from the lowest up. ``.`` goes on.
-"""
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 
-from dataclasses import dataclass, field
+import yaml
 
-
-@dataclass(frozen=True)
-class Section:
-    """Some bars of a song: chords, tunes, and what each player repeats bar by bar.
-
-    Attributes
-    ----------
-    chords : str
-        Symbols, bars parted by ``|``.
-    melody, lyrics : str
-        The singer's part; empty where nobody sings.
-    tune : str
-        The melody of the instrument named by ``Song.soloist``.
-    drums, comping : dict[str, str]
-        Instrument to step pattern.
-    fill, entry : dict[str, str]
-        ``fill`` replaces ``drums`` in the last bar; ``entry`` joins them in the first.
-    bass : str
-        Step pattern; empty where the bass rests.
-    harmony : str
-        A second voice under the melody.
-    """
-
-    chords: str
-    melody: str = ""
-    lyrics: str = ""
-    tune: str = ""
-    drums: dict[str, str] = field(default_factory=dict)
-    fill: dict[str, str] = field(default_factory=dict)
-    entry: dict[str, str] = field(default_factory=dict)
-    bass: str = ""
-    comping: dict[str, str] = field(default_factory=dict)
-    harmony: str = ""
+LOWEST_BASS, LOWEST_CHORD = 28, 54  # MIDI pitches: E1, the lowest string of a bass, and F#3
+_BOOK = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes())
+_SCALE = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 
 @dataclass(frozen=True)
-class Channel:
-    """An instrument's place in the mix: loudness, position from -1 to 1, and how much room it gets."""
+class Note:
+    """A note of an instrument, of ``vocals`` or of ``harmony``: beats, MIDI pitch (0: drums), strength (0 to 1)."""
 
-    gain: float
-    pan: float = 0.0
-    room: float = 0.15
+    part: str
+    start: float
+    stop: float
+    pitch: int
+    strength: float
 
 
 @dataclass(frozen=True)
-class Song:
-    """A score with all that is needed to play it.
-
-    ``levels`` are the stems' root mean squares before mastering; a stem that is not named there is silent.
-    ``fade`` is the length of the fade-out at the end, in seconds.
-    """
+class DemoSong:
+    """A score; ``songs.yaml`` explains the fields."""
 
     name: str
     genre: str
-    key: str
     tempo: float
-    beats_per_bar: int
-    sections: tuple[Section, ...]
-    channels: dict[str, Channel]
     levels: dict[str, float]
-    bass: str
-    swing: float = 0.5
-    swing_unit: float = 0.25
-    register: str = "high"
-    soloist: str = ""
-    hall: float = 1.6
-    lowest_voice: int = 53
-    ring: float = 1.0
-    pumping: float = 0.0
-    fade: float = 2.5
+    sections: list[dict]
+    bar: int = 4
+    swing: float = 0.0
+    voice: str = "high"
+
+    def seconds(self, beat):
+        """Return the time of a beat: the first comes after 0.12 s, every second sixteenth swings."""
+        return 0.12 + (beat + self.swing * (beat % 0.5 >= 0.25)) * 60 / self.tempo
+
+    def chords(self):
+        """Return ``[(beat, pitch class in the bass, pitch classes), ...]``; the end counts as the last chord again."""
+        bars = [bar.split() for section in self.sections for bar in section["chords"].split("|")]
+        chords = [
+            (self.bar * (number + place / len(bar)), *parse_chord(symbol))
+            for number, bar in enumerate(bars)
+            for place, symbol in enumerate(bar)
+        ]
+        return [*chords, (self.bar * len(bars), *chords[-1][1:])]
+
+    def notes(self):
+        """Return all notes, section by section and part by part."""
+        notes, start, chords = [], 0, self.chords()
+        voicings = voice_chords([classes for _, _, classes in chords])
+        for section in self.sections:
+            stop = start + self.bar * len(section["chords"].split("|"))
+            for part, text in section.get("melodies", {}).items():
+                notes += parse_melody(part, text, start)
+            for part, text in section["patterns"].items():
+                for beat, symbol, after in parse_pattern(text, start, stop, self.bar):
+                    here = max(k for k, chord in enumerate(chords) if chord[0] <= beat)
+                    change = chords[here + 1][0]
+                    # single voices ring over each other, but not into the next chord
+                    end = change if symbol in "abcd" else min(after, change)
+                    pitches, strength = _struck(symbol, voicings[here], chords[here], chords[here + 1])
+                    notes += [Note(part, beat, end, pitch, strength) for pitch in pitches]
+            start = stop
+        return notes
 
 
-_POP_BEAT = {"kick": "9.....6.8.......", "snare": "....8.......8...", "hat": "7.4.6.4.7.4.6.5."}
-_POP_CHORUS = {
-    "kick": "9.....7.9.5.....",
-    "snare": "....9.......9..2",
-    "open_hat": "6...6...6...6...",
-    "hat": "..4...4...4...4.",
-}
+def parse_pitch(text):
+    """Return the MIDI number of a pitch such as ``F#4`` (``C4`` is 60)."""
+    return 12 * (int(text[-1]) + 1) + _SCALE[text[0]] + text.count("#") - text.count("b")
 
-HARBOUR_LIGHTS = Song(
-    name="Ada & the Lanterns - Harbour Lights",
-    genre="Pop",
-    key="D major",
-    tempo=102,
-    beats_per_bar=4,
-    bass="electric_bass",
-    register="high",
-    hall=1.7,
-    lowest_voice=54,
-    sections=(
-        Section(
-            chords="D | Gmaj7",
-            comping={"steel_guitar": "a.b.c.d.c.b.c.b."},
-        ),
-        Section(
-            chords="D | A/C# | Bm7 | Gadd9",
-            melody="- .5 F#4 .5 F#4 .5 G4 .5 A4 1 F#4 1 | E4 1.5 C#4 .5 E4 1 - 1 |"
-            "- .5 D4 .5 E4 .5 F#4 .5 B4 1 A4 1 | G4 1 F#4 .5 D4 1.5 - 1",
-            lyrics="so me di la no va  la ro ma  wa li ne do ra  la ni yo",
-            drums=_POP_BEAT | {"snare": "................", "sidestick": "....7.......7..3"},
-            fill=_POP_BEAT | {"snare": "....7.......5.68", "tom": "..........7....."},
-            bass="R.....R...R...A.",
-            comping={"steel_guitar": "a.b.c.d.c.b.c.b.", "electric_piano": "x.........x....."},
-        ),
-        Section(
-            chords="G | D/F# | Em7 | A",
-            melody="B4 1.5 A4 .5 B4 1 D5 1 | A4 2 F#4 1 - .5 F#4 .5 |"
-            "G4 1 A4 .5 B4 1 G4 .5 A4 1 | C#5 1 B4 .5 A4 1.5 - 1",
-            lyrics="la ho na me  do ra  so li ha ro ma le  wa na yo",
-            harmony="G4 1.5 F#4 .5 G4 1 B4 1 | F#4 2 D4 1 - .5 D4 .5 |"
-            "E4 1 F#4 .5 G4 1 E4 .5 F#4 1 | A4 1 G4 .5 E4 1.5 - 1",
-            drums=_POP_CHORUS,
-            entry={"crash": "7..............."},
-            fill=_POP_CHORUS | {"snare": "....9.......9.79", "tom": "..........8.9..."},
-            bass="R.R.R.R.5.R.R.A.",
-            comping={
-                "pad": "X...............",
-                "electric_piano": "X.....x...x.....",
-                "steel_guitar": "X...x.x...x.X.x.",
-            },
-        ),
-        Section(
-            chords="G | Gm6 | D",
-            melody="B4 1.5 A4 .5 G4 2 | A#4 2 A4 1 G4 1 | F#4 3 - 1",
-            lyrics="la ho na  ho ra lo na",
-            drums={"kick": "9...............", "hat": "6...4...5...4..."},
-            fill={"kick": "8...............", "crash": "5..............."},
-            bass="R...............",
-            comping={"pad": "X...............", "steel_guitar": "a.b.c.d.c.b.c.b."},
-        ),
-    ),
-    channels={
-        "kick": Channel(0.75, 0.0, 0.02),
-        "snare": Channel(0.85, 0.05, 0.16),
-        "sidestick": Channel(0.6, 0.1, 0.2),
-        "hat": Channel(0.2, 0.32, 0.04),
-        "open_hat": Channel(0.18, 0.32, 0.06),
-        "tom": Channel(0.7, -0.3, 0.15),
-        "crash": Channel(0.34, -0.4, 0.1),
-        "steel_guitar": Channel(0.55, -0.45, 0.18),
-        "electric_piano": Channel(0.42, 0.4, 0.2),
-        "pad": Channel(0.3, 0.0, 0.25),
-    },
-    levels={"vocals": 0.1, "drums": 0.1, "bass": 0.085, "other": 0.075},
-)
 
-_LAZY_BEAT = {"kick": "9..4..6...8....3", "snare": "....8..2.2..8..2", "hat": "7.5.6.573.5.6.54"}
+def parse_chord(symbol):
+    """Return the pitch class in the bass and all pitch classes of a chord such as ``F#m7`` or ``D/F#``."""
+    root, quality, bass = re.fullmatch(r"([A-G][#b]?)([^/]*)/?([A-G][#b]?)?", symbol).groups()
+    classes = tuple((parse_pitch(f"{root}4") + step) % 12 for step in _BOOK["qualities"][quality])
+    return parse_pitch(f"{bass or root}4") % 12, classes
 
-RAIN = Song(
-    name="J. Aldermoor - Don't Wait for Rain",
-    genre="Soul",
-    key="F major",
-    tempo=84,
-    beats_per_bar=4,
-    swing=0.6,
-    bass="electric_bass",
-    register="low",
-    hall=1.3,
-    lowest_voice=52,
-    ring=1.4,
-    sections=(
-        Section(
-            chords="Fmaj9 | Bbm6",
-            tune="- 2 C5 .5 A4 .5 G4 .5 E4 .5 | F4 1.5 G4 .5 C#5 1 A#4 1",
-            comping={"electric_piano": "X......x..x....."},
-        ),
-        Section(
-            chords="Fmaj7 | Em7b5 A7 | Dm9 | Cm7 F7",
-            melody="C4 1 A3 .5 C4 .5 E4 1 - 1 | D4 .75 C4 .25 A#3 1 A3 .5 C#4 1 - .5 |"
-            "D4 1.5 F4 .5 E4 .5 D4 .5 A3 1 | A#3 1 G3 .5 D#4 1 - .5 C4 .5 A3 .5",
-            lyrics="do no we ro  so lu me la no  wa li so ma di na  yo re mu  la wi",
-            drums=_LAZY_BEAT,
-            fill=_LAZY_BEAT | {"snare": "....8..3.5..7.58"},
-            bass="R..x..R.R...5.A.",
-            comping={"electric_piano": "X.....x...x.....", "nylon_guitar": "....x.......x..."},
-        ),
-        Section(
-            chords="Bbmaj7 | Am7 D7 | Gm9 | C7sus4 C7",
-            melody="D4 1.5 F4 .5 F4 1 D4 1 | E4 1 C4 1 F#4 1 - 1 |"
-            "F4 .5 G4 1 F4 .5 D4 1 A#3 1 | C4 1.5 D4 .5 E4 1 - 1",
-            lyrics="ra no ma le  so wi ya  di ho ra na lo  me wo ya",
-            harmony="A#3 1.5 D4 .5 D4 1 A#3 1 | C4 1 A3 1 D4 1 - 1 |"
-            "D4 .5 D4 1 D4 .5 A#3 1 G3 1 | G3 1.5 A#3 .5 C4 1 - 1",
-            drums=_LAZY_BEAT | {"shaker": "3.5.3.5.3.5.3.5."},
-            fill=_LAZY_BEAT | {"snare": "....8..3.......5", "tom": "..........7.8.9."},
-            bass="R..R..5.R...8.A.",
-            comping={
-                "electric_piano": "X.....x...x..x..",
-                "nylon_guitar": "....x.......x...",
-                "pad": "x...............",
-            },
-        ),
-        Section(
-            chords="Fmaj9 | Bbm6 | Fmaj9",
-            melody="C4 1 A3 2 - 1 | C#4 1.5 A#3 .5 G3 1 - 1 | A3 3 - 1",
-            lyrics="do no  wa re mo  na",
-            tune="- 3 E5 .5 C5 .5 | - 3 C#5 .5 A#4 .5 | - 1 C5 .5 E5 .5 G5 2",
-            drums={"kick": "8..............."},
-            bass="R...............",
-            comping={"electric_piano": "X......x..x....."},
-        ),
-    ),
-    soloist="vibraphone",
-    channels={
-        "kick": Channel(0.75, 0.0, 0.03),
-        "snare": Channel(0.75, -0.04, 0.14),
-        "hat": Channel(0.17, -0.28, 0.04),
-        "shaker": Channel(0.18, 0.45, 0.05),
-        "tom": Channel(0.65, 0.3, 0.12),
-        "electric_piano": Channel(0.55, -0.15, 0.18),
-        "nylon_guitar": Channel(0.5, 0.55, 0.15),
-        "pad": Channel(0.16, 0.0, 0.3),
-        "solo": Channel(0.42, 0.3, 0.3),
-    },
-    levels={"vocals": 0.1, "drums": 0.095, "bass": 0.095, "other": 0.075},
-)
 
-_NIGHT_BEAT = {"kick": "9...9...9...9...", "snare": "....8.......8...", "hat": "..6...6...6...6."}
-_NIGHT_FULL = _NIGHT_BEAT | {"clap": "....7.......7...", "hat": "4.643.644.643.64"}
+def parse_melody(part, text, start):
+    """Return the notes of a melody written as ``pitch beats pitch beats ...``."""
+    words = text.replace("|", " ").split()
+    notes = []
+    for pitch, beats in zip(words[::2], map(float, words[1::2]), strict=True):
+        if pitch != "-":
+            # notes on the beat and long ones are stronger than passing ones
+            strength = 0.72 + 0.1 * (start % 1 == 0) + 0.08 * min(beats, 2)
+            notes.append(Note(part, start, start + beats, parse_pitch(pitch), strength))
+        start += beats
+    return notes
 
-NIGHT_TRAIN = Song(
-    name="Kaffeebrücke - Nachtzug 4.15",
-    genre="Electronic",
-    key="A minor",
-    tempo=116,
-    beats_per_bar=4,
-    bass="synth_bass",
-    hall=1.9,
-    lowest_voice=55,
-    pumping=0.55,
-    sections=(
-        Section(
-            chords="Am | Fmaj7",
-            comping={"synth_pluck": "a.b.d.c.b.d.c.b."},
-        ),
-        Section(
-            chords="Am | Fmaj7 | C | G",
-            drums=_NIGHT_BEAT,
-            fill=_NIGHT_BEAT | {"snare": "....8...4.5.6.88"},
-            bass="R.RRR.R.R.RRR.8.",
-            comping={"synth_pluck": "a.b.d.c.b.d.c.b.", "pad": "X..............."},
-        ),
-        Section(
-            chords="Dm7 | Am | F | E7",
-            tune="F5 1.5 E5 .5 D5 1 A4 1 | C5 1.5 D5 .5 E5 2 |"
-            "F5 1 E5 .5 C5 1.5 A4 1 | B4 1 G#4 1 E5 1.5 - .5",
-            drums=_NIGHT_FULL,
-            fill={"kick": "9...9...9.......", "tom": "........8.7.88.9"},
-            bass="R.RRR.R.R.RRR.5.",
-            comping={"synth_pluck": "a.b.d.c.b.d.c.b.", "pad": "X..............."},
-        ),
-        Section(
-            chords="Fmaj7 | G",
-            tune="A4 3 C5 1 | B4 2 D5 2",
-            comping={"pad": "X...............", "electric_piano": "X.....x.....x..."},
-        ),
-        Section(
-            chords="Am | Fmaj7 | C | G",
-            tune="E5 1.5 D5 .5 C5 1 A4 1 | C5 1 A4 .5 C5 .5 E5 2 |"
-            "G5 1.5 E5 .5 C5 1 D5 .5 E5 .5 | D5 1.5 B4 .5 G4 1 - 1",
-            entry={"crash": "7..............."},
-            drums=_NIGHT_FULL | {"open_hat": "..5...5...5...5."},
-            fill=_NIGHT_FULL | {"snare": "....8.......8.89"},
-            bass="R.RRR.R.R.RRR.8.",
-            comping={"synth_pluck": "a.b.d.c.b.d.c.b.", "pad": "X..............."},
-        ),
-        Section(
-            chords="Am",
-            drums={"kick": "9...............", "crash": "6..............."},
-            bass="R...............",
-            comping={"pad": "X...............", "electric_piano": "X..............."},
-        ),
-    ),
-    soloist="synth_lead",
-    channels={
-        "kick": Channel(0.8, 0.0, 0.0),
-        "snare": Channel(0.7, 0.0, 0.3),
-        "clap": Channel(0.5, 0.0, 0.3),
-        "hat": Channel(0.18, 0.2, 0.03),
-        "open_hat": Channel(0.17, -0.2, 0.05),
-        "tom": Channel(0.75, 0.0, 0.25),
-        "crash": Channel(0.38, 0.25, 0.2),
-        "synth_pluck": Channel(0.55, 0.3, 0.2),
-        "pad": Channel(0.34, 0.0, 0.2),
-        "electric_piano": Channel(0.42, -0.3, 0.3),
-        "solo": Channel(0.55, -0.05, 0.3),
-    },
-    levels={"drums": 0.115, "bass": 0.095, "other": 0.1},
-)
 
-_WALTZ_BEAT = {"kick": "7...........", "brush": "....6...6...", "shaker": "4.3.4.3.4.3."}
+def parse_pattern(text, start, stop, bar):
+    """Yield ``(beat, symbol, beat of the next symbol or stop)`` from a pattern that repeats until ``stop``."""
+    steps = "".join(steps.ljust(4 * bar, ".") for steps in text.split())
+    count = 4 * (stop - start)
+    places = [place for place in range(count) if steps[place % len(steps)] != "."]
+    for place, following in pairwise([*places, count]):
+        yield start + place / 4, steps[place % len(steps)], start + following / 4
 
-SUMMER_WALTZ = Song(
-    name="Søren O'Dell - Valse d'été",
-    genre="Folk",
-    key="G major",
-    tempo=138,
-    beats_per_bar=3,
-    bass="upright_bass",
-    register="high",
-    hall=1.5,
-    lowest_voice=55,
-    ring=2.0,
-    swing=0.54,
-    swing_unit=0.5,
-    sections=(
-        Section(
-            chords="G | D/F# | Em7 | D",
-            tune="B4 1.5 A4 .5 G4 1 | A4 2 F#4 1 | G4 1.5 F#4 .5 E4 1 | F#4 2 - 1",
-            comping={"nylon_guitar": "a...x...x..."},
-        ),
-        Section(
-            chords="G | D/F# | Em | C | G/B | Am7 | C | D7",
-            melody="D4 1 G4 1 B4 1 | A4 2 F#4 1 | G4 1.5 F#4 .5 E4 1 | E4 2 - 1 |"
-            "D4 1 G4 1 B4 1 | C5 1.5 B4 .5 A4 1 | G4 1 A4 1 E4 1 | F#4 2 - 1",
-            lyrics="lo ra li  na wo  se ra me yo  do na li  ho ra la  so me wi na",
-            drums=_WALTZ_BEAT,
-            bass="R...........",
-            comping={"nylon_guitar": "a...x...x..."},
-        ),
-        Section(
-            chords="C | G/B | Am7 | G | C | G/B | Am7 D7 | G",
-            melody="E5 1.5 D5 .5 C5 1 | D5 2 B4 1 | C5 1 B4 1 A4 1 | B4 2 - 1 |"
-            "E5 1.5 D5 .5 E5 1 | D5 1 B4 1 G4 1 | A4 1.5 B4 .5 F#4 1 | G4 2 - 1",
-            lyrics="va le de te  la ro na mi ya  ho la me na  li ro so  wa ne lo na",
-            harmony="C5 1.5 B4 .5 A4 1 | B4 2 G4 1 | A4 1 G4 1 E4 1 | G4 2 - 1 |"
-            "C5 1.5 B4 .5 C5 1 | B4 1 G4 1 D4 1 | E4 1.5 F#4 .5 D4 1 | D4 2 - 1",
-            drums=_WALTZ_BEAT | {"sidestick": "........4..."},
-            fill={"kick": "7...........", "brush": "....6...7.6."},
-            bass="R.......5...",
-            comping={"nylon_guitar": "a...x...x...", "accordion": "x..........."},
-        ),
-        Section(
-            chords="Em | C | Am7 | D7 | G",
-            tune="B4 1.5 A4 .5 G4 1 | E5 2 D5 1 | C5 1.5 B4 .5 A4 1 | F#4 1 A4 1 C5 1 | B4 3",
-            drums={"brush": "....4...4..."},
-            fill={"kick": "6..........."},
-            bass="R...........",
-            comping={"nylon_guitar": "a.b.c.d.c.b.", "accordion": "x..........."},
-        ),
-    ),
-    soloist="accordion",
-    channels={
-        "kick": Channel(0.6, 0.0, 0.1),
-        "brush": Channel(0.6, 0.12, 0.15),
-        "shaker": Channel(0.22, -0.35, 0.08),
-        "sidestick": Channel(0.5, 0.2, 0.2),
-        "nylon_guitar": Channel(0.62, 0.3, 0.15),
-        "accordion": Channel(0.4, -0.35, 0.2),
-        "solo": Channel(0.5, -0.3, 0.2),
-    },
-    levels={"vocals": 0.1, "drums": 0.05, "bass": 0.085, "other": 0.085},
-)
 
-SONGS = (HARBOUR_LIGHTS, RAIN, NIGHT_TRAIN, SUMMER_WALTZ)
+def voice_chords(chords):
+    """Return four ascending MIDI pitches for each chord: close positions that move little from one to the next."""
+    voicings = [[LOWEST_CHORD + 4 * place for place in range(1, 5)]]
+    for classes in chords:
+        inversions = []
+        for turn in range(len(classes)):
+            pitches = [LOWEST_CHORD]
+            for place in range(turn, turn + 4):
+                pitches.append(pitches[-1] + (classes[place % len(classes)] - pitches[-1]) % 12)
+            inversions.append(pitches[1:])
+        voicings.append(min(inversions, key=lambda pitches: abs(sum(pitches) - sum(voicings[-1]))))
+    return voicings[1:]
+
+
+def _struck(symbol, voicing, chord, following):
+    """Return the pitches and the strength that a symbol of a pattern stands for."""
+    if symbol.isdigit():
+        return [0], int(symbol) / 9
+    if symbol in "Xx":
+        return voicing, 0.8 if symbol == "X" else 0.58
+    if symbol in "abcd":
+        return [voicing["abcd".index(symbol)]], 0.7
+    root, target = (LOWEST_BASS + (bass - LOWEST_BASS) % 12 for _, bass, _ in (chord, following))
+    # a semitone below the next root, or the fifth where that is this root or below the lowest string
+    approach = target - 1 if target - 1 not in (root, LOWEST_BASS - 1) else root + 7
+    # the chord's own fifth, which may be flattened, above the bass
+    fifth = root + (chord[2][2] - chord[1]) % 12
+    return [{"R": root, "O": root + 12, "F": fifth, "A": approach}[symbol]], 0.85
+
+
+SONGS = tuple(DemoSong(**song) for song in _BOOK["songs"])

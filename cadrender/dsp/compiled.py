@@ -4,17 +4,12 @@ Flags, chosen once: ``error_model="numpy"`` (no check for division by zero in th
 are kept in the order in which they are written, so that results do not depend on the compiler's mood;
 kernels that want fused multiply-adds or lanes say so through :mod:`cadrender.dsp.lanes`), ``nogil``.
 
-Machine code is kept in the user's cache directory, or beside the sources, or nowhere, whichever can be
-written first.
+Machine code is kept where :mod:`cadrender.cache` allows it, or nowhere.
 """
 
 import numba
 
-from cadrender.cache import cache_directory
-from cadrender.version import version
-
-# Numba notices a change of the kernel's own file only, not of `lanes.py`: a release has a folder of its own.
-_DIRECTORY = cache_directory() / f"numba-{version()}"
+from cadrender.cache import code_directory
 
 
 def _compiled(cache):
@@ -23,14 +18,17 @@ def _compiled(cache):
 
 def compiled(function):
     """Compile ``function`` with Numba when it is first called, and keep the machine code."""
+    directory = code_directory()
+    if directory is None:
+        return _compiled(cache=False)(function)
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = before or str(_DIRECTORY)
+    numba.config.CACHE_DIR = str(directory)
     try:
         return _compiled(cache=True)(function)
-    except RuntimeError:  # Numba found no place that it may write to
+    except RuntimeError:  # the folder can no longer be written
         return _compiled(cache=False)(function)
     finally:
         numba.config.CACHE_DIR = before
 
 
-inlined = numba.njit(nogil=True, error_model="numpy", boundscheck=False, inline="always")
+inlined = numba.njit(nogil=True, error_model="numpy", boundscheck=False, forceinline=True)

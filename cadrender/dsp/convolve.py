@@ -137,65 +137,85 @@ def convolve(
         Samples of an int16 piece that had to be clipped.
     """
     frames = len(signal)
-    length, block = heads.block()
-    count = len(heads)
-    groups = -(-count // 4)
-    group = -(-count // groups)
-    blocks = max(1, min(_ROWS // group, -(-frames // block)))
-    overlap = -(-(heads.trimmed_taps - 1) // 4) * 8
-    forward = fft.real_forward(length, 2 * blocks, "block")
-    spectra = forward.output.view(np.float64).reshape(blocks, 2, -1)
-    inverse = fft.complex_inverse(length, group * blocks, "block")
-    products = inverse.input.view(np.float64)
-    rows = inverse.output.view(np.float64)
-    unit = 32768.0 if pcm16 else 1.0
-    filters = heads.spectra(length) * (np.asarray(gains) * (unit / length))[:, None, None]
-    carry = np.zeros((count, overlap))
-    scale = 1.0 / full_scale(signal.dtype)
-    batch = blocks * block
+    blocks = _Blocks(signal, heads, gains, pcm16)
     # So many batches make a piece.
-    capacity = batch * max(1, min(_PIECE // batch, -(-frames // batch)))
+    capacity = blocks.batch * max(1, min(_PIECE // blocks.batch, -(-frames // blocks.batch)))
     kept = -(-frames // capacity) if keep else 1
-    memory = np.empty((kept, count, capacity, 2), np.int16 if pcm16 else np.float64)
-    clipped = np.zeros(count, np.int64)
-    delays = np.array(heads.delays)
-    parts = [(first, carry[first : first + group]) for first in range(0, count, group)]
-    samples = signal.reshape(-1)
-    whole_batch = np.full(count, 2 * batch)
-    inside = frames - int(delays.max()) - batch  # up to here a batch lies within the signal for all heads
-
+    memory = np.empty((kept, len(heads), capacity, 2), np.int16 if pcm16 else np.float64)
     for head, delay in enumerate(heads.delays):
         if delay:
             yield head, np.zeros((min(delay, frames), 2), memory.dtype), 0
-    before_silent = True
     for number, piece in enumerate(range(0, frames, capacity)):
         pieces = memory[number % kept]
-        flat_pieces = pieces.reshape(count, -1)
-        for start in range(piece, min(piece + capacity, frames), batch):
-            if forward.filled > block:  # by another call with longer blocks, perhaps since the last piece
-                forward.input[:, block:] = 0.0
-            forward.filled = block
-            silent = kernels.cut_blocks(samples, start, frames, block, scale, forward.input)
-            at = 2 * (start - piece)
-            if silent and before_silent:
-                flat_pieces[:, at : at + 2 * batch] = 0
-                continue
-            before_silent = silent
-            forward.execute()
-            for first, ends in parts:
-                kernels.apply_hrirs(spectra, 1, blocks, filters, first, len(ends), products)
-                inverse.execute()
-                if pcm16:
-                    wanted = (
-                        whole_batch if start <= inside else 2 * np.clip(frames - delays - start, 0, batch)
-                    )
-                    kernels.overlap_add_int16(
-                        rows, blocks, 2 * block, ends, first, flat_pieces, at, wanted, clipped
-                    )
-                else:
-                    kernels.overlap_add_float64(rows, blocks, 2 * block, ends, first, flat_pieces, at)
-        for head in range(count):
-            length_of_piece = min(capacity, frames - heads.delays[head] - piece)
-            if length_of_piece > 0:
-                yield head, pieces[head, :length_of_piece], int(clipped[head])
-        clipped[:] = 0
+        flat_pieces = pieces.reshape(len(heads), -1)
+        for start in range(piece, min(piece + capacity, frames), blocks.batch):
+            blocks.convolve(start, flat_pieces, 2 * (start - piece))
+        for head, delay in enumerate(heads.delays):
+            frames_of_piece = min(capacity, frames - delay - piece)
+            if frames_of_piece > 0:
+                yield head, pieces[head, :frames_of_piece], int(blocks.clipped[head])
+        blocks.clipped[:] = 0
+
+
+class _Blocks:
+    """A stem on its way through all heads, a batch of blocks at a time.
+
+    Heads go through the inverse transforms in groups, so that a group's rows stay in the cache.
+
+    Attributes
+    ----------
+    batch : int
+        Frames of a batch.
+    clipped : ndarray
+        (heads,): samples that were clipped; the caller sets them to zero.
+    """
+
+    def __init__(self, signal, heads, gains, pcm16):
+        count = len(heads)
+        groups = -(-count // 4)
+        group = -(-count // groups)
+        self._samples, self._frames = signal.reshape(-1), len(signal)
+        self._grid = grid = heads.block()
+        self._blocks = max(1, min(_ROWS // group, grid.blocks(self._frames)))
+        self._forward = fft.real_forward(grid.length, 2 * self._blocks, "block")
+        self._inverse = fft.complex_inverse(grid.length, group * self._blocks, "block")
+        self._spectra = self._forward.output.view(np.float64).reshape(self._blocks, 2, -1)
+        self._products = self._inverse.input.view(np.float64)
+        self._rows = self._inverse.output.view(np.float64)
+        self._scale = 1.0 / full_scale(signal.dtype)
+        unit = (32768.0 if pcm16 else 1.0) / grid.length
+        self._filters = heads.spectra(grid.length) * (np.asarray(gains) * unit)[:, None, None]
+        carry = np.zeros((count, -(-(heads.trimmed_taps - 1) // 4) * 8))
+        self._groups = [(first, carry[first : first + group]) for first in range(0, count, group)]
+        self._delays = np.array(heads.delays)
+        self._pcm16 = pcm16
+        self._before_silent = True
+        self.batch = self._blocks * grid.block
+        self._inside = self._frames - max(heads.delays) - self.batch  # up to here a batch is all signal
+        self._all = np.full(count, 2 * self.batch)
+        self.clipped = np.zeros(count, np.int64)
+
+    def convolve(self, start, out, at):
+        """Write what the batch from frame ``start`` on gives to ``out`` (heads, any), from column ``at`` on."""
+        forward, block, blocks, rows = self._forward, self._grid.block, self._blocks, self._rows
+        if forward.filled > block:  # by another call with longer blocks, perhaps since the last batch
+            forward.input[:, block:] = 0.0
+        forward.filled = block
+        silent = kernels.cut_blocks(self._samples, start, self._frames, block, self._scale, forward.input)
+        if silent and self._before_silent:
+            out[:, at : at + 2 * self.batch] = 0
+            return
+        self._before_silent = silent
+        forward.execute()
+        wanted = self._all
+        if start > self._inside:  # not all samples are the signal's
+            wanted = 2 * np.clip(self._frames - self._delays - start, 0, self.batch)
+        for first, carry in self._groups:
+            kernels.apply_hrirs(self._spectra, 1, blocks, self._filters, first, len(carry), self._products)
+            self._inverse.execute()
+            if self._pcm16:
+                kernels.overlap_add_int16(
+                    rows, blocks, 2 * block, carry, first, out, at, wanted, self.clipped
+                )
+            else:
+                kernels.overlap_add_float64(rows, blocks, 2 * block, carry, first, out, at)

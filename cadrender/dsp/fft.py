@@ -45,23 +45,25 @@ LENGTHS = tuple(sorted(16 * m << e for m in (1, 3, 5) for e in range(17)))
 ROW_PADDING = 8
 
 
-def _wisdom_file() -> Path:
+def _wisdom_file() -> Path | None:
     # Wisdom holds for one FFTW build; a plan of another build or machine is only slower, never wrong.
-    return cache_directory() / f"fftw-{pyfftw.fftw_version}.wisdom"
+    folder = cache_directory()
+    return folder / f"fftw-{pyfftw.fftw_version}.wisdom" if folder else None
 
 
 @functools.cache
 def _load_wisdom() -> None:
     """Import the wisdom of earlier runs; what cannot be read counts as none."""
-    with contextlib.suppress(OSError):
-        pyfftw.import_wisdom((_wisdom_file().read_bytes(), b"", b""))
+    if file := _wisdom_file():
+        with contextlib.suppress(OSError):
+            pyfftw.import_wisdom((file.read_bytes(), b"", b""))
 
 
 def _save_wisdom() -> None:
     """Keep what was learnt for the next process; a cache that cannot be written is done without."""
-    file = _wisdom_file()
+    if (file := _wisdom_file()) is None:
+        return
     with contextlib.suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=file.name)
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(pyfftw.export_wisdom()[0])
@@ -97,7 +99,7 @@ def _once_a_thread(make):
     return remembered
 
 
-class Plan:
+class Transform:
     """A batch of equal transforms with the buffers it works on.
 
     Attributes
@@ -119,7 +121,7 @@ class Plan:
 
 
 @_once_a_thread
-def real_forward(length: int, rows: int, slot: str = "") -> Plan:
+def real_forward(length: int, rows: int, slot: str = "") -> Transform:
     """Transforms of real rows.
 
     Parameters
@@ -133,7 +135,7 @@ def real_forward(length: int, rows: int, slot: str = "") -> Plan:
 
     Returns
     -------
-    Plan
+    Transform
         ``input`` float64 (rows, length), zeroed and left untouched by ``execute``; ``output`` complex128
         (rows, length // 2 + ROW_PADDING), of which the first ``length // 2 + 1`` columns are the spectrum.
     """
@@ -142,16 +144,16 @@ def real_forward(length: int, rows: int, slot: str = "") -> Plan:
     plan = _plan(source, target[:, : length // 2 + 1], "FFTW_FORWARD")
     source[:] = 0.0
     target[:] = 0.0
-    return Plan(source, target, plan)
+    return Transform(source, target, plan)
 
 
 @_once_a_thread
-def complex_inverse(length: int, rows: int, slot: str = "") -> Plan:
+def complex_inverse(length: int, rows: int, slot: str = "") -> Transform:
     """Unnormalised inverse transforms of complex rows.
 
     Returns
     -------
-    Plan
+    Transform
         ``input`` and ``output`` complex128 (rows, length + ROW_PADDING), padding included.
     """
     source = pyfftw.zeros_aligned((rows, length + ROW_PADDING), "complex128", n=64)
@@ -159,4 +161,4 @@ def complex_inverse(length: int, rows: int, slot: str = "") -> Plan:
     plan = _plan(source[:, :length], target[:, :length], "FFTW_BACKWARD")
     source[:] = 0.0
     target[:] = 0.0
-    return Plan(source, target, plan)
+    return Transform(source, target, plan)

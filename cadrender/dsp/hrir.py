@@ -1,8 +1,11 @@
 """Head-related impulse responses (HRIRs), trimmed and transformed for the two passes over a stem."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from cadrender.dsp import fft
+from cadrender.dsp.grid import Grid
 
 # Nanoseconds of one stereo inverse transform of each length (pyFFTW, batches of 16, AVX-512 machine of the README):
 # only their ratios matter, they choose block lengths. Measured by ``python -m benchmarks.block_lengths``.
@@ -136,8 +139,8 @@ class Heads:
     def __len__(self):
         return len(self.delays)
 
-    def block(self) -> tuple[int, int]:
-        """Transform length and new frames a block of the overlap-add convolution."""
+    def block(self) -> Grid:
+        """The blocks of the overlap-add convolution."""
         overlap = self.trimmed_taps - 1
 
         def cost(length):
@@ -147,7 +150,7 @@ class Heads:
 
         # The overlap must not reach past the next block, and blocks are moved four frames at a time.
         length = min((n for n in fft.LENGTHS if n >= max(2 * overlap + 8, 256)), key=cost)
-        return length, (length - overlap) // 4 * 4
+        return Grid(length, (length - overlap) // 4 * 4)
 
     def loudness_length(self, hop: int) -> int:
         """Transform length of the correlations; its half covers the responses.
@@ -172,11 +175,11 @@ class Heads:
         ndarray
             (heads, 8, length // 2 + ROW_PADDING): see :func:`cadrender.dsp.kernels.apply_hrirs`.
         """
-        return self._once("spectra", length, _planar_spectra, self._responses)
+        return self._of_all("spectra", length, _planar_spectra, self._responses)
 
     def delayed_spectra(self, length: int) -> np.ndarray:
         """:meth:`spectra` of the responses with their delays."""
-        return self._once("delayed", length, _planar_spectra, self._delayed())
+        return self._of_all("delayed", length, _planar_spectra, self._delayed())
 
     def weights(self, length: int) -> np.ndarray:
         """What the correlations of a segment count in each head's energy.
@@ -187,7 +190,7 @@ class Heads:
             (heads, 8, length // 2 + ROW_PADDING): see :func:`cadrender.dsp.kernels.correlate`.
         """
         # A delay common to all responses of a head does not change their correlations.
-        return self._once("weights", length, _correlation_weights, self._responses)
+        return self._of_all("weights", length, _correlation_weights, self._responses)
 
     def alone(self, head: int) -> "Heads":
         """One of the heads by itself."""
@@ -197,11 +200,24 @@ class Heads:
             self._made["alone", head] = Heads(self._hrirs[head : head + 1])
         return self._made["alone", head]
 
-    def _once(self, what, length, transform, responses):
-        """Transform the responses of all heads when it is first asked for; the stems of a song share them."""
+    def response(self, head: int) -> np.ndarray:
+        """One head's trimmed responses.
+
+        Returns
+        -------
+        ndarray
+            (4, taps): left channel to left ear, right to left, left to right, right to right.
+        """
+        return self._responses[head]
+
+    def once(self, what, length: int, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """Keep what is made of the HRIRs when it is first asked for; the stems of a song share it."""
         if (what, length) not in self._made:
-            self._made[what, length] = np.stack([transform(response, length) for response in responses])
+            self._made[what, length] = make()
         return self._made[what, length]
+
+    def _of_all(self, what, length, transform, responses):
+        return self.once(what, length, lambda: np.stack([transform(each, length) for each in responses]))
 
     def _delayed(self):
         for delay, response in zip(self.delays, self._responses, strict=True):

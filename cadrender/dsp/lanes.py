@@ -1,4 +1,4 @@
-"""Eight float64 lanes in one register, as a Numba type.
+"""Eight float64 lanes, or sixteen float32 ones, in one register, as Numba types.
 
 LLVM's loop vectoriser gives up on most of this package's kernels: too many arrays that might overlap,
 interleaved complex numbers, recurrences. Here a kernel says which eight numbers travel together, and LLVM
@@ -8,6 +8,9 @@ registers is split, which is correct everywhere).
 Inside ``@njit`` code: ``load``, ``store`` and ``store_int16`` move eight neighbours, ``splat`` repeats a
 scalar, ``fma(a, b, c)`` is ``a * b + c`` rounded once, ``+ - *`` work lane by lane. Addresses are an array
 and an element index; bounds are the caller's business.
+
+Sixteen float32 lanes are two times eight: what moves lanes about moves them within either half. ``register`` and
+``set_register`` give arrays of both types the same addresses, counted in registers, so that one kernel serves both.
 """
 
 import operator
@@ -25,19 +28,37 @@ _I32 = ir.IntType(32)
 
 
 class Lanes(types.Type):
-    """The Numba type of eight float64 in one register."""
+    """The Numba type of the floats in one register."""
 
-    def __init__(self):
-        super().__init__(name="Lanes8")
+    def __init__(self, element, count):
+        self.element = element
+        self.count = count
+        super().__init__(name=f"Lanes{count}")
 
 
-lanes = Lanes()
+lanes = Lanes(types.float64, WIDTH)
+float_lanes = Lanes(types.float32, 2 * WIDTH)
+
+
+def _of(array):
+    """The type of the registers of an array of floats."""
+    return {types.float64: lanes, types.float32: float_lanes}[array.dtype]
+
+
+def _vector(type_of_lanes):
+    real = ir.DoubleType() if type_of_lanes == lanes else ir.FloatType()
+    return ir.VectorType(real, type_of_lanes.count)
+
+
+def _suffix(type_of_lanes):
+    """How LLVM's functions call a type."""
+    return "v8f64" if type_of_lanes == lanes else "v16f32"
 
 
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        super().__init__(dmm, fe_type, _F64X8)
+        super().__init__(dmm, fe_type, _vector(fe_type))
 
 
 def _element_pointer(context, builder, array_type, array, index):
@@ -86,21 +107,67 @@ def store(typingctx, array, index, value):
     return types.void(array, types.intp, lanes), codegen
 
 
+def _broadcast(builder, scalar, vector):
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), scalar, ir.Constant(_I32, 0))
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), _mask([0] * vector.count))
+
+
 @intrinsic
 def splat(typingctx, scalar):
     """The same float64 in all eight lanes."""
 
     def codegen(context, builder, signature, args):
-        one = builder.insert_element(ir.Constant(_F64X8, ir.Undefined), args[0], ir.Constant(_I32, 0))
-        return builder.shuffle_vector(one, ir.Constant(_F64X8, ir.Undefined), _mask([0] * WIDTH))
+        return _broadcast(builder, args[0], _F64X8)
 
     return lanes(types.float64), codegen
 
 
 @intrinsic
+def splat_like(typingctx, scalar, value):
+    """The same float64, rounded if need be, in all lanes of ``value``'s type."""
+
+    def codegen(context, builder, signature, args):
+        vector = _vector(signature.return_type)
+        scalar = args[0] if vector == _F64X8 else builder.fptrunc(args[0], vector.element)
+        return _broadcast(builder, scalar, vector)
+
+    return value(types.float64, value), codegen
+
+
+def _register_pointer(context, builder, array_type, array, index):
+    vector = _vector(_of(array_type))
+    data = cgutils.create_struct_proxy(array_type)(context, builder, value=array).data
+    return builder.gep(builder.bitcast(data, vector.as_pointer()), [index])
+
+
+@intrinsic
+def register(typingctx, array, index):
+    """The lanes at place ``index`` of an array of floats, counted in registers."""
+
+    def codegen(context, builder, signature, args):
+        pointer = _register_pointer(context, builder, signature.args[0], *args)
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return _of(array)(array, types.intp), codegen
+
+
+@intrinsic
+def set_register(typingctx, array, index, value):
+    """Write lanes to place ``index`` of an array of floats, counted in registers."""
+
+    def codegen(context, builder, signature, args):
+        array, index, value = args
+        pointer = _register_pointer(context, builder, signature.args[0], array, index)
+        builder.store(value, pointer, align=signature.args[0].dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value), codegen
+
+
+@intrinsic
 def fma(typingctx, a, b, c):
     """``a * b + c``, of lanes or of three float64, rounded once."""
-    name = "llvm.fma.v8f64" if a == lanes else "llvm.fma.f64"
+    name = f"llvm.fma.{_suffix(a) if isinstance(a, Lanes) else 'f64'}"
 
     def codegen(context, builder, signature, args):
         return _call(builder, name, args[0].type, args)
@@ -130,14 +197,16 @@ highest = _reduced(lambda builder, a, b: builder.select(builder.fcmp_ordered(">"
 
 
 def _shuffled(indices):
-    """An intrinsic that picks eight of the sixteen lanes of ``a`` and ``b``."""
+    """An intrinsic that picks eight of the sixteen lanes of ``a`` and ``b``, or of either half of theirs."""
+    in_halves = [i % WIDTH + half + 2 * WIDTH * (i // WIDTH) for half in (0, WIDTH) for i in indices]
 
     @intrinsic
     def pick(typingctx, a, b):
         def codegen(context, builder, signature, args):
-            return builder.shuffle_vector(args[0], args[1], _mask(indices))
+            mask = _mask(indices if a == lanes else in_halves)
+            return builder.shuffle_vector(args[0], args[1], mask)
 
-        return lanes(lanes, lanes), codegen
+        return a(a, a), codegen
 
     return pick
 
@@ -219,9 +288,7 @@ def _lane_by_lane(operation, instruction):
     @type_callable(operation)
     def typer(context):
         def resolve(a, b):
-            if isinstance(a, Lanes) and isinstance(b, Lanes):
-                return lanes
-            return None
+            return a if isinstance(a, Lanes) and a == b else None
 
         return resolve
 
@@ -233,3 +300,195 @@ def _lane_by_lane(operation, instruction):
 _lane_by_lane(operator.add, "fadd")
 _lane_by_lane(operator.sub, "fsub")
 _lane_by_lane(operator.mul, "fmul")
+
+
+# Stereo frames: eight neighbours of an interleaved array, left and right channels in a register each.
+
+
+def _frames(channel):
+    """An intrinsic that loads one channel of eight frames as float64, from element ``index`` on."""
+
+    @intrinsic
+    def load_channel(typingctx, array, index):
+        def codegen(context, builder, signature, args):
+            element = signature.args[0].dtype
+            pointer = _element_pointer(context, builder, signature.args[0], *args)
+            align = element.bitwidth // 8
+            if element == types.int16:  # shifts of 32-bit frames: no shuffles, which have one port only
+                wide = ir.VectorType(_I32, WIDTH)
+                value = builder.load(builder.bitcast(pointer, wide.as_pointer()), align=align)
+                half = ir.Constant(wide, [16] * WIDTH)
+                if channel == 0:
+                    value = builder.shl(value, half)
+                return builder.sitofp(builder.ashr(value, half), _F64X8)
+            both = ir.VectorType(context.get_data_type(element), 2 * WIDTH)
+            value = builder.load(builder.bitcast(pointer, both.as_pointer()), align=align)
+            value = builder.shuffle_vector(value, value, _mask(range(channel, 2 * WIDTH, 2)))
+            if element == types.float64:
+                return value
+            convert = builder.sitofp if isinstance(element, types.Integer) else builder.fpext
+            return convert(value, _F64X8)
+
+        return lanes(array, types.intp), codegen
+
+    return load_channel
+
+
+load_left = _frames(0)
+load_right = _frames(1)
+
+
+def _interleaved(builder, left, right):
+    return builder.shuffle_vector(left, right, _mask([i // 2 + WIDTH * (i % 2) for i in range(2 * WIDTH)]))
+
+
+@intrinsic
+def store_frames(typingctx, array, index, left, right):
+    """Interleave eight frames and write them to an array of floats, from element ``index`` on."""
+
+    def codegen(context, builder, signature, args):
+        array, index, left, right = args
+        element = signature.args[0].dtype
+        pointer = _element_pointer(context, builder, signature.args[0], array, index)
+        if element != types.float64:
+            narrow = ir.VectorType(ir.FloatType(), WIDTH)
+            left, right = builder.fptrunc(left, narrow), builder.fptrunc(right, narrow)
+        both = _interleaved(builder, left, right)
+        builder.store(both, builder.bitcast(pointer, both.type.as_pointer()), align=element.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes, lanes), codegen
+
+
+@intrinsic
+def store_pcm_frames(typingctx, array, index, left, right):
+    """Truncate eight frames toward zero to 16 bits, in whose range they must be, and write them interleaved.
+
+    To an int16 array as they are, to an array of floats divided by 32768.
+    """
+
+    def codegen(context, builder, signature, args):
+        array, index, left, right = args
+        element = signature.args[0].dtype
+        pointer = _element_pointer(context, builder, signature.args[0], array, index)
+        wide = ir.VectorType(_I32, WIDTH)
+        left, right = builder.fptosi(left, wide), builder.fptosi(right, wide)
+        if element == types.int16:
+            low = builder.and_(left, ir.Constant(wide, [0xFFFF] * WIDTH))
+            both = builder.or_(low, builder.shl(right, ir.Constant(wide, [16] * WIDTH)))
+        else:
+            real = context.get_data_type(element)
+            packed = ir.VectorType(real, 2 * WIDTH)
+            both = builder.sitofp(_interleaved(builder, left, right), packed)
+            both = builder.fmul(both, ir.Constant(packed, [2.0**-15] * (2 * WIDTH)))
+        builder.store(both, builder.bitcast(pointer, both.type.as_pointer()), align=element.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, lanes, lanes), codegen
+
+
+@intrinsic
+def pointer_to(typingctx, address, like):
+    """An address, an int64, as a pointer to elements of the array ``like``'s type, for ``numba.carray``."""
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
+
+    return types.CPointer(like.dtype)(types.int64, like), codegen
+
+
+@type_callable(operator.neg)
+def _type_of_minus(context):
+    def resolve(a):
+        return a if isinstance(a, Lanes) else None
+
+    return resolve
+
+
+@lower_builtin(operator.neg, Lanes)
+def _minus(context, builder, signature, args):
+    return builder.fneg(*args)  # costs nothing within a fused multiply-add
+
+
+# Two halves of sixteen float32 lanes: the left and the right channel.
+
+
+@intrinsic
+def load_both(typingctx, array, index):
+    """Eight neighbours of an interleaved array, left and right channels in a half each, as float32."""
+
+    def codegen(context, builder, signature, args):
+        element = signature.args[0].dtype
+        pointer = _element_pointer(context, builder, signature.args[0], *args)
+        align = element.bitwidth // 8
+        if element == types.int16:
+            wide = ir.VectorType(_I32, WIDTH)
+            value = builder.load(builder.bitcast(pointer, wide.as_pointer()), align=align)
+            half = ir.Constant(wide, [16] * WIDTH)
+            left, right = builder.ashr(builder.shl(value, half), half), builder.ashr(value, half)
+            value = builder.shuffle_vector(left, right, _mask(range(2 * WIDTH)))
+        else:
+            both = ir.VectorType(context.get_data_type(element), 2 * WIDTH)
+            value = builder.load(builder.bitcast(pointer, both.as_pointer()), align=align)
+            value = builder.shuffle_vector(
+                value, value, _mask([*range(0, 2 * WIDTH, 2), *range(1, 2 * WIDTH, 2)])
+            )
+        if element == types.float32:
+            return value
+        convert = builder.sitofp if isinstance(element, types.Integer) else builder.fptrunc
+        return convert(value, _vector(float_lanes))
+
+    return float_lanes(array, types.intp), codegen
+
+
+def _half(first):
+    """An intrinsic that gives eight of sixteen float32 lanes as float64."""
+
+    @intrinsic
+    def widened(typingctx, value):
+        def codegen(context, builder, signature, args):
+            half = builder.shuffle_vector(args[0], args[0], _mask(range(first, first + WIDTH)))
+            return builder.fpext(half, _F64X8)
+
+        return lanes(value), codegen
+
+    return widened
+
+
+left_half = _half(0)
+right_half = _half(WIDTH)
+
+
+@intrinsic
+def swap_halves(typingctx, value):
+    """The left half of sixteen float32 lanes at the place of the right one, and the other way round."""
+
+    def codegen(context, builder, signature, args):
+        return builder.shuffle_vector(args[0], args[0], _mask([*range(WIDTH, 2 * WIDTH), *range(WIDTH)]))
+
+    return value(value), codegen
+
+
+def _prefetching(write):
+    """An intrinsic that asks for the cache line of an element that is to be read or written soon."""
+
+    @intrinsic
+    def prefetch(typingctx, array, index):
+        def codegen(context, builder, signature, args):
+            pointer = _element_pointer(context, builder, signature.args[0], *args)
+            pointer = builder.bitcast(pointer, ir.IntType(8).as_pointer())
+            function = cgutils.get_or_insert_function(
+                builder.module,
+                ir.FunctionType(ir.VoidType(), [pointer.type, _I32, _I32, _I32]),
+                "llvm.prefetch.p0",
+            )
+            builder.call(function, [pointer, *(ir.Constant(_I32, n) for n in (write, 3, 1))])
+            return context.get_dummy_value()
+
+        return types.void(array, types.intp), codegen
+
+    return prefetch
+
+
+prefetch_to_read = _prefetching(0)
+prefetch_to_write = _prefetching(1)

@@ -1,4 +1,7 @@
-"""Integrated loudness (ITU-R BS.1770-4, as ``pyloudnorm.Meter(rate)`` computes it)."""
+"""Integrated loudness (ITU-R BS.1770-4, as ``pyloudnorm.Meter(rate)`` computes it).
+
+See section 3 of ``docs/contract.md``.
+"""
 
 import functools
 import math

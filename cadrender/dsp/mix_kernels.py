@@ -74,6 +74,30 @@ def _add(accumulated, buffer, energies, row, segment):
     energies[row + 1, segment] += buffer[6] + buffer[7]
 
 
+@inlined
+def _four_frames(va, vb, x2, x3, y0, y1, y2, y3, c):
+    """Four frames of both sums through all biquads: the last two inputs and the four outputs."""
+    even = even_twos(va, vb)
+    odd = odd_twos(va, vb)
+    x0 = low_halves(even, y0)
+    x1 = low_halves(odd, y1)
+    y0 = _step(x0, x3, x2, y3, y2, c)
+    y1 = _step(x1, x0, x3, y0, y3, c)
+    x2 = high_and_low(even, y2)
+    x3 = high_and_low(odd, y3)
+    y2 = _step(x2, x1, x0, y1, y0, c)
+    y3 = _step(x3, x2, x1, y2, y1, c)
+    return x2, x3, y0, y1, y2, y3
+
+
+@inlined
+def _next_edge(edges, segment, never):
+    """A segment, -1 past the last one, and the frame where the next one begins."""
+    if segment < len(edges) - 1:
+        return segment, edges[segment + 1]
+    return -1, never
+
+
 @compiled
 def measure_pair(
     first, first_weights, second, second_weights, frames, coefficients, state, at, edges, row, energies, kept
@@ -131,31 +155,17 @@ def measure_pair(
     zero = splat(0.0)
     evens = zero
     odds = zero
-    segments = len(edges) - 1
+    never = at + frames + 8
     segment = -1
-    while segment < segments and edges[segment + 1] <= at:
+    while segment < len(edges) - 1 and edges[segment + 1] <= at:
         segment += 1
-    # The frame at which the next segment begins, or the last one ends.
-    edge = at + frames + 8
-    if segment < segments:
-        edge = edges[segment + 1]
-    else:
-        segment = -1
+    segment, edge = _next_edge(edges, segment, never)
     for n in range(0, frames, 4):
         va = _sum8(a, a_width, a_single, 2 * n, wa)
         vb = _sum8(b, b_width, b_single, 2 * n, wb)
         if keeping:
             store(kept, 2 * n, vb)
-        even = even_twos(va, vb)
-        odd = odd_twos(va, vb)
-        x0 = low_halves(even, y0)
-        x1 = low_halves(odd, y1)
-        y0 = _step(x0, x3, x2, y3, y2, c)
-        y1 = _step(x1, x0, x3, y0, y3, c)
-        x2 = high_and_low(even, y2)
-        x3 = high_and_low(odd, y3)
-        y2 = _step(x2, x1, x0, y1, y0, c)
-        y3 = _step(x3, x2, x1, y2, y1, c)
+        x2, x3, y0, y1, y2, y3 = _four_frames(va, vb, x2, x3, y0, y1, y2, y3, c)
         if at + n + 4 <= edge:
             if segment >= 0:
                 evens = fma(y2, y2, fma(y0, y0, evens))
@@ -167,12 +177,7 @@ def measure_pair(
                     _add(evens + odds, state, energies, row, segment)
                 evens = zero
                 odds = zero
-                segment += 1
-                if segment == segments:
-                    segment = -1
-                    edge = at + frames + 8
-                else:
-                    edge = edges[segment + 1]
+                segment, edge = _next_edge(edges, segment + 1, never)
             if segment >= 0:
                 y = y0 if k == 0 else y1 if k == 1 else y2 if k == 2 else y3
                 evens = fma(y, y, evens)

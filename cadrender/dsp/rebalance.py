@@ -1,4 +1,4 @@
-"""Rebalanced targets: the gain mixer of the challenge (section 7 of the data contract)."""
+"""Rebalanced targets: the gain mixer of the challenge (section 7 of ``docs/contract.md``)."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ SILENCE = -80.0
 """LUFS that stand for a loudness of minus infinity when a target is brought to its level."""
 
 
-class Source(Protocol):
+class BlockSource(Protocol):
     """Where a signal comes from, block by block."""
 
     def read(self, start: int, out: np.ndarray) -> None:
@@ -23,7 +23,7 @@ class Source(Protocol):
 
 
 class ArraySource:
-    """A signal in memory, (frames, 2), as a :class:`Source`."""
+    """A signal in memory, (frames, 2), as a :class:`BlockSource`."""
 
     def __init__(self, signal: np.ndarray):
         self._flat = signal.reshape(-1)
@@ -78,7 +78,7 @@ class StemBlocks:
 
     Parameters
     ----------
-    sources : sequence of Source
+    sources : sequence of BlockSource
     frames : int
         Their length.
     dtype : dtype
@@ -87,7 +87,7 @@ class StemBlocks:
         Bytes to keep them in; :meth:`bytes_needed` says how many it takes.
     """
 
-    def __init__(self, sources: Sequence[Source], frames: int, dtype, memory: np.ndarray | None = None):
+    def __init__(self, sources: Sequence[BlockSource], frames: int, dtype, memory: np.ndarray | None = None):
         self._sources, self._frames = sources, frames
         shape = (1 if memory is None else -(-frames // BLOCK), len(sources), 2 * BLOCK)
         if memory is None:

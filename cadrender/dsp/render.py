@@ -1,4 +1,4 @@
-"""At-mic rendering of one stem: HRIRs, then the loudness of the source (section 2 of the data contract)."""
+"""At-mic rendering of one stem: HRIRs, then the loudness of the source (section 2 of ``docs/contract.md``)."""
 
 import math
 from collections.abc import Iterator

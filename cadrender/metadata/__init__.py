@@ -16,9 +16,14 @@ from cadrender.metadata.gains import STEPS, build_gains, gains_json, read_gains
 from cadrender.metadata.listeners import Listener, listeners_json, read_listeners
 from cadrender.metadata.music import Track, read_track_lists, read_tracks, tracks_json
 from cadrender.metadata.positions import (
+    PAIRS,
     HeadPosition,
+    add_positions,
     build_positions,
+    hrir_name,
     hrir_names,
+    on_median_plane,
+    parse_angles,
     parse_hrir_name,
     positions_json,
     read_positions,
@@ -34,9 +39,17 @@ from cadrender.metadata.scenes import (
     scene_listeners_json,
     scenes_json,
 )
-from cadrender.metadata.writing import back_up, holds, write_all, write_json, write_unless_different
+from cadrender.metadata.writing import (
+    back_up,
+    holds,
+    needs_writing,
+    write_all,
+    write_json,
+    write_unless_different,
+)
 
 __all__ = [
+    "PAIRS",
     "STEPS",
     "AtMicTrack",
     "Draw",
@@ -46,6 +59,7 @@ __all__ = [
     "Sample",
     "SceneRecord",
     "Track",
+    "add_positions",
     "at_mic_json",
     "back_up",
     "build_gains",
@@ -61,9 +75,13 @@ __all__ = [
     "generate_scene_listeners",
     "generate_scenes",
     "holds",
+    "hrir_name",
     "hrir_names",
     "is_own_draw",
     "listeners_json",
+    "needs_writing",
+    "on_median_plane",
+    "parse_angles",
     "parse_hrir_name",
     "positions_json",
     "read_at_mic",

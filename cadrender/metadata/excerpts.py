@@ -1,4 +1,7 @@
-"""Excerpts: seconds of songs, drawn for validation and evaluation (``excerpts.<split>.json``)."""
+"""Excerpts: seconds of songs, drawn for validation and evaluation (``excerpts.<split>.json``).
+
+See section 8 of ``docs/contract.md``.
+"""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Gains: by how many decibels each stem is turned up or down (``gains.json``)."""
+"""Gains: by how many decibels each stem is turned up or down (``gains.json``); section 5 of ``docs/contract.md``."""
 
 import itertools
 import json

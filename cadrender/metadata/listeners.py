@@ -1,4 +1,4 @@
-"""Listeners and their audiograms (``listeners.<split>.json``)."""
+"""Listeners and their audiograms (``listeners.<split>.json``); section 9 of ``docs/contract.md``."""
 
 import bisect
 import json

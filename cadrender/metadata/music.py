@@ -77,7 +77,10 @@ def read_track_lists(files: Iterable[Path]) -> list[Track]:
     for file in files:
         for track in read_tracks(file):
             if track.name in home:
-                raise MetadataError(f"{file}: the track {shown(track.name)} is also in {home[track.name]}")
+                raise MetadataError(
+                    f"{file}: the track {shown(track.name)} is also in {home[track.name]} "
+                    "(cadrender ingest --remove takes one of two ingested corpora out)"
+                )
             home[track.name] = file
             tracks.append(track)
     return tracks

@@ -1,4 +1,7 @@
-"""Scenes: which song is heard from which position with which gains, and by whom."""
+"""Scenes: which song is heard from which position with which gains, and by whom.
+
+See section 4 of ``docs/contract.md``.
+"""
 
 import hashlib
 import json

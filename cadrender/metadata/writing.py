@@ -21,16 +21,17 @@ def write_json(file: Path, text: str) -> None:
     write_all({file: text})
 
 
-def write_all(texts: Mapping[Path, str], *, keep: bool = False) -> dict[Path, Path]:
+def write_all(contents: Mapping[Path, str | bytes], *, keep: bool = False) -> dict[Path, Path]:
     """Write some files that belong together, all of them or, unless the machine fails midway, none.
 
-    Each text goes to a temporary file in its file's folder and is flushed to the disk. Only then are they
+    Each content goes to a temporary file in its file's folder and is flushed to the disk. Only then are they
     moved into place, one after the other. A missing folder is made. A symbolic link is replaced, not
     followed.
 
     Parameters
     ----------
-    texts : mapping of pathlib.Path to str
+    contents : mapping of pathlib.Path to str or bytes
+        Moved into place in this order. Text is written as UTF-8.
     keep : bool
         Whether the old files are kept (see `back_up`).
 
@@ -46,17 +47,19 @@ def write_all(texts: Mapping[Path, str], *, keep: bool = False) -> dict[Path, Pa
     """
     temporaries = {}
     try:
-        for file, text in texts.items():
+        for file, content in contents.items():
             with _named(file, "cannot write the file"):
                 temporaries[file] = file.with_name(f".cadrender-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-                _write_flushed(temporaries[file], text)
-        for file in texts:
+                _write_flushed(temporaries[file], content)
+        for file in contents:
             if file.is_dir():
                 raise CadrenderError(f"{file}: cannot write the file: there is a folder in its place")
-        backups = {file: backup for file in texts if keep and (backup := back_up(file))}
+        backups = {file: backup for file in contents if keep and (backup := back_up(file))}
         for file, temporary in temporaries.items():
             with _named(file, "cannot write the file"):
                 temporary.replace(file)
+        for folder in {file.parent for file in contents}:
+            _flush_folder(folder)
         return backups
     finally:
         for temporary in temporaries.values():
@@ -64,10 +67,20 @@ def write_all(texts: Mapping[Path, str], *, keep: bool = False) -> dict[Path, Pa
                 temporary.unlink(missing_ok=True)
 
 
-def _write_flushed(file: Path, text: str) -> None:
+def _flush_folder(folder: Path) -> None:
+    """Put the names in a folder on the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _write_flushed(file: Path, content: str | bytes) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("x", encoding="utf-8", newline="") as stream:
-        stream.write(text)
+    with file.open("xb") as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
         stream.flush()
         os.fsync(stream.fileno())
 
@@ -111,6 +124,13 @@ def write_unless_different(file: Path, text: str, *, force: bool = False) -> boo
     UsageError
         If there is a different file and no `force`.
     """
+    if needed := needs_writing(file, text, force=force):
+        write_json(file, text)
+    return needed
+
+
+def needs_writing(file: Path, text: str, *, force: bool = False) -> bool:
+    """Tell whether `write_unless_different` would write; the same parameters and errors."""
     if os.path.lexists(file):
         # Compared as text again, for the order matters to the draws, and 30 is not 30.0 in an HRIR's name.
         try:
@@ -121,7 +141,6 @@ def write_unless_different(file: Path, text: str, *, force: bool = False) -> boo
             return False
         if not force:
             raise UsageError(f"{file}: exists and holds something else: --force replaces it")
-    write_json(file, text)
     return True
 
 

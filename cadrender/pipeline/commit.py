@@ -7,10 +7,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from cadrender.catalogue.output import Batch, Output, state_of
-from cadrender.errors import CadrenderError
+from cadrender.errors import AudioError, CadrenderError
 from cadrender.signals import NotReadyError
-from cadrender.store import AudioWriter, ClaimedError
-from cadrender.store.manifest import Record
+from cadrender.store import AtomicFile, AudioWriter, ClaimedError
+from cadrender.store.durable import this_mount
+from cadrender.store.manifest import Manifest, Record, new_id
 from cadrender.version import version
 
 # errnos local to one path; all others (ENOSPC, ...) stop the run.
@@ -26,13 +27,17 @@ class Written:
     output : Output
     levels : dict
         What was measured: see :class:`cadrender.store.manifest.Record`.
-    frames : int
-        Its length.
+    frames, bytes : int
+        Its length and its size.
+    id : str
+        Of its record.
     """
 
     output: Output
     levels: dict
     frames: int
+    bytes: int
+    id: str
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class BatchReport:
         One line; empty if all went well.
     fatal : bool
         Whether the error would hit every other batch too (no space left, read-only).
+    broken : bool
+        Whether it is what the batch is made from that cannot be used.
     seconds : float
         Time it took.
     """
@@ -67,6 +74,7 @@ class BatchReport:
     on_the_way: int = 0
     error: str = ""
     fatal: bool = False
+    broken: bool = False
     seconds: float = 0.0
 
 
@@ -84,13 +92,13 @@ def run_batch(batch: Batch) -> BatchReport:
     """Make a batch's files; whatever goes wrong with it is in the report."""
     began = time.perf_counter()
     done = _Done()
-    waiting, error, fatal = "", "", False
+    waiting, error, fatal, broken = "", "", False, False
     try:
         _make(batch, done)
     except NotReadyError as problem:
         waiting = str(problem)
     except CadrenderError as problem:
-        error = str(problem)
+        error, broken = str(problem), isinstance(problem, AudioError)
     except MemoryError:
         error = f"{batch.outputs[0].file}: not enough memory to make it; use fewer jobs (-j)"
     except OSError as problem:
@@ -106,18 +114,24 @@ def run_batch(batch: Batch) -> BatchReport:
         done.on_the_way,
         error,
         fatal,
+        broken,
         time.perf_counter() - began,
     )
 
 
-def is_there(output: Output, stale) -> bool:
+def is_there(output: Output, stale, manifest: Manifest) -> bool:
     """Whether an output's file is complete, and not the one that was to be replaced."""
-    return output.is_complete() and (stale is None or state_of(output.file) != stale)
+    if stale is not None and state_of(output.file) == stale:
+        return False
+    if output.signal.frames is None and output.file.exists():  # only the manifest knows how long it should be
+        record = manifest.read().get(output.key)
+        output = output.of_length(record.frames) if record else output
+    return output.is_complete()
 
 
 def _make(batch, done):
     for needed, stale in batch.needs:
-        if not is_there(needed, stale):
+        if not is_there(needed, stale, batch.manifest):
             raise NotReadyError(f"{needed.unit}: {needed.file.name} is not complete: nothing is made of it")
     with ExitStack() as open_files:
         outputs, writers = [], []
@@ -129,7 +143,9 @@ def _make(batch, done):
                 done.claimed.append(output)
                 continue
             open_files.enter_context(writer)
-            if is_there(output, stale):  # another process has been here since the batch was planned
+            if is_there(
+                output, stale, batch.manifest
+            ):  # another process has been here since the batch was planned
                 done.found.append(output)
                 continue
             outputs.append(output)
@@ -139,10 +155,14 @@ def _make(batch, done):
 
 
 def _commit(batch, outputs, writers, made, done):
-    """Record finished files and move them into place; a file's line comes before its name."""
+    """Record finished files and move them into place; a file's line comes before its name.
+
+    Where text files belong to a file, an old version of it is removed before, and the new one comes after them: so
+    it is never there with the texts of another.
+    """
     records = []
     for output, writer, one in zip(outputs, writers, made, strict=True):
-        digest, size = writer.finish()
+        digest, size, mtime_ns = writer.finish()
         signal = output.signal
         records.append(
             Record(
@@ -158,14 +178,36 @@ def _commit(batch, outputs, writers, made, done):
                 digest=digest,
                 levels=one.levels,
                 version=version(),
+                id=new_id(),
+                mount=this_mount(output.file.parent),
+                mtime_ns=mtime_ns,
+                notes=one.notes,
             )
         )
         done.on_the_way += one.on_the_way
-    batch.manifest.append(records)
-    for output, writer, record in zip(outputs, writers, records, strict=True):
-        writer.commit()
-        done.written.append(Written(output, record.levels, record.frames))
-        for other in output.in_other_containers():
-            if other in batch.obsolete:
-                with contextlib.suppress(FileNotFoundError):
-                    other.unlink()
+    with ExitStack() as open_files:
+        texts = [
+            [open_files.enter_context(file) for file in _texts_beside(output, record)]
+            for output, record in zip(outputs, records, strict=True)
+        ]
+        for output, own in zip(outputs, texts, strict=True):
+            if own or output.signal.remade_to_verify:  # what is made of the latter relies on its record alone
+                output.file.unlink(missing_ok=True)
+        batch.manifest.append(records)
+        for output, writer, record, own in zip(outputs, writers, records, texts, strict=True):
+            for text in own:
+                text.commit()
+            writer.commit()
+            done.written.append(Written(output, record.levels, record.frames, record.bytes, record.id))
+            for file, other in batch.obsolete:
+                if file == output.file:
+                    with contextlib.suppress(FileNotFoundError):
+                        other.unlink()
+
+
+def _texts_beside(output, record):
+    """The text files that belong to an output, complete but for their names."""
+    for place, text in output.beside(record.levels).items():
+        file = AtomicFile(place)
+        yield file
+        file.write(text.encode())

@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError
 from pathlib import Path
 
 from cadrender.errors import CadrenderError, UsageError
+from cadrender.store.durable import sync_files
 from cadrender.version import version
 
 # Seconds to wait for the scheduler, and for a first worker.
@@ -128,6 +129,24 @@ class Cluster:
             machines.setdefault(facts["host"], worker)
         if machines:
             self._client.run(warm_up, batches, workers=list(machines.values()), on_error="ignore")
+
+    def sync(self, files: list[Path]) -> None:
+        """Make files durable on every worker's machine.
+
+        Raises
+        ------
+        CadrenderError
+            If the system of one reports that something could not be written.
+        """
+        machines = {}
+        for worker, facts in self._client.scheduler_info(n_workers=-1)["workers"].items():
+            machines.setdefault(facts["host"], worker)
+        answers = self._client.run(sync_files, files, workers=list(machines.values()), on_error="return")
+        for worker, answer in answers.items():
+            if isinstance(answer, CadrenderError):
+                raise answer
+            if isinstance(answer, Exception):
+                raise CadrenderError(f"{worker}: cannot make its files durable: {answer}")
 
     def run(self, batches: dict, numbers: list[int], n_jobs: int, work: Callable, flying: set) -> Iterator:
         """Run numbered batches; those handed to the scheduler are entered in `flying`.

@@ -25,9 +25,12 @@ class Failed(Event):
     ----------
     text : str
         One line.
+    song : str
+        What it is a part of; empty if of no song alone.
     """
 
     text: str
+    song: str = ""
 
     def __str__(self):
         return f"failed: {self.text}"
@@ -69,7 +72,7 @@ class Silent(Event):
 
 
 @dataclass(frozen=True)
-class Note(Event):
+class Remark(Event):
     """Something about the run itself: temporary files removed, another process at work, a worker killed.
 
     Attributes
@@ -96,12 +99,15 @@ class Progressed(Event):
         Samples, or whatever the run counts, that were completed by it.
     unit : str
         What they are, in the plural.
+    seconds : float
+        How long that took one process; 0 where it is not known.
     """
 
     detail = True
     frame_scenes: int
     units: int
     unit: str
+    seconds: float = 0.0
 
     def __str__(self):
         return f"{self.units} {self.unit} completed"

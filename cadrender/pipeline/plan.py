@@ -15,10 +15,12 @@ import numpy as np
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.output import Batch, Output, State, state_of
 from cadrender.errors import AudioError, CadrenderError
+from cadrender.metadata import holds
 from cadrender.pipeline.shards import Shard
 from cadrender.signals import Signal, Stored
-from cadrender.store import AudioFormat, is_complete, read_header, read_stem
-from cadrender.store.manifest import Input, Manifest, Record, relative_name
+from cadrender.store import read_header, read_stem
+from cadrender.store.durable import this_mount
+from cadrender.store.manifest import Contents, Input, Manifest, Record, new_id, relative_name
 
 if TYPE_CHECKING:
     from cadrender.pipeline.dask import Cluster
@@ -33,8 +35,9 @@ class Reason:
     Attributes
     ----------
     kind : str
-        ``missing``, ``incomplete`` (another length, or no audio file), ``unrecorded``, ``format``, ``parameters``,
-        ``input`` (what it was made from has changed) or ``asked`` (the caller wants it again).
+        ``missing``, ``incomplete`` (another length, or no audio file), ``damaged`` (by a power cut), ``unrecorded``,
+        ``format``, ``parameters``, ``input`` (what it was made from has changed), ``together`` (a file that is made
+        together with it is not current) or ``asked`` (the caller wants it again).
     cause : pathlib.Path, optional
         The input that changed.
     replaces : bool
@@ -60,7 +63,9 @@ class Share:
     reasons : dict
         File to Reason, for what is not current.
     touched : list of Record
-        New records of files whose inputs changed in nothing but their time or name.
+        New records of files whose inputs changed in nothing but their time or name, or that had to be proven.
+    unsynced : list of (pathlib.Path, str)
+        Files that count and are not known to be on the disk, with the ids of their records.
     batches : list of Batch
         What is to be made, the most expensive songs first.
     """
@@ -70,6 +75,7 @@ class Share:
     selected: list[Output] = field(default_factory=list)
     reasons: dict[Path, Reason] = field(default_factory=dict)
     touched: list[Record] = field(default_factory=list)
+    unsynced: list[tuple[Path, str]] = field(default_factory=list)
     batches: list[Batch] = field(default_factory=list)
 
     @property
@@ -195,22 +201,24 @@ class Plan:
         Parameters
         ----------
         jobs : int
-            Processes; at-mic signals that are rendered on the way lie beside the targets while they are needed.
+            Processes; at-mic signals that are rendered on the way, and signals whose peak is not known yet, lie beside
+            the files while they are needed.
 
         Raises
         ------
         CadrenderError
             If it does not fit.
         """
-        longest = sorted((batch.outputs[0].signal.cost for batch in self.batches), reverse=True)[:jobs]
-        needed = self.bytes + (20 * sum(longest) if self.unstored else 0)
+        rendered = 20 if self.unstored else 0
+        scratch = [
+            rendered * batch.outputs[0].signal.cost
+            + sum(output.signal.scratch * output.signal.cost for output in batch.outputs)
+            for batch in self.batches
+        ]
+        needed = self.bytes + sum(sorted(scratch, reverse=True)[:jobs])
         for share in self.shares:
-            folder = share.catalogue.folders[0]
-            if share.reasons and needed > (free := free_space(folder)):
-                raise CadrenderError(
-                    f"{folder}: {needed / 1e9:.2f} GB will be written, "
-                    f"and {free / 1e9:.2f} GB are free (--force to try all the same)"
-                )
+            if share.reasons:
+                check_free(share.catalogue.folders[0], needed)
 
 
 def make_plan(
@@ -261,25 +269,32 @@ def _look_at(catalogue, batches, again, only, making):
     share, planned = Share(catalogue), []
     check = Check(catalogue, contents=_contents(batches))
     for batch in batches:
-        outputs, stale, needs, obsolete = [], [], {}, []
+        outputs, stale, needs, obsolete = [], [], {}, list(batch.obsolete)
+        looked_at = []
         for output in batch.outputs:
             if only is not None and output.file not in only:
                 continue
-            share.selected.append(output)
             needed = [making[file] for file in _files(output.signal) if file in making]
             reason = check.reason(output)
             if reason is None and output.file in again:
                 reason = Reason("asked", replaces=True)
             if reason is None and needed:
                 reason = Reason("input", needed[0][0].file, replaces=True)
+            looked_at.append((output, reason, needed))
+        all_of_them = batch.together and any(reason for _, reason, _ in looked_at)
+        for output, reason, needed in looked_at:
+            if reason is None and all_of_them:
+                reason = Reason("together", replaces=True)
+            share.selected.append(output)
             share.units[output.unit] += reason is not None
             if reason is None:
+                catalogue.settled.add(output.file)
                 continue
             share.reasons[output.file] = reason
             outputs.append(output)
             stale.append(state_of(output.file))
             needs |= {need[0].file: need for need in needed}
-            obsolete += check.obsolete(output)
+            obsolete += [(output.file, other) for other in check.obsolete(output)]
         if outputs:
             planned.append(
                 replace(
@@ -291,7 +306,8 @@ def _look_at(catalogue, batches, again, only, making):
                 )
             )
             making |= {output.file: (output, state) for output, state in zip(outputs, stale, strict=True)}
-    share.touched, share.batches = check.touched, _most_expensive_songs_first(planned)
+    share.touched, share.unsynced = check.touched, check.unsynced
+    share.batches = _most_expensive_songs_first(planned)
     return share
 
 
@@ -326,7 +342,7 @@ class Check:
     Parameters
     ----------
     catalogue : Catalogue
-    records : dict, optional
+    recorded : Contents, optional
         The manifest, read anew; as the catalogue has it by default.
     digested : dict, optional
         Path to Input, or to None for a file that cannot be read: what has been digested already. A file in it is
@@ -338,43 +354,84 @@ class Check:
     Attributes
     ----------
     touched : list of Record
-        New records of files whose inputs have another time or name and the same bytes.
+        New records of files whose inputs have another time or name and the same bytes, and of files that were proven
+        to be whole by reading them.
+    unsynced : list of (pathlib.Path, str)
+        Files that are current and not known to be on the disk, with the ids of their records.
     """
 
     def __init__(
         self,
         catalogue: Catalogue,
-        records: dict[tuple[str, str], Record] | None = None,
+        recorded: Contents | None = None,
         digested: dict[Path, Input | None] | None = None,
         contents: dict[Path, bool] | None = None,
     ):
-        self._records = catalogue.records if records is None else records
+        recorded = catalogue.recorded if recorded is None else recorded
+        self._recorded = recorded
+        self._records = recorded.records
         self._manifest: Manifest = catalogue.manifest
         self._stats: dict[Path, tuple[int, int]] = {}
         self._digests = dict(digested or {})
         self._contents = contents
         self.touched: list[Record] = []
+        self.unsynced: list[tuple[Path, str]] = []
 
     def reason(self, output: Output) -> Reason | None:
         """Why an output is not current; None if it is."""
         signal = output.signal
         record = self._records.get(output.key)
         if signal.frames is None:  # only the record knows
-            if record is None or not _is_as_recorded(output.file, record):
+            if record is None:
                 return Reason("incomplete" if output.file.exists() else "missing")
-        elif not output.is_complete():
+            output = output.of_length(record.frames)
+        if not output.is_complete():
             return _why_incomplete(output)
+        unrecorded = record is None or record.path != output.name
+        if unrecorded and self._recorded.doubts_unrecorded(output.file.parent):
+            return Reason("unrecorded", replaces=True)
         if signal.remade_to_verify:
             holds = holds_signal(output) if self._contents is None else self._contents[output.file]
-            return None if holds else Reason("input", _first(signal), replaces=True)
-        if record is None:
+            other = record is not None and record.parameters != signal.parameters()
+            if holds and other:  # such as silence from another place
+                self.touched.append(replace(record, parameters=signal.parameters()))
+            if holds and not unrecorded and not record.durable:
+                self.unsynced.append((output.file, record.id))
+            if holds:
+                return None
+            return Reason("parameters" if other else "input", _first(signal), replaces=True)
+        if unrecorded:
             return None if signal.unrecorded_counts else Reason("unrecorded", replaces=True)
-        if record.path != output.name:
-            return None if signal.unrecorded_counts else Reason("format", replaces=True)
+        proven = self._proven(output, record)
+        if proven is None:
+            return Reason("damaged")
+        if wrong_beside(output, record):
+            return Reason("incomplete")
         if record.parameters != signal.parameters():
             return Reason("parameters", replaces=True)
-        cause = self.changed_input(output, record)
-        return None if cause is None else Reason("input", cause, replaces=True)
+        cause, now = self._compare(signal, record.inputs)
+        if cause is not None:
+            return Reason("input", cause, replaces=True)
+        if proven is not record or now != record.inputs:
+            self.touched.append(replace(proven, inputs=now))
+        if not proven.durable:
+            self.unsynced.append((output.file, proven.id))
+        return None
+
+    def _proven(self, output, record):
+        """The record of a file that is known to be whole, a new one if it had to be read; None if it is not."""
+        same_format = record.subtype == output.signal.subtype  # else it is not the file that is there
+        if same_format and self._recorded.vouches_for(record, output.file):
+            return record
+        mount = this_mount(output.file.parent)
+        try:
+            seen = self._manifest.look_at(output.file)
+        except AudioError:
+            return None
+        if seen.digest != record.digest:
+            return None
+        # Another id: runs that a power cut ended were about to replace the file of the old one.
+        return replace(record, id=new_id(), mount=mount, mtime_ns=seen.mtime_ns, durable=False)
 
     def record(self, output: Output) -> Record | None:
         """What the manifest says of an output, whatever its container."""
@@ -391,10 +448,7 @@ class Check:
 
     def changed_input(self, output: Output, record: Record) -> Path | None:
         """The first input of an output that is not what its record says; None if all are."""
-        cause, now = self._compare(output.signal, record.inputs)
-        if cause is None and now != record.inputs:
-            self.touched.append(replace(record, inputs=now))
-        return cause
+        return self._compare(output.signal, record.inputs)[0]
 
     def _compare(self, signal: Signal, recorded):
         cause, now = None, {}
@@ -427,17 +481,15 @@ class Check:
         return self._compare(part.at_mic, known)
 
     def _now(self, file, known):
-        """What a file is now: `known` itself if it looks unchanged, None if it cannot be read."""
+        """What a file is now: `known` itself if it looks unchanged, None if it is another or cannot be read."""
         name = relative_name(file, self._manifest.base)
         if file in self._digests:
             return self._digests[file]
         size, mtime_ns = self._stat(file)
         if (name, size, mtime_ns) == (known.path, known.bytes, known.mtime_ns):
             return known
-        if size < 0:
+        if size != known.bytes or not known.digest:  # another file, or taken for one: no need to read it
             return None
-        if size != known.bytes:  # another file for certain: no need to read it
-            return Input(name, size, mtime_ns, "")
         try:
             self._digests[file] = self._manifest.look_at(file)
         except AudioError:
@@ -470,13 +522,14 @@ def _why_incomplete(output):
     return Reason("incomplete" if output.file.exists() else "missing")
 
 
+def wrong_beside(output: Output, record: Record) -> Path | None:
+    """The first of an output's text files that does not hold what it should; None if all do."""
+    texts = output.beside(record.levels)
+    return next((place for place, text in texts.items() if not holds(place, text)), None)
+
+
 def _first(signal):
     return next(_files(signal), None)
-
-
-def _is_as_recorded(file, record):
-    kind = AudioFormat(record.container, record.subtype)
-    return is_complete(file, record.frames, record.samplerate, kind)
 
 
 def holds_signal(output: Output) -> bool:
@@ -491,6 +544,21 @@ def holds_signal(output: Output) -> bool:
     except AudioError:
         return True  # that its source cannot be read is reported where it is made
     return np.array_equal(present, wanted)
+
+
+def check_free(folder: Path, needed: int) -> None:
+    """Compare the bytes that will be written with the free space of a folder's disk.
+
+    Raises
+    ------
+    CadrenderError
+        If they do not fit.
+    """
+    if needed > (free := free_space(folder)):
+        raise CadrenderError(
+            f"{folder}: {needed / 1e9:.2f} GB will be written, "
+            f"and {free / 1e9:.2f} GB are free (--force to try all the same)"
+        )
 
 
 def free_space(folder: Path) -> int:

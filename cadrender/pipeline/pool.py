@@ -186,7 +186,7 @@ def _interrupts_held_back():
 
 
 def _start_trackers():
-    """Start the processes that clean up after the pool, told not to talk about what killed workers left.
+    """Start the processes that clean up after the pool, with no way to talk about what killed workers left.
 
     It is done here because they, too, change the signal mask while they start.
     """
@@ -194,13 +194,28 @@ def _start_trackers():
 
     from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
-    before = sys.warnoptions[:]
-    sys.warnoptions.append("ignore:resource_tracker:UserWarning")  # which they inherit
-    try:
+    with _no_stderr():
         resource_tracker.ensure_running()
         loky_tracker.ensure_running()
+
+
+@contextlib.contextmanager
+def _no_stderr():
+    """Let processes that are started meanwhile write their errors nowhere."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
     finally:
-        sys.warnoptions[:] = before
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _begin_worker(parent):

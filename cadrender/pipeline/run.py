@@ -11,12 +11,15 @@ from pathlib import Path
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.output import Output, state_of
 from cadrender.errors import CadrenderError
+from cadrender.pipeline.checkpoint import Checkpoints
 from cadrender.pipeline.commit import BatchReport
 from cadrender.pipeline.dask import Cluster
-from cadrender.pipeline.events import Clipped, Event, Failed, Note, Progressed, Silent
+from cadrender.pipeline.events import Clipped, Event, Failed, Progressed, Remark, Silent
 from cadrender.pipeline.plan import Check, Plan, Share
 from cadrender.pipeline.pool import run_batches, usable_cpus
 from cadrender.store import AtomicFile, ClaimedError, is_claimed, remove_leftovers
+from cadrender.store.durable import sync_descriptor, sync_folder
+from cadrender.store.names import check_distinct
 
 # Seconds between two looks at files that another process is writing.
 _PATIENCE = 0.5
@@ -38,6 +41,8 @@ class Tally:
         Files with clipped PCM values, and files that are digital silence for want of a loudness.
     on_the_way : int
         At-mic signals that were rendered because they were not on disk.
+    without_stems : int
+        Songs of which nothing can be made because they have no stems.
     """
 
     unit: str
@@ -50,6 +55,7 @@ class Tally:
     clipped: int = 0
     silent: int = 0
     on_the_way: int = 0
+    without_stems: int = 0
 
 
 @dataclass
@@ -93,25 +99,34 @@ class _Run:
     def __init__(self, plan, jobs, on_event, cluster):
         self._plan, self._jobs, self._on_event, self._cluster = plan, jobs, on_event, cluster
         tallies = [
-            Tally(share.catalogue.unit, share.catalogue.made, skipped=share.current) for share in plan.shares
+            Tally(
+                share.catalogue.unit,
+                share.catalogue.made,
+                skipped=share.current,
+                without_stems=share.catalogue.without_stems,
+            )
+            for share in plan.shares
         ]
         self._summary = Summary(tallies, plan.failures, jobs=jobs)
+        self._checkpoints = Checkpoints(plan.shares, cluster.sync if cluster else None)
         self._lacking = [Counter(share.units) for share in plan.shares]
         self._ours = [set() for _ in plan.shares]
+        self._failed = set()
 
     def run(self):
         for line in self._summary.failures:
             self._on_event(Failed(line))
         began = time.perf_counter()
-        self._begin()
-        try:
-            self._make(self._plan.in_turn(self._jobs))
-        except BaseException:
-            self._sweep()
-            with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
-                self._finish()
-            raise
-        self._finish()
+        with self._checkpoints:
+            self._begin()
+            try:
+                self._make(self._plan.in_turn(self._jobs))
+            except BaseException:
+                self._sweep()
+                with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
+                    self._finish(ended=not self._cluster)  # whose workers may still be at it
+                raise
+            self._finish()
         self._summary.seconds = time.perf_counter() - began
         return self._summary
 
@@ -123,12 +138,14 @@ class _Run:
             removed += make_folders(share.catalogue.folders, folders)
             others = {output.file.parent for output in share.selected} - folders.keys()
             removed += sum(map(remove_leftovers, others))
+            check_distinct([*folders, *others])
         if removed:
             self._on_event(
-                Note(f"removed {removed} temporary file{'s' * (removed != 1)} of an interrupted run")
+                Remark(f"removed {removed} temporary file{'s' * (removed != 1)} of an interrupted run")
             )
         for share in self._plan.shares:
             _begin_manifest(share)
+        self._checkpoints.begin()
 
     def _sweep(self):
         """Remove the temporary files of workers that were ended, on a full disk for instance."""
@@ -140,20 +157,21 @@ class _Run:
         told = False
         while batches:
             claimed, waiting = [], []
-            for report in self._reports(batches):
-                self._take(report)
-                if report.claimed:
-                    claimed.append(report.batch.having(report.claimed))
-                if report.waiting:
-                    waiting.append(report)
+            with contextlib.closing(self._reports(batches)) as reports:  # nobody writes on after an error
+                for report in reports:
+                    self._take(report)
+                    if report.claimed:
+                        claimed.append(report.batch.having(report.claimed))
+                    if report.waiting:
+                        waiting.append(report)
             producers = any(not batch.needs for batch in batches)
             if waiting and not claimed and not producers:
                 for report in waiting:
-                    self._fail(report.waiting)
+                    self._fail(report.waiting, report.batch)
                 return
             if claimed and not told:
                 told = True
-                self._on_event(Note("another cadrender is at work on some of these files: waiting for it"))
+                self._on_event(Remark("another cadrender is at work on some of these files: waiting for it"))
             batches = claimed + [report.batch for report in waiting]
             while claimed and all(is_claimed(output.file) for each in claimed for output in each.outputs):
                 time.sleep(_PATIENCE)
@@ -163,11 +181,12 @@ class _Run:
         return run_batches(batches, self._jobs, say=self._note, cluster=self._cluster)
 
     def _note(self, line):
-        self._on_event(Note(line))
+        self._on_event(Remark(line))
 
-    def _fail(self, line):
+    def _fail(self, line, batch):
         self._summary.failures.append(line)
-        self._on_event(Failed(line))
+        self._failed |= {output.file.parent for output in batch.outputs}
+        self._on_event(Failed(line, batch.song))
 
     def _take(self, report: BatchReport):
         """Count what became of a batch, and tell."""
@@ -175,8 +194,10 @@ class _Run:
             if report.fatal:
                 self._summary.failures.append(report.error)
                 raise CadrenderError(report.error)
-            self._fail(report.error)
+            self._fail(report.error, report.batch)
         number = self._share_of(report.batch.outputs[0])
+        if report.broken:
+            self._plan.shares[number].catalogue.broken[report.batch.song] = report.error
         tally = self._summary.tallies[number]
         tally.on_the_way += report.on_the_way
         for written in report.written:
@@ -188,13 +209,16 @@ class _Run:
             if written.levels.get("gain") == 0.0:
                 tally.silent += 1
                 self._on_event(Silent(written.output.file))
+        self._checkpoints.wrote(number, report.written)
+        self._checkpoints.found(number, [output.file for output in report.found])
         made = [written.output for written in report.written]
-        self._complete(number, made, report.found)
+        self._complete(number, made, report.found, report.seconds)
 
-    def _complete(self, number, made, found=()):
+    def _complete(self, number, made, found=(), seconds=0.0):
         lacking, ours = self._lacking[number], self._ours[number]
         ours.update(output.unit for output in made)
         there = [*made, *found]
+        self._plan.shares[number].catalogue.settled.update(output.file for output in there)
         lacking.subtract(output.unit for output in there)
         completed = {output.unit for output in there if lacking[output.unit] == 0}
         tally = self._summary.tallies[number]
@@ -202,7 +226,7 @@ class _Run:
         tally.skipped += len(completed - ours)
         if there:
             frames = sum(output.signal.cost for output in there)
-            self._on_event(Progressed(frames, len(completed), tally.unit))
+            self._on_event(Progressed(frames, len(completed), tally.unit, seconds))
 
     def _share_of(self, output: Output) -> int:
         for number, share in enumerate(self._plan.shares):
@@ -218,7 +242,7 @@ class _Run:
             number = self._share_of(batch.outputs[0])
             if number not in checks:
                 catalogue = self._plan.shares[number].catalogue
-                checks[number] = Check(catalogue, records=catalogue.manifest.read())
+                checks[number] = Check(catalogue, recorded=catalogue.manifest.load())
             stale = dict(zip((output.file for output in batch.outputs), batch.stale, strict=False))
             lacking, found = [], []
             for output in batch.outputs:
@@ -226,20 +250,29 @@ class _Run:
                 current = not untouched and checks[number].reason(output) is None
                 (found if current else lacking).append(output)
             if found:
+                self._checkpoints.found(number, [output.file for output in found])
                 self._complete(number, (), found)
             if lacking:
                 left.append(batch.having(lacking))
         return left
 
-    def _finish(self):
-        """Write the lists of what is complete. Of several shards the last one finds everything complete."""
+    def _finish(self, ended=True):
+        """Make everything durable, then write the lists of what is complete; the last of several shards does that."""
+        for folder in self._failed:
+            with contextlib.suppress(OSError):  # unless something of it could be made
+                folder.rmdir()
+        self._checkpoints.finish(ended=ended)
         for share, tally, lacking in zip(
             self._plan.shares, self._summary.tallies, self._lacking, strict=True
         ):
             catalogue = share.catalogue
+            catalogue.read_again()
             if self._plan.shard is None or catalogue.all_complete:
                 write_lists(catalogue)
-            tally.incomplete = sum(count > 0 for count in lacking.values()) + catalogue.unusable
+            all_of_it = self._plan.shard is None
+            tally.incomplete = (
+                catalogue.incomplete(lacking) if all_of_it else sum(count > 0 for count in lacking.values())
+            )
 
 
 def make_folders(bases: Iterable[Path], folders: Iterable[Path]) -> int:
@@ -304,8 +337,9 @@ def write_lists(catalogue: Catalogue) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             with _in_turn(place) as file:
                 file.write(catalogue.text(place).encode())
-                os.fsync(file.descriptor)
+                sync_descriptor(file.descriptor)
                 file.commit()
+            sync_folder(place.parent)
         except OSError as error:
             raise CadrenderError(f"{place}: cannot be written: {error.strerror or error}") from error
 

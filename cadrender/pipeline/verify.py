@@ -13,12 +13,12 @@ from cadrender.catalogue.output import Batch, Output
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.metadata import holds
 from cadrender.pipeline.events import Event
-from cadrender.pipeline.plan import Check, holds_signal, make_plan
+from cadrender.pipeline.plan import Check, holds_signal, make_plan, wrong_beside
 from cadrender.pipeline.pool import run_batches
 from cadrender.store.compare import AudioComparer
 from cadrender.store.digest import digest_of
 
-# What the data contract accepts between two machines: one PCM value in so many, by one step.
+# What ``docs/contract.md`` accepts between two machines: one PCM value in so many, by one step.
 _ONE_IN = 10**7
 
 
@@ -29,9 +29,9 @@ class Problem:
     Attributes
     ----------
     kind : str
-        ``missing``, ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the manifest), ``source``
-        (a source or HRIR has changed), ``excerpt`` (not what its song holds), ``different`` (from a new
-        rendering), ``failed`` or ``list``.
+        ``missing``, ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the manifest), ``parameters``
+        (the metadata ask for other ones), ``source`` (a source or HRIR has changed), ``excerpt`` (not what its song
+        holds), ``different`` (from a new rendering), ``failed`` or ``list``.
     file : pathlib.Path
         Where; for ``source`` the source.
     text : str
@@ -63,7 +63,7 @@ class Verdict:
     compared : int
         Files made anew.
     differing : int
-        PCM values of these that differ by one step, within what the data contract accepts.
+        PCM values of these that differ by one step, within what ``docs/contract.md`` accepts.
     extra : list of pathlib.Path
         Files beside these that nothing asks for.
     seconds : float
@@ -287,6 +287,18 @@ def _judge(part, digests, report):
         if problem := _problem_of(file, records.get(key), digests[file], owner, part.catalogue):
             wrong.add(file)
             report(problem)
+        else:
+            part.catalogue.settled.add(file)
+    for output in part.outputs:
+        record = records.get(output.key)
+        if not record or output.file in wrong:
+            continue
+        if place := wrong_beside(output, record):
+            text = f"not what belongs to {output.file.name}" if place.exists() else "missing"
+            report(Problem("changed" if place.exists() else "missing", place, text, (output.file,)))
+        elif record.parameters != output.signal.parameters() and not output.signal.remade_to_verify:
+            text = "made with other parameters than the metadata ask for now"
+            report(Problem("parameters", output.file, text, (output.file,)))
     return wrong
 
 

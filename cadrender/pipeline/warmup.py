@@ -5,7 +5,7 @@ import hashlib
 import platform
 from collections.abc import Iterable
 
-from cadrender.cache import cache_directory
+from cadrender.cache import cache_directory, code_directory
 from cadrender.catalogue.output import Batch
 from cadrender.errors import CadrenderError
 from cadrender.version import version
@@ -23,13 +23,17 @@ def warm_up(batches: Iterable[Batch]) -> None:
             shapes.setdefault(repr(shape), batch)
     if not shapes:
         return
+    if code_directory() is None:
+        return
     facts = [version(), platform.node(), platform.machine(), *sorted(shapes)]
     digest = hashlib.md5("\n".join(facts).encode(), usedforsecurity=False).hexdigest()
-    mark = cache_directory() / f"prepared-{digest}"
-    if mark.exists():
+    cache = cache_directory()
+    mark = cache / f"prepared-{digest}" if cache else None
+    if mark and mark.exists():
         return
     for batch in shapes.values():
         with contextlib.suppress(CadrenderError):  # an HRIR that vanished is the batch's to report
             batch.rehearse()
-    with contextlib.suppress(OSError):
-        mark.touch()
+    if mark:
+        with contextlib.suppress(OSError):
+            mark.touch()

@@ -1,7 +1,7 @@
-"""Matplotlib figures as inline SVG that takes its colours and its type from the page.
+"""Matplotlib figures as inline SVG that takes its colours and its typeface from the page.
 
-A figure is drawn in stand-in colours, each of which becomes a CSS variable of the page: so one picture serves the
-light and the dark scheme. Text stays text, in the page's own typeface.
+Figures are drawn in stand-in colours, each of which becomes a CSS variable of the page, so that one picture serves
+the light and the dark scheme. Text stays text, in the page's own typeface.
 """
 
 import contextlib
@@ -9,34 +9,20 @@ import io
 import itertools
 import re
 import warnings
+from typing import TYPE_CHECKING
 
-from cadrender.errors import UsageError
-from cadrender.report.markup import Html, el
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.figure import Figure
 
 # Colours that nobody would choose, and the page's variable that each stands for.
-_NAMES = ("ink", "muted", "rule", "paper", "warm", "cool", *(f"grade{k}" for k in range(7)))
+_NAMES = ("ink", "muted", "rule", "paper", "raised", "warm", "cool", *(f"grade{k}" for k in range(7)))
 _STAND_INS = {name: f"#0d0b{k:02x}" for k, name in enumerate(_NAMES)}
 
 
 def colour(name: str) -> str:
     """The stand-in of one of the page's colours: ``ink``, ``muted``, ``rule``, ``warm``, ``grade0``, ..."""
     return _STAND_INS[name]
-
-
-def check_matplotlib() -> None:
-    """See that pictures can be drawn.
-
-    Raises
-    ------
-    UsageError
-        If Matplotlib is not installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise UsageError(
-            f"the report's pictures need Matplotlib ({error}): pip install 'cadrender[report]'"
-        ) from error
 
 
 _STYLE = {
@@ -46,7 +32,6 @@ _STYLE = {
     "font.size": 11,
     "text.color": colour("ink"),
     "axes.labelcolor": colour("muted"),
-    "axes.labelsize": 11,
     "axes.edgecolor": colour("rule"),
     "axes.linewidth": 1.0,
     "axes.spines.top": False,
@@ -55,12 +40,10 @@ _STYLE = {
     "axes.grid": True,
     "axes.axisbelow": True,
     "grid.color": colour("rule"),
-    "grid.linewidth": 0.8,
     "xtick.color": colour("rule"),
     "xtick.labelcolor": colour("muted"),
     "xtick.labelsize": 10.5,
     "xtick.major.size": 4,
-    "xtick.minor.size": 0,
     "ytick.color": colour("rule"),
     "ytick.labelcolor": colour("muted"),
     "ytick.labelsize": 10.5,
@@ -69,18 +52,17 @@ _STYLE = {
     "lines.solid_joinstyle": "round",
     "figure.facecolor": "none",
     "axes.facecolor": "none",
-    "savefig.facecolor": "none",
     "path.simplify_threshold": 0.05,
 }
 
 
 @contextlib.contextmanager
-def drawing(width: int, height: int, margins: tuple[float, float, float, float]):
+def drawing(width: float, height: float, margins: tuple[float, float, float, float] = (0, 0, 0, 0)):
     """A figure with one pair of axes.
 
     Parameters
     ----------
-    width, height : int
+    width, height : float
         In CSS pixels.
     margins : tuple
         Left, right, bottom, top: pixels around the axes.
@@ -109,7 +91,7 @@ def drawing(width: int, height: int, margins: tuple[float, float, float, float])
 _numbers = itertools.count(1)
 
 
-def to_svg(figure, alt: str) -> Html:
+def to_svg(figure: "Figure", alt: str) -> "Markup":
     """A figure as an element of the page.
 
     Parameters
@@ -120,14 +102,14 @@ def to_svg(figure, alt: str) -> Html:
         What the picture shows, for those who do not see it.
     """
     import matplotlib
+    from markupsafe import Markup
 
     stream = io.StringIO()
     key = f"f{next(_numbers)}"
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": key}):
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = stream.getvalue()
     text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", text, flags=re.DOTALL)
     text = re.sub(r"font-family: [^;\"]*(; )?", "", text)
     text = re.sub(r" transform=\"rotate\(-0 [^)]*\)\"", "", text)
@@ -140,18 +122,22 @@ def to_svg(figure, alt: str) -> Html:
     for name, stand_in in _STAND_INS.items():
         text = text.replace(stand_in, f"var(--{name})")
     box = re.search(r'viewBox="([^"]*)"', text)[1]
-    content = text[text.index(">") + 1 : text.rindex("</svg>")]
-    return el("svg", Html(content.strip()), viewBox=box, role="img", aria_label=alt, cls="chart")
+    content = text[text.index(">") + 1 : text.rindex("</svg>")].strip()
+    svg = Markup('<svg viewBox="{}" role="img" aria-label="{}" class="chart">{}</svg>')
+    return svg.format(box, alt, Markup(content))
 
 
 def _rounded(attribute):
     return re.sub(r"(\d\.\d{2})\d+", r"\1", attribute[0])
 
 
+def hertz(frequencies) -> list[str]:
+    """Labels for frequencies: ``500``, ``2k``."""
+    return [f"{f / 1000:g}k" if f >= 1000 else f"{f:g}" for f in frequencies]
+
+
 def frequency_axis(axes, lowest: float, highest: float, marks) -> None:
     """A logarithmic axis of frequency with labels in Hz and kHz."""
-    axes.set_xscale("log")
-    axes.set_xlim(lowest, highest)
-    axes.set_xticks(list(marks), [f"{f / 1000:g}k" if f >= 1000 else f"{f:g}" for f in marks])
+    axes.set(xscale="log", xlim=(lowest, highest), xlabel="Frequency (Hz)")
+    axes.set_xticks(list(marks), hertz(marks))
     axes.set_xticks([], minor=True)
-    axes.set_xlabel("Frequency (Hz)")

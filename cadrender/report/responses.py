@@ -27,31 +27,27 @@ class Response:
     head : str
         Whose, such as ``VP_E1``; with the microphone where a root has several.
     azimuth : float
-        Of the loudspeaker, in degrees; left negative.
-    left, right : ndarray
-        (bands,): magnitude at each ear in dB, over `frequencies`.
+        Of the loudspeaker, in degrees from -180 (excluded) to 180; left negative.
+    near, far : ndarray
+        (bands,): magnitude in dB, over `frequencies`, at the ear on the loudspeaker's side and at the other one;
+        at the right and at the left ear for a loudspeaker straight ahead or behind.
     delay : float
-        By how much the sound reaches the ear away from the loudspeaker later, in microseconds.
+        By how much later the sound reaches the far ear, in microseconds.
     level : float
-        By how much it is louder at the ear on the loudspeaker's side, in dB, over all frequencies.
+        By how much louder it is at the near ear, in dB, over all frequencies.
     """
 
     head: str
     azimuth: float
-    left: np.ndarray
-    right: np.ndarray
+    near: np.ndarray
+    far: np.ndarray
     delay: float
     level: float
 
-    @property
-    def near(self) -> np.ndarray:
-        """Magnitude at the ear on the loudspeaker's side."""
-        return self.left if self.azimuth < 0 else self.right
 
-    @property
-    def far(self) -> np.ndarray:
-        """Magnitude at the other ear."""
-        return self.right if self.azimuth < 0 else self.left
+def wrapped(angle: float) -> float:
+    """An azimuth in degrees, from -180 (excluded) to 180."""
+    return 180.0 - (180.0 - angle) % 360.0
 
 
 def frequencies(samplerate: int) -> np.ndarray:
@@ -67,31 +63,26 @@ def responses(hrirs: Mapping[str, np.ndarray], samplerate: int) -> list[Response
     Parameters
     ----------
     hrirs : mapping
-        File name to (taps, 2) float64: left ear, right ear. Names that no position can have are left out.
+        File name to (taps, 2) float64: left ear, right ear. Names that no position can have are left out; of two
+        for one loudspeaker, such as ``n0`` and ``p0``, the first is taken.
     samplerate : int
         In hertz.
     """
     parsed = {name: parts for name in hrirs if (parts := parse_hrir_name(name))}
     several = len({mic for mic, *_ in parsed.values()}) > 1
-    found = []
-    for name, (mic, subject, side, angle) in parsed.items():
-        hrir = hrirs[name]
-        azimuth = -float(angle) if side == "n" else float(angle)
+    found = {}
+    for name, (mic, subject, side, angle) in sorted(parsed.items()):
+        head = f"{subject} {mic}" if several else subject
+        azimuth = wrapped(-angle if side == "n" else angle)
+        if (head, azimuth) in found:
+            continue
+        hrir = hrirs[name] if azimuth < 0 else hrirs[name][:, ::-1]  # near ear, far ear
         spectra = np.fft.rfft(hrir, max(_TRANSFORM, 2 * len(hrir)), axis=0)
-        left, right = _decibels(spectra, samplerate).T
-        near, far = (0, 1) if azimuth < 0 else (1, 0)
         energy = np.maximum((hrir**2).sum(axis=0), 1e-30)
-        found.append(
-            Response(
-                f"{subject} {mic}" if several else subject,
-                azimuth,
-                left,
-                right,
-                _delay(hrir[:, near], hrir[:, far], samplerate),
-                float(10 * np.log10(energy[near] / energy[far])),
-            )
-        )
-    return sorted(found, key=lambda response: (_natural(response.head), response.azimuth))
+        level = float(10 * np.log10(energy[0] / energy[1]))
+        delay = _delay(*hrir.T, samplerate)
+        found[head, azimuth] = Response(head, azimuth, *_decibels(spectra, samplerate).T, delay, level)
+    return sorted(found.values(), key=lambda response: (_natural(response.head), response.azimuth))
 
 
 def _decibels(spectra, samplerate):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cadrender.catalogue.songs import Song, look_at_song, source_folder
+from cadrender.catalogue.songs import Song, song_of
 from cadrender.config import Settings
 from cadrender.errors import AudioError, MetadataError, UsageError
 from cadrender.metadata import (
@@ -16,20 +16,22 @@ from cadrender.metadata import (
     Sample,
     SceneRecord,
     Track,
+    excerpt_samples,
     hrir_names,
     parse_hrir_name,
+    read_excerpts,
     read_gains,
     read_listeners,
     read_positions,
-    read_samples,
     read_scene_listeners,
     read_scenes,
     read_track_lists,
     sample_name,
+    samples_of,
 )
 from cadrender.signals import AtMic
 from cadrender.stems import STEMS
-from cadrender.store import AudioFormat, is_complete, read_header, read_hrir
+from cadrender.store import read_header, read_hrir, read_stem
 from cadrender.store.manifest import Manifest, Record, key_of
 
 _CONTAINERS = ("wav", "flac")
@@ -37,7 +39,7 @@ _LOUDEST_HRIR = 1e6
 
 
 @dataclass(frozen=True)
-class Problem:
+class Shortcoming:
     """Something that is missing or cannot be used.
 
     Attributes
@@ -96,9 +98,9 @@ class Survey:
     source_problems : dict of str
         What is wrong with the others.
     at_mic : dict
-        Sample name to the files of its stems, for samples whose source is in order.
+        Sample name to the files of its stems; where there is no song, of those on disk and in the manifest.
     manifest : dict of Record
-    problems : tuple of Problem
+    problems : tuple of Shortcoming
     """
 
     settings: Settings
@@ -114,7 +116,7 @@ class Survey:
     source_problems: Mapping[str, str] = field(default_factory=dict)
     at_mic: Mapping[str, Mapping[str, AtMicFile]] = field(default_factory=dict)
     manifest: Mapping[tuple[str, str], Record] = field(default_factory=dict)
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[Shortcoming, ...] = ()
 
     @functools.cached_property
     def complete(self) -> frozenset[str]:
@@ -143,37 +145,53 @@ class Survey:
         return file.path if file and not file.problem else None
 
     def entry_of(self, sample: Sample, stem: str) -> Record | None:
-        """What the manifest says of a complete at-mic file; None if there is nothing."""
+        """The manifest's entry for a complete at-mic file; None if there is none."""
         file = self.file_of(sample, stem)
         return self.manifest.get(key_of(AtMic.product, f"{sample.path}/{file.name}")) if file else None
 
+    def read_source(self, sample: Sample, stem: str) -> np.ndarray:
+        """Read a stem of a sample's song or excerpt: (frames, 2), see `cadrender.store.read_stem`."""
+        return read_stem(self.sources[sample.source].files[stem], self.settings.sample_rate)
+
+    def read_at_mic(self, sample: Sample, stem: str) -> np.ndarray | None:
+        """Read an at-mic file, as `read_source`; None if there is no complete one."""
+        file = self.file_of(sample, stem)
+        return read_stem(file, self.settings.sample_rate) if file else None
+
 
 def take_survey(settings: Settings) -> Survey:
-    """Look at everything in a root; what cannot be used becomes a problem of the survey.
+    """Look at everything in a root; whatever cannot be used becomes a problem of the survey.
 
     Raises
     ------
     UsageError
         If there is no such folder, or neither songs, HRIRs nor metadata in it.
     """
-    _check_folder(settings)
+    if not settings.root.is_dir():
+        raise UsageError(f"{settings.root}: no such folder; a root holds audio/ and metadata/")
+    folders = (settings.music_dir, settings.hrtf_dir, settings.metadata_dir)
+    if not any(folder.is_dir() for folder in folders):
+        raise UsageError(
+            f"{settings.root}: not a root: it has none of {folders[0]}, {folders[1]} and {folders[2]}"
+        )
     found, problems = _read_metadata(settings)
     samples = found["samples"].values()
-    folders = {track.name: settings.music_dir / track.path for track in found["tracks"]}
-    folders |= {sample.source: source_folder(settings, sample) for sample in samples}
+    songs = {track.name: track for track in found["tracks"]}
+    songs |= {sample.source: sample for sample in samples}
     sources, source_problems = {}, {}
-    for name, folder in folders.items():
+    for name, song in songs.items():
         try:
-            sources[name] = look_at_song(name, folder, settings.sample_rate)
+            sources[name] = song_of(settings, song)
         except AudioError as error:
-            source_problems[name] = str(error)
+            there = settings.music_dir.is_dir()
+            source_problems[name] = str(error) if there else f"{settings.music_dir}: no such folder"
     hrirs, more = _read_hrirs(settings, found["positions"].values())
-    at_mic = {
-        sample.name: _at_mic_files(settings, sample, sources[sample.source])
-        for sample in samples
-        if sample.source in sources
-    }
     manifest = Manifest.beside(settings.output_music_file, settings.root).read()
+    at_mic = {
+        sample.name: files
+        for sample in samples
+        if (files := _at_mic_files(settings, sample, sources.get(sample.source), manifest))
+    }
     return Survey(
         settings,
         **found,
@@ -186,16 +204,6 @@ def take_survey(settings: Settings) -> Survey:
     )
 
 
-def _check_folder(settings):
-    if not settings.root.is_dir():
-        raise UsageError(f"{settings.root}: no such folder; a root holds audio/ and metadata/")
-    if not any(folder.is_dir() for folder in (settings.music_dir, settings.hrtf_dir, settings.metadata_dir)):
-        raise UsageError(
-            f"{settings.root}: no root: it has none of {settings.music_dir}, {settings.hrtf_dir} and "
-            f"{settings.metadata_dir}"
-        )
-
-
 def _read_metadata(settings):
     """Every metadata file by itself; one that is missing or broken leaves its field empty."""
     problems = []
@@ -203,91 +211,117 @@ def _read_metadata(settings):
     def read(what: Callable, file: Path, empty, command=""):
         if not file.exists():
             remedy = f"cadrender {command} --root {settings.root}" if command else ""
-            problems.append(Problem(f"{file}: no such file", remedy))
+            problems.append(Shortcoming(f"{file}: no such file", remedy))
             return empty
         try:
             return what(file)
         except MetadataError as error:
-            problems.append(Problem(str(error)))
+            problems.append(Shortcoming(str(error)))
             return empty
 
     draws = "scenes" if settings.split == "train" else f"excerpts --split {settings.split}"
-    music = settings.music_files or (settings.music_file,)
-    # A list of excerpts says itself where they come from.
-    excerpts = settings.excerpts_file.exists()
-    tracks = [] if excerpts else read(lambda _: read_track_lists(music), settings.music_file, [])
-    positions = read(read_positions, settings.head_loudspeaker_positions_file, {}, "positions")
+    scene_listeners = settings.scene_listeners_file, {}, draws if settings.listeners_file.exists() else ""
+    tracks, excerpts = None, None
+    if settings.excerpts_file.exists():  # which says itself which songs they come from
+        excerpts = read(read_excerpts, settings.excerpts_file, None)
+    else:
+        lists = settings.music_files or (settings.music_file,)
+        absent = [file for file in lists if not file.exists()]
+        tracks = read(lambda _: read_track_lists(lists), (*absent, *lists)[0], None)
     found = {
-        "tracks": tuple(tracks),
-        "positions": positions,
+        "tracks": tuple(tracks or ()),
+        "positions": read(read_positions, settings.head_loudspeaker_positions_file, {}, "positions"),
         "gains": read(read_gains, settings.gains_file, {}, "gains"),
         "scenes": tuple(read(read_scenes, settings.scene_file, [], draws)),
         "listeners": read(read_listeners, settings.listeners_file, {}),
-        "scene_listeners": read(
-            read_scene_listeners,
-            settings.scene_listeners_file,
-            {},
-            draws if settings.listeners_file.exists() else "",
-        ),
+        "scene_listeners": read(read_scene_listeners, *scene_listeners),
         "samples": {},
     }
-    if found["scenes"] and positions:
-        samples = read(
-            lambda file: read_samples(
-                file, music, settings.head_loudspeaker_positions_file, settings.excerpts_file
-            ),
-            settings.scene_file,
-            [],
-        )
-        found["samples"] = {sample.name: sample for sample in samples}
-    # A broken music list is told once, not again by everything that needs it.
-    return found, list(dict.fromkeys(problems))
+    scenes, positions = found["scenes"], found["positions"]
+    try:
+        if positions and excerpts is not None:
+            found["samples"] = {one.name: one for one in excerpt_samples(scenes, excerpts, positions)}
+        elif positions and tracks is not None:
+            found["samples"] = {one.name: one for one in samples_of(scenes, tracks, positions)}
+    except MetadataError as error:
+        problems.append(Shortcoming(str(error)))
+    return found, problems
 
 
 def _read_hrirs(settings, positions):
     """The HRIRs that the positions name, or all in the folder where there are no positions."""
-    names = {name for position in positions for name in (position.left_hrir, position.right_hrir)}
+    names = {file.name for position in positions for file in position.hrir_files(settings.hrtf_dir)}
     if not names:
         try:
             names = {name for name in hrir_names(settings.hrtf_dir) if parse_hrir_name(name)}
         except MetadataError as error:
-            return {}, [Problem(str(error))]
+            return {}, [Shortcoming(str(error))]
     hrirs, problems = {}, []
     for name in sorted(names):
         try:
             hrir = read_hrir(settings.hrtf_dir / name, settings.sample_rate)
         except AudioError as error:
-            problems.append(Problem(str(error)))
+            problems.append(Shortcoming(str(error)))
             continue
         if (peak := np.abs(hrir).max()) > _LOUDEST_HRIR:
-            problems.append(Problem(f"{settings.hrtf_dir / name}: a peak of {peak:.3g} is not an HRIR's"))
+            problems.append(Shortcoming(f"{settings.hrtf_dir / name}: a peak of {peak:.3g} is not an HRIR's"))
         else:
             hrirs[name] = hrir
     return hrirs, problems
 
 
-def _at_mic_files(settings, sample, song):
+def _at_mic_files(settings, sample, song, manifest):
+    """A sample's files by stem; if its song is not here, those on disk and in the manifest."""
     folder = settings.output_music_dir / sample.path
-    return {
-        stem: _look(folder, stem, song.frames, settings.sample_rate) for stem in STEMS if stem in song.files
-    }
-
-
-def _look(folder, stem, frames, samplerate):
-    for container in _CONTAINERS:
-        file = folder / f"{stem}.{container}"
-        if file.is_file():
-            return AtMicFile(file, _problem_of(file, frames, samplerate), False, file.stat().st_size)
-    return AtMicFile(folder / f"{stem}.{_CONTAINERS[0]}", "no such file", True, 0)
+    found = {}
+    for stem in song.files if song else STEMS:
+        places = [folder / f"{stem}.{container}" for container in _CONTAINERS]
+        file = next((place for place in places if place.is_file()), None)
+        entry = manifest.get(key_of(AtMic.product, f"{sample.path}/{stem}.wav"))
+        if file:
+            frames = song.frames if song else entry and entry.frames
+            problem = _problem_of(file, frames, settings.sample_rate)
+            found[stem] = AtMicFile(file, problem, False, file.stat().st_size)
+        elif song or entry:
+            found[stem] = AtMicFile(places[0], "no such file", True, 0)
+    return found
 
 
 def _problem_of(file, frames, samplerate):
-    if is_complete(file, frames, samplerate, AudioFormat()):
-        return ""
+    """What is wrong with a file that should have so many frames (None: any number)."""
     try:
         header = read_header(file)
     except AudioError as error:
         return str(error).removeprefix(f"{file}: ")
     if (header.channels, header.samplerate) != (2, samplerate):
         return f"{header.channels} channel(s) at {header.samplerate} Hz; 2 at {samplerate} Hz are needed"
-    return "" if header.frames == frames else f"{header.frames} frames; {frames} are needed"
+    return "" if frames in (None, header.frames) else f"{header.frames} frames; {frames} are needed"
+
+
+def render(signal: np.ndarray, samplerate: int, hrirs) -> tuple[np.ndarray, tuple[float, float, float, int]]:
+    """Render a stem as ``cadrender generate`` does.
+
+    Parameters
+    ----------
+    signal : ndarray
+        (frames, 2), as `Survey.read_source` returns it.
+    samplerate : int
+        In hertz.
+    hrirs : pair of ndarray
+        (taps, 2) each: the left and the right loudspeaker's.
+
+    Returns
+    -------
+    pcm : ndarray
+        (frames, 2) int16.
+    levels : tuple
+        Loudness before and after, gain, clipped PCM values: see `cadrender.report.levels.FileLevel`.
+    """
+    from cadrender.dsp.hrir import Heads
+    from cadrender.dsp.render import at_mic
+
+    levels, pieces = at_mic(signal, samplerate, Heads([tuple(hrirs)]))
+    rendered = [(piece.copy(), int(clipped)) for _, piece, clipped in pieces]
+    (level,) = levels  # complete only now
+    pcm = np.concatenate([piece for piece, _ in rendered])
+    return pcm, (level.before, level.after, level.gain, sum(clipped for _, clipped in rendered))

@@ -1,5 +1,6 @@
 """Making a report and putting it in its place."""
 
+import importlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,20 +9,20 @@ from pathlib import Path
 
 from cadrender.config import Settings
 from cadrender.errors import CadrenderError, UsageError
-from cadrender.report.charts import check_matplotlib
 from cadrender.report.examples import choose_scenes, make_example
 from cadrender.report.levels import known_levels
-from cadrender.report.page import MARK, make_page
-from cadrender.report.survey import Problem, take_survey
+from cadrender.report.page import make_page
+from cadrender.report.survey import Shortcoming, take_survey
 from cadrender.store import AtomicFile, ClaimedError
 
-EXAMPLES = 4
-SECONDS = 5.0
 _MOST_SECONDS = 60.0
+
+# What tells a report from any other file; page.html has it near its beginning.
+_MARK = b'<meta name="generator" content="cadrender report'
 
 
 @dataclass(frozen=True)
-class Made:
+class WrittenReport:
     """A report that was written.
 
     Attributes
@@ -32,7 +33,7 @@ class Made:
         How many can be listened to in it.
     samples, complete : int
         Samples that the scenes name, and those that are rendered.
-    problems : tuple of Problem
+    problems : tuple of Shortcoming
         What the root lacks.
     """
 
@@ -41,11 +42,11 @@ class Made:
     scenes: int
     samples: int
     complete: int
-    problems: tuple[Problem, ...]
+    problems: tuple[Shortcoming, ...]
 
 
 def default_file(settings: Settings) -> Path:
-    """Where a report goes if nothing else is said: ``cadrender-report.train.html`` in the root."""
+    """Where a report goes by default: ``cadrender-report.train.html`` in the root."""
     return settings.root / f"cadrender-report.{settings.split}.html"
 
 
@@ -54,31 +55,31 @@ def write_report(
     file: Path | None = None,
     *,
     scenes: Sequence[str] = (),
-    examples: int = EXAMPLES,
-    seconds: float = SECONDS,
+    examples: int = 4,
+    seconds: float = 5.0,
     force: bool = False,
     command: str = "cadrender.report.write_report",
     advance: Callable[[str], None] = lambda what: None,
-) -> Made:
+) -> WrittenReport:
     """Write a root's report: one HTML file that can be opened anywhere, with pictures and sound.
 
-    A root that is not rendered yet, or lacks files, gets a report that says so; its examples are rendered for the
-    page. Nothing else is written.
+    The report on a root that is not rendered yet, or lacks files, says so; its examples are rendered for the page.
+    Nothing else is written.
 
     Parameters
     ----------
     settings : Settings
         Of the root.
     file : pathlib.Path, optional
-        Where it goes; `default_file` otherwise. Its folder is made if need be.
+        Where it goes (default: `default_file`). Its folder is created.
     scenes : sequence of str
-        Shell patterns of scene ids, songs or samples from which the examples are taken; all by default.
+        Shell patterns of scene ids, songs or samples from which the examples are taken (default: all).
     examples : int
         How many scenes can be listened to.
     seconds : float
         How long each of them is.
     force : bool
-        Replace a file that is no report.
+        Replace a file that is not a report.
     command : str
         How the report came about, for its last lines.
     advance : callable
@@ -87,8 +88,8 @@ def write_report(
     Raises
     ------
     UsageError
-        If Matplotlib is missing, the folder is no root, the file is there and no report, a pattern matches
-        nothing or a number is out of range.
+        If Matplotlib or Jinja2 is missing, the folder is not a root, the file exists and is not a report, a
+        pattern matches nothing or a number is out of range.
     CadrenderError
         If the file cannot be written.
     """
@@ -97,7 +98,12 @@ def write_report(
     if not 0.5 <= seconds <= _MOST_SECONDS:
         raise UsageError(f"{seconds:g} seconds: examples are 0.5 to {_MOST_SECONDS:g} seconds long")
     file = Path(file) if file else default_file(settings)
-    check_matplotlib()
+    for library in ("matplotlib", "jinja2"):
+        try:
+            importlib.import_module(library)
+        except ImportError as error:
+            needed = f"a report needs Matplotlib and Jinja2 ({error}): pip install 'cadrender[report]'"
+            raise UsageError(needed) from error
     _check_place(file, force)
     advance("looking at the root")
     survey = take_survey(settings)
@@ -110,10 +116,10 @@ def write_report(
         survey, chosen, known_levels(survey), command=command, made=datetime.now().astimezone()
     ).encode(errors="backslashreplace")
     _write(file, page)
-    return Made(
+    return WrittenReport(
         file,
         len(page),
-        sum(example.original is not None for example in chosen),
+        sum(example.at_mic is not None for example in chosen),
         len(survey.samples),
         len(survey.complete),
         survey.problems,
@@ -130,10 +136,12 @@ def _check_place(file, force):
             beginning = stream.read(1024)
     except OSError as error:
         raise UsageError(
-            f"{file}: cannot be looked at: {error.strerror or error}; --force replaces it"
+            f"{file}: cannot be read: {error.strerror or error} (use --force to replace it)"
         ) from error
-    if MARK.encode() not in beginning:
-        raise UsageError(f"{file}: exists and is no cadrender report: give another --output, or --force")
+    if _MARK not in beginning:
+        raise UsageError(
+            f"{file}: exists and is not a cadrender report (use another --output, or --force to replace it)"
+        )
 
 
 def _write(file, content):

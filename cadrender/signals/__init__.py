@@ -3,6 +3,16 @@
 from cadrender.signals.at_mic import AtMic
 from cadrender.signals.base import Made, NotReadyError, Signal
 from cadrender.signals.excerpt import ExcerptStem
-from cadrender.signals.target import Amplified, Stored, Target
+from cadrender.signals.target import Amplified, Stored, Submission, Target
 
-__all__ = ["Amplified", "AtMic", "ExcerptStem", "Made", "NotReadyError", "Signal", "Stored", "Target"]
+__all__ = [
+    "Amplified",
+    "AtMic",
+    "ExcerptStem",
+    "Made",
+    "NotReadyError",
+    "Signal",
+    "Stored",
+    "Submission",
+    "Target",
+]

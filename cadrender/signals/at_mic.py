@@ -1,20 +1,45 @@
-"""At-mic stems: one stem of a song, as the microphones at one head position pick it up (section 2 of the contract)."""
+"""At-mic stems: one stem of a song, as the microphones at one head position pick it up.
 
+See section 2 of ``docs/contract.md``.
+"""
+
+import contextlib
 import functools
+import os
 import platform
+import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from cadrender.errors import AudioError, CadrenderError
-from cadrender.signals.base import ArraySink, Kept, Made, Signal, Sink
+from cadrender.signals.base import Made, Signal, Sink, as_dtype, as_float
 from cadrender.store import read_hrir, read_stem
-from cadrender.store.manifest import Manifest, check_unchanged
+from cadrender.store.digest import digest_of
+from cadrender.store.levels import LevelFiles, head_key
+from cadrender.store.manifest import Input, Manifest, check_unchanged
+from cadrender.store.parts import read_part
+from cadrender.store.writing import quantised
 
-_kept = Kept()
+# Levels that are remembered in this process: some 300 bytes each.
+_MOST_LEVELS = 100_000
+
+_levels: dict[tuple, object] = {}
+_measured: dict[Path, threading.Lock] = {}
+_measured_lock = threading.Lock()
+
+
+def _renew_locks():
+    """A fork while another thread holds a lock would leave it held in the child for ever."""
+    global _measured_lock
+    _measured_lock = threading.Lock()
+    _measured.clear()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
 
 
 @dataclass(frozen=True)
@@ -32,6 +57,8 @@ class AtMic(Signal):
     frames, samplerate : int
         The stem's length, and its rate in hertz.
     subtype : str
+    level_files : LevelFiles, optional
+        Where its level is kept once it has been measured; in this process's memory alone by default.
     """
 
     product: ClassVar[str] = "at-mic"
@@ -43,6 +70,7 @@ class AtMic(Signal):
     frames: int
     samplerate: int
     subtype: str = "PCM_16"
+    level_files: LevelFiles | None = field(default=None, compare=False)
 
     def parameters(self) -> dict:
         """Nothing: all that counts are the inputs."""
@@ -52,29 +80,119 @@ class AtMic(Signal):
         """The stem's file and the two HRIRs."""
         return {"source": self.source, "left_hrir": self.left_hrir, "right_hrir": self.right_hrir}
 
-    def whole(self) -> np.ndarray:
-        """All of it as it is stored, (frames, 2); kept for the next call, and not to be changed."""
-        files = (self.source, self.left_hrir, self.right_hrir)
-        states = tuple(size_and_time(file) for file in files)
-        return _kept.get((self, states), self._render)
+    def level(self, state: tuple[int, int] | None = None):
+        """How loud the stem is before and after the HRIRs: measured once, then kept.
 
-    def _render(self):
-        sink = ArraySink(self.frames, self.subtype)
-        render_into(self._signal(), self.samplerate, heads_of([self]), [sink])
-        return sink.array
+        Parameters
+        ----------
+        state : (int, int), optional
+            Size and time of the source where it is known.
 
-    def _signal(self):
-        return read_source(self.source, self.frames, self.samplerate)
+        Returns
+        -------
+        cadrender.dsp.render.Level
+
+        Raises
+        ------
+        AudioError
+            If the song or an HRIR cannot be used.
+        """
+        from cadrender.dsp.render import Level
+
+        keys = _keys_of(self)
+        state = state or size_and_time(self.source)
+        known = _levels.get((self.source, state, keys))
+        if known is None:
+            book = (self.level_files or LevelFiles(self.source.parent, self.source.parent)).open()
+            known = _levels[self.source, state, keys] = Level(*self._known_level(book, state, keys))
+            if len(_levels) > _MOST_LEVELS:
+                _levels.pop(next(iter(_levels)))
+        return known
+
+    def _known_level(self, book, state, keys):
+        head = head_keys(self)
+        source = book.look_at(self.source, state)
+        if found := book.level(source, head):
+            return found
+        with _measuring(self.source):
+            if found := book.level(source, head):  # by another thread meanwhile
+                return found
+            ((before, after),) = measure([self], source)
+            book.add(source, before, {head: after}, keep=self.level_files is not None)
+            return before, after
+
+    def read_whole(self) -> np.ndarray:
+        """All of it as it is stored, (frames, 2)."""
+        return self._quantised(0, self.frames)
 
     def _quantised(self, start, frames):
-        return self.whole()[start : start + frames]
+        (part,) = self.read_together([self], start, frames)
+        return part
+
+    @staticmethod
+    def read_together(
+        signals: Sequence["AtMic"],
+        start: int,
+        frames: int,
+        dtype: str | None = None,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Read the same part of several stems of one sample; they share the head's spectra.
+
+        Parameters
+        ----------
+        signals : sequence of AtMic
+            Of one sample and one subtype.
+        start, frames : int
+            The part; it must lie within the stems.
+        dtype : {"int16", "float32", "float64"}, optional
+            As :meth:`Signal.read` has it; as they are stored by default.
+        out : ndarray, optional
+            (stems, frames, 2), C-contiguous: filled and returned.
+
+        Returns
+        -------
+        ndarray
+            (stems, frames, 2).
+
+        Raises
+        ------
+        AudioError
+            If a song or an HRIR cannot be used, or changes meanwhile.
+        """
+        from cadrender.dsp.parts import convolve_parts, history
+
+        first = signals[0]
+        heads = _head(*_keys_of(first))
+        before = min(start, history(heads))
+        parts, gains = [], []
+        for slot, one in enumerate(signals):
+            part, state = read_part(
+                one.source, one.samplerate, one.frames, start - before, before + frames, slot
+            )
+            parts.append(part)
+            gains.append(one.level(state).gain)
+        pcm16 = first.subtype == "PCM_16"
+        if len({part.dtype for part in parts}) > 1:
+            parts = [as_float(part) for part in parts]
+        if pcm16:
+            return convolve_parts(parts, before, frames, heads, gains, dtype=dtype or "int16", out=out)
+        plain = convolve_parts(parts, before, frames, heads, gains, pcm16=False)
+        stored = np.stack([quantised(row, first.subtype) for row in plain])
+        if dtype is None and out is None:
+            return stored
+        converted = as_dtype(stored, out.dtype.name if out is not None else dtype)
+        if out is None:
+            return converted
+        out[:] = converted
+        return out
 
     @staticmethod
     def make(signals: Sequence["AtMic"], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
         """Render one stem for several heads; its source is read, weighted and transformed once."""
         first = signals[0]
         source = manifest.look_at(first.source)
-        signal = first._signal()
+        signal = read_source(first.source, first.frames, first.samplerate)
         levels, clipped = render_into(signal, first.samplerate, heads_of(signals), sinks)
         check_unchanged(first.source, source)
         return [
@@ -94,6 +212,13 @@ class AtMic(Signal):
             for one, level, clips in zip(signals, levels, clipped, strict=True)
         ]
 
+    def _read(self, start, frames, dtype, out):
+        """Straight to the type that is asked for where the engine has it."""
+        if dtype == "int32" or self.subtype != "PCM_16":
+            return super()._read(start, frames, dtype, out)
+        row = None if out is None else out[None, :frames]
+        return self.read_together([self], start, frames, dtype, row)[0]
+
     @staticmethod
     def shape(signals: Sequence["AtMic"]) -> object:
         """How many heads, their HRIRs as they are on disk, the rate, and whether the samples are int16."""
@@ -111,6 +236,44 @@ class AtMic(Signal):
         noise = np.random.default_rng(0).integers(-1000, 1000, (frames, 2), dtype=np.int16)
         for _ in at_mic(noise, first.samplerate, heads, pcm16=first.subtype == "PCM_16")[1]:
             pass
+
+
+def measure(signals: Sequence[AtMic], source: Input) -> list[tuple[float, float]]:
+    """Measure a stem before and after the HRIRs of several signals.
+
+    Parameters
+    ----------
+    signals : sequence of AtMic
+        All of one source.
+    source : Input
+        What its file was when it was digested.
+
+    Returns
+    -------
+    list of (float, float)
+        LUFS of the stem and of what each head receives of it.
+
+    Raises
+    ------
+    AudioError
+        If it cannot be read, or changes meanwhile.
+    """
+    from cadrender.dsp.convolve import loudness_before_and_after
+
+    first = signals[0]
+    signal = read_source(first.source, first.frames, first.samplerate)
+    before, after = loudness_before_and_after(signal, first.samplerate, heads_of(signals))
+    check_unchanged(first.source, source)
+    return [(before, float(one)) for one in after]
+
+
+@contextlib.contextmanager
+def _measuring(source):
+    """Let one thread at a time measure a stem."""
+    with _measured_lock:
+        lock = _measured.setdefault(source, threading.Lock())
+    with lock:
+        yield
 
 
 def read_source(file: Path, frames: int, samplerate: int) -> np.ndarray:
@@ -154,11 +317,18 @@ def heads_of(signals: Sequence[AtMic]):
     AudioError
         If one cannot be used.
     """
-    keys = tuple(
-        (_hrir_key(one.left_hrir, one.samplerate), _hrir_key(one.right_hrir, one.samplerate))
-        for one in signals
-    )
-    return _heads(keys)
+    return _heads(tuple(_keys_of(one) for one in signals))
+
+
+def head_keys(one: AtMic) -> str:
+    """The key of a signal's pair of HRIRs in a book of levels.
+
+    Raises
+    ------
+    AudioError
+        If one cannot be used.
+    """
+    return head_key(*(_digest(*key) for key in _keys_of(one)))
 
 
 def look_at_hrir(file: Path, samplerate: int, manifest: Manifest):
@@ -176,7 +346,7 @@ def _hrir_key(file, samplerate):
     return file, samplerate, status.st_size, status.st_mtime_ns
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=512)
 def _hrir(file, samplerate, size, mtime_ns):
     return read_hrir(file, samplerate)
 
@@ -184,6 +354,23 @@ def _hrir(file, samplerate, size, mtime_ns):
 @functools.lru_cache(maxsize=1024)
 def _looked_at(file, samplerate, size, mtime_ns, manifest):
     return manifest.look_at(file)
+
+
+@functools.lru_cache(maxsize=1024)
+def _digest(file, samplerate, size, mtime_ns):
+    return digest_of(file)
+
+
+@functools.lru_cache(maxsize=160)
+def _head(left, right):
+    """A single head; the spectra that are kept with it take some 150 kB."""
+    from cadrender.dsp.hrir import Heads
+
+    return Heads([(_hrir(*left), _hrir(*right))])
+
+
+def _keys_of(one):
+    return _hrir_key(one.left_hrir, one.samplerate), _hrir_key(one.right_hrir, one.samplerate)
 
 
 @functools.lru_cache(maxsize=4)

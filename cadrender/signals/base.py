@@ -1,7 +1,8 @@
-"""What all signals have in common."""
+"""What all signals have in common; section 11 of ``docs/contract.md``."""
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 import numpy as np
 
 from cadrender.errors import CadrenderError
-from cadrender.store.writing import quantised
 
 if TYPE_CHECKING:
     from cadrender.store.manifest import Inputs, Manifest
@@ -34,6 +34,9 @@ class Sink(Protocol):
     folder: Path | None
     """Where large temporary files may go; the system's place for them by default."""
 
+    def restart(self) -> None:
+        """Drop what was written, and begin again."""
+
     def write(self, piece: np.ndarray) -> None:
         """Take the next frames: (n, 2) int16 where ``pcm16``, else float64 with full scale 1."""
 
@@ -50,11 +53,14 @@ class Made:
         The files that it was made from.
     on_the_way : int
         At-mic signals that had to be rendered for it because they were not on disk.
+    notes : tuple of str
+        What was found meanwhile, and is worth knowing.
     """
 
     levels: dict
     inputs: Inputs
     on_the_way: int = 0
+    notes: tuple[str, ...] = ()
 
 
 class Signal:
@@ -66,27 +72,32 @@ class Signal:
     ----------
     product : str
         ``at-mic``, ``target``, ``amplified``, ``excerpt`` or ``song``.
-    frames, samplerate : int
-        Its length, and its rate in hertz.
+    frames : int or None
+        Its length; None where that is known only when it has been made.
+    samplerate : int
+        Its rate in hertz.
     subtype : str
         How its samples are quantised: ``PCM_16``, ``PCM_24`` or ``FLOAT``.
     remade_to_verify : bool
         Whether it is compared with its inputs by making it again, which is quicker than digesting them.
+    scratch : int
+        Bytes on disk for each of its frames while it is being made.
     unrecorded_counts : bool
         Whether a file of the right format that no manifest knows is taken for it.
     """
 
     product: ClassVar[str]
     remade_to_verify: ClassVar[bool] = False
+    scratch: ClassVar[int] = 0
     unrecorded_counts: ClassVar[bool] = False
     channels: ClassVar[int] = 2
-    frames: int
+    frames: int | None
     samplerate: int
     subtype: str
 
     @property
     def cost(self) -> int:
-        """Its frames, as far as they are known: what making it costs."""
+        """Its frames, or about as many where they are not known: what making it costs."""
         return self.frames
 
     def read(
@@ -129,11 +140,15 @@ class Signal:
         if self.subtype == "FLOAT" and dtype.startswith("int"):
             raise ValueError(f"dtype {dtype!r}: a FLOAT signal is read as float32 or float64")
         start, end, _ = slice(start, None if frames < 0 else start + frames).indices(self.frames)
-        part = as_dtype(self._quantised(start, max(0, end - start)), dtype)
+        return self._read(start, max(0, end - start), dtype, out)
+
+    def _read(self, start: int, frames: int, dtype: str, out: np.ndarray | None) -> np.ndarray:
+        """A part that lies within the signal, in the type that is asked for."""
+        part = as_dtype(self._quantised(start, frames), dtype)
         if out is None:
             return part
-        out[: len(part)] = part
-        return out[: len(part)]
+        out[:frames] = part
+        return out[:frames]
 
     def _quantised(self, start: int, frames: int) -> np.ndarray:
         """A part as it is stored: int16, the upper 24 bits of int32, or float32."""
@@ -146,6 +161,16 @@ class Signal:
     def inputs(self) -> Mapping[str, Path | Signal]:
         """What the signal is made from, by role: stored files, and signals that may be stored or not."""
         raise NotImplementedError
+
+    def beside(self, levels: Mapping[str, float]) -> dict[str, str]:
+        """The text files that belong to its file, by suffix: how that file is to be read.
+
+        Parameters
+        ----------
+        levels : mapping
+            What was measured when it was made: see :class:`Made`.
+        """
+        return {}
 
     @staticmethod
     def make(signals: Sequence[Signal], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
@@ -174,6 +199,10 @@ class Kept:
     def __init__(self, limit: int = _KEPT_BYTES):
         self._limit = limit
         self._arrays: OrderedDict[object, np.ndarray] = OrderedDict()
+        self._renew_lock()
+        os.register_at_fork(after_in_child=self._renew_lock)  # another thread may hold it
+
+    def _renew_lock(self):
         self._lock = Lock()
 
     def get(self, key: object, make) -> np.ndarray:
@@ -205,20 +234,8 @@ def as_dtype(stored: np.ndarray, dtype: str) -> np.ndarray:
     return np.multiply(stored, np.dtype(dtype).type(2.0 ** (1 - bits)), dtype=dtype)
 
 
-class ArraySink:
-    """Takes a signal into memory as it would be stored."""
-
-    folder = None
-
-    def __init__(self, frames: int, subtype: str):
-        self.pcm16 = subtype == "PCM_16"
-        self._subtype = subtype
-        self.array = np.empty(
-            (frames, 2), {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}[subtype]
-        )
-        self._at = 0
-
-    def write(self, piece: np.ndarray) -> None:
-        """Take the next frames."""
-        self.array[self._at : self._at + len(piece)] = quantised(piece, self._subtype)
-        self._at += len(piece)
+def as_float(signal: np.ndarray) -> np.ndarray:
+    """A signal of any type as float64 with full scale 1."""
+    if signal.dtype.kind == "i":
+        return signal / 2.0 ** (8 * signal.dtype.itemsize - 1)
+    return signal.astype(np.float64)

@@ -1,4 +1,4 @@
-"""Excerpts: seconds of a song's stem, cut before anything is rendered (section 8 of the data contract)."""
+"""Excerpts: seconds of a song's stem, cut before anything is rendered (section 8 of ``docs/contract.md``)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cadrender.signals.base import Made, Signal, Sink
+from cadrender.signals.base import Made, Signal, Sink, as_float
 from cadrender.store import AudioFormat, read_stem
 from cadrender.store.manifest import Manifest, check_unchanged
 
@@ -74,13 +74,6 @@ class ExcerptStem(Signal):
             sink.write(signal if one.subtype == "PCM_16" else as_float(signal))
             made.append(Made({}, {"source": source}))
         return made
-
-
-def as_float(signal: np.ndarray) -> np.ndarray:
-    """A signal of any type as float64 with full scale 1."""
-    if signal.dtype.kind == "i":
-        return signal / 2.0 ** (8 * signal.dtype.itemsize - 1)
-    return signal.astype(np.float64)
 
 
 def excerpt_format(subtype: str) -> AudioFormat:

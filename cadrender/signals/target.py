@@ -1,4 +1,7 @@
-"""Rebalanced targets, plain and amplified for a listener: mixed from one sample's at-mic stems (section 7)."""
+"""Rebalanced targets, plain, amplified for a listener, or as a submission: mixed from one sample's at-mic stems.
+
+See section 7 of ``docs/contract.md``.
+"""
 
 import os
 import tempfile
@@ -15,8 +18,7 @@ from cadrender.dsp.nalr import ORDER
 from cadrender.errors import AudioError
 from cadrender.metadata import Listener
 from cadrender.signals.at_mic import AtMic, heads_of, look_at_hrir, read_source, render_into, size_and_time
-from cadrender.signals.base import Kept, Made, NotReadyError, Signal, Sink
-from cadrender.signals.excerpt import as_float
+from cadrender.signals.base import Kept, Made, NotReadyError, Signal, Sink, as_float
 from cadrender.stems import VDBO
 from cadrender.store import read_header, read_stem
 from cadrender.store.audio import exact_dtype
@@ -24,8 +26,11 @@ from cadrender.store.blocks import BlockReader
 from cadrender.store.manifest import Inputs, Manifest, check_unchanged
 from cadrender.store.writing import quantised
 
-QUALITY = "VHQ"
-"""Of soxr, where a target has another rate."""
+QUALITIES = ("HQ", "VHQ")
+"""Of soxr, where a target has another rate; the challenge's own is the first."""
+
+# Frames of a submission that are scaled at a time.
+_CHUNK = 64 * 1024
 
 # Bytes of memory for a sum or for stems in one process: seven minutes.
 _MOST_MEMORY = 300_000_000
@@ -49,6 +54,8 @@ class Stored:
         Likewise; any by default.
     at_mic : AtMic, optional
         What it is rendered from where none of the files is complete.
+    doubtful : bool
+        Whether a power cut may have spoilt the files, so that they are not used.
     """
 
     stem: str
@@ -57,10 +64,11 @@ class Stored:
     samplerate: int
     subtype: str = ""
     at_mic: AtMic | None = None
+    doubtful: bool = False
 
     def find(self) -> tuple[Path, str] | None:
         """The complete file, and the array type that holds its samples exactly; None if there is none."""
-        for file in self.files:
+        for file in () if self.doubtful else self.files:
             try:
                 header = read_header(file)
             except AudioError:
@@ -81,7 +89,7 @@ class Stored:
         """
         if found := self.find():
             return read_stem(found[0], self.samplerate)
-        return self.signal.whole()
+        return self.signal.read_whole()
 
     def state(self) -> tuple:
         """Stand for its samples: size and time of its file, or of what it is rendered from."""
@@ -120,6 +128,8 @@ class Target(Signal):
     subtype : str
     waits : bool
         Whether its parts are made by the same run, and waited for where they are not there.
+    resampler : str
+        The quality of soxr, ``HQ`` or ``VHQ``, where its rate is not that of its parts.
     """
 
     product: ClassVar[str] = "target"
@@ -132,19 +142,26 @@ class Target(Signal):
     samplerate: int
     subtype: str = "PCM_16"
     waits: bool = False
+    resampler: str = QUALITIES[0]
 
     @property
     def listener(self) -> Listener | None:
         """Whose prescription amplifies it; None for the target itself."""
         return None
 
+    @property
+    def resampled(self) -> bool:
+        """Whether its rate is not that of its parts."""
+        return self.samplerate != self.parts[0].samplerate
+
     def parameters(self) -> dict:
-        """The scene, its sample and its gains."""
+        """The scene, its sample and its gains; the resampler's quality where it matters."""
         return {
             "scene": self.scene,
             "sample": self.sample,
             "gain": self.gain,
             "gains_db": dict(zip(VDBO, self.gains_db, strict=True)),
+            **({"resampler": self.resampler} if self.resampled else {}),
         }
 
     def inputs(self) -> dict[str, Stored]:
@@ -156,27 +173,31 @@ class Target(Signal):
         return _kept.get((self, tuple(part.state() for part in self.parts)), self._mix)
 
     def _mix(self):
-        from cadrender.dsp.mix import to_int16
         from cadrender.dsp.rebalance import rebalance
 
         signals = {part.stem: part.whole() for part in self.parts}
         mixture = signals.pop("mixture")
         gains = dict(zip(VDBO, self.gains_db, strict=True))
         rate = self.parts[0].samplerate
-        plain = self.listener is None and self.samplerate == rate
+        plain = self.listener is None and not self.resampled
         if plain and self.subtype == "PCM_16":
             return rebalance(signals, gains, mixture, rate)
         target = self._amplified(rebalance(signals, gains, mixture, rate, dtype="float64"), rate)
-        if self.samplerate != rate:
+        if self.resampled:
             import soxr
 
-            target = soxr.resample(target, rate, self.samplerate, quality=QUALITY)
+            target = soxr.resample(target, rate, self.samplerate, quality=self.resampler)
             missing = max(0, self.frames - len(target))
             target = np.concatenate([target[: self.frames], np.zeros((missing, 2))])
-        return to_int16(target)[0] if self.subtype == "PCM_16" else quantised(target, self.subtype)
+        return self._as_stored(target)
 
     def _amplified(self, signal, samplerate):
         return signal
+
+    def _as_stored(self, target):
+        from cadrender.dsp.mix import to_int16
+
+        return to_int16(target)[0] if self.subtype == "PCM_16" else quantised(target, self.subtype)
 
     def _quantised(self, start, frames):
         return self.whole()[start : start + frames]
@@ -203,7 +224,8 @@ class Target(Signal):
                     reader = _Rendered(part.signal, dtype, sinks[0].folder, manifest)
                     inputs[part.stem] = reader.inputs
                 readers.append(open_files.enter_context(reader))
-            levels = _mix_into(signals, sinks, readers, dtype)
+            outputs = [_output(one, sink, open_files) for one, sink in zip(signals, sinks, strict=True)]
+            levels = _mix_into(outputs, readers, dtype)
         on_the_way = sum(found is None for found in stored)
         return [Made(level, inputs, on_the_way if number == 0 else 0) for number, level in enumerate(levels)]
 
@@ -274,6 +296,26 @@ class Amplified(Target):
         return amplify(signal, samplerate, *ears)
 
 
+@dataclass(frozen=True)
+class Submission(Amplified):
+    """An amplified target as the challenge's evaluator takes it: PCM_16, divided by its peak if that exceeds 1.
+
+    The factor that undoes the division stands in a text file of the same name.
+    """
+
+    product: ClassVar[str] = "submission"
+    scratch: ClassVar[int] = 16  # float64 until the peak is known
+
+    def beside(self, levels: dict) -> dict[str, str]:
+        """The factor, in a file that ends in ``.txt``."""
+        return {".txt": repr(float(levels["factor"]))}
+
+    def _as_stored(self, target):
+        from cadrender.dsp.mix import to_int16
+
+        return to_int16(target / max(1.0, np.abs(target).max(initial=0.0)))[0]
+
+
 def target_frames(frames: int, samplerate: int, output_rate: int, amplified: bool) -> int:
     """Length of a target: the prescription's tail is kept, another rate scales it."""
     frames += ORDER if amplified else 0
@@ -285,14 +327,21 @@ def _most_listeners(signals):
     return max(counts.values(), default=0)
 
 
-def _mix_into(signals, sinks, readers, dtype):
+def _output(signal, sink, open_files):
+    if isinstance(signal, Submission):
+        return _ScaledOutput(signal, sink, open_files.enter_context(_NamelessFile(sink.folder)))
+    return _Output(signal, sink)
+
+
+def _mix_into(outputs, readers, dtype):
     """Measure each scene's sum, then make its files; the levels of each."""
     from cadrender.dsp.mix import ALONE
     from cadrender.dsp.rebalance import StemBlocks, linear, mix_levels
 
-    frames, samplerate = signals[0].parts[0].frames, signals[0].parts[0].samplerate
+    first = outputs[0].signal.parts[0]
+    frames, samplerate = first.frames, first.samplerate
     *sources, mixture = readers
-    scenes = _by_scene([_Output(one, sink) for one, sink in zip(signals, sinks, strict=True)])
+    scenes = _by_scene(outputs)
     weights = np.array([linear(scene[0].signal.gains_db) for scene in scenes])
     mixture = StemBlocks([mixture], frames, dtype)
     stems, kept = _passes(sources, frames, dtype, len(scenes))
@@ -314,7 +363,7 @@ def _mix_into(signals, sinks, readers, dtype):
                 "loudness_after": level.after,
                 "loudness_mixture": level.mixture,
                 "scale_db": level.gain_db,
-                "clipped": output.clipped,
+                **output.levels,
             }
             for output in scene
         ]
@@ -365,7 +414,7 @@ class _Rendered:
         self._dtype = dtype
         source = manifest.look_at(at_mic.source)
         signal = read_source(at_mic.source, at_mic.frames, at_mic.samplerate)
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed on exit
+        self._file = _NamelessFile(folder)
         try:
             render_into(signal, at_mic.samplerate, heads_of((at_mic,)), [self])
             check_unchanged(at_mic.source, source)
@@ -380,15 +429,12 @@ class _Rendered:
 
     def write(self, piece):
         """Take the next int16 frames."""
-        view = memoryview(piece).cast("B")
-        while len(view):
-            view = view[self._file.write(view) :]
+        self._file.append(piece)
 
     def read(self, start, out):
         """Fill ``out`` (2 * frames,) from frame ``start`` on."""
         pcm = out if self._dtype == np.int16 else np.empty(len(out), np.int16)
-        if os.preadv(self._file.fileno(), [pcm], 4 * start) != 2 * len(pcm):
-            raise OSError("a temporary file has lost its end")
+        self._file.read(4 * start, pcm)
         if pcm is not out:
             out[:] = as_float(pcm)
 
@@ -397,6 +443,33 @@ class _Rendered:
 
     def __exit__(self, *exception):
         self._file.close()
+
+
+class _NamelessFile:
+    """Arrays that are too large for memory: gone when it is closed, or when the process ends, however it ends.
+
+    A context manager.
+    """
+
+    def __init__(self, folder):
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed on exit
+        self.close = self._file.close
+
+    def append(self, array):
+        view = memoryview(array).cast("B")
+        while len(view):
+            view = view[self._file.write(view) :]
+
+    def read(self, offset, out):
+        """Fill `out` from a byte on."""
+        if os.preadv(self._file.fileno(), [out], offset) != out.nbytes:
+            raise OSError("a temporary file has lost its end")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
 
 
 class _Output:
@@ -408,11 +481,11 @@ class _Output:
         self._sink = sink
         self._left = signal.frames
         self._resampler = None
-        if signal.samplerate != signal.parts[0].samplerate:
+        if signal.resampled:
             import soxr
 
             self._resampler = soxr.ResampleStream(
-                signal.parts[0].samplerate, signal.samplerate, 2, dtype="float64", quality=QUALITY
+                signal.parts[0].samplerate, signal.samplerate, 2, dtype="float64", quality=signal.resampler
             )
 
     @property
@@ -428,14 +501,17 @@ class _Output:
 
     def write(self, piece, last=False):
         """Write float64 frames of full scale 1."""
-        from cadrender.dsp.mix import to_int16
-
         if self._resampler is not None:
             piece = self._resampler.resample_chunk(np.ascontiguousarray(piece), last=last)
             if last and len(piece) < self._left:
                 piece = np.concatenate([piece, np.zeros((self._left - len(piece), 2))])
         piece = piece[: self._left]
         self._left -= len(piece)
+        self._store(piece)
+
+    def _store(self, piece):
+        from cadrender.dsp.mix import to_int16
+
         if self._sink.pcm16:
             piece, clipped = to_int16(piece)
             self.clipped += clipped
@@ -447,6 +523,40 @@ class _Output:
         """Write what the resampler still holds."""
         if self._resampler is not None:
             self.write(np.zeros((0, 2)), last=True)
+
+    @property
+    def levels(self):
+        """What there is to say of it in the end."""
+        return {"clipped": self.clipped}
+
+
+class _ScaledOutput(_Output):
+    """Keeps one target until its peak is known, and scales it then."""
+
+    def __init__(self, signal, sink, kept):
+        super().__init__(signal, sink)
+        self._kept = kept
+        self._peak = 0.0
+
+    def _store(self, piece):
+        self._peak = max(self._peak, float(np.abs(piece).max(initial=0.0)))
+        self._kept.append(np.ascontiguousarray(piece))
+
+    def finish(self):
+        """Write all of it."""
+        from cadrender.dsp.mix import to_int16
+
+        super().finish()
+        chunk = np.empty((_CHUNK, 2))
+        for start in range(0, self.signal.frames, _CHUNK):
+            piece = chunk[: self.signal.frames - start]
+            self._kept.read(16 * start, piece)
+            self._sink.write(to_int16(piece / max(1.0, self._peak))[0])
+
+    @property
+    def levels(self):
+        """The factor that undoes the scaling; nothing is clipped."""
+        return {"clipped": 0, "factor": max(1.0, self._peak)}
 
 
 class _Scene:

@@ -107,6 +107,11 @@ class AtomicFile:
         while len(view):
             view = view[os.write(self.descriptor, view) :]
 
+    def rewind(self) -> None:
+        """Drop what was written."""
+        os.ftruncate(self.descriptor, 0)
+        os.lseek(self.descriptor, 0, os.SEEK_SET)
+
     def commit(self) -> None:
         """Move the complete file into its place."""
         self._temporary.replace(self.file)

@@ -16,6 +16,9 @@ from cadrender.errors import AudioError
 _EXACT = {"PCM_16": "int16", "PCM_S8": "int16", "PCM_U8": "int16", "PCM_24": "int32", "PCM_32": "int32"}
 _EXACT |= {"DOUBLE": "float64"}
 
+LOUDEST = 1e6
+"""Of samples of full scale 1 in a stem: 120 dB above it. Beyond, rounding errors would change too many PCM values."""
+
 # A damaged header may promise anything, and memory is reserved for what it promises.
 _LONGEST_STEM = (2**32 - 44) // 4
 _LONGEST_HRIR = 2**20
@@ -110,9 +113,27 @@ def _read(file: Path, frames: int, dtype: str) -> np.ndarray:
         raise AudioError(f"{file}: cannot be read: {reason(error)}") from error
     if len(array) != frames:
         raise AudioError(f"{file}: damaged: {len(array)} frames can be read of the {frames} it promises")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise AudioError(f"{file}: holds NaN or infinite samples")
+    check_values(file, array, np.inf)
     return array
+
+
+def check_values(file: Path, samples: np.ndarray, most: float = LOUDEST) -> None:
+    """Check that samples are finite numbers, and no larger than is of use.
+
+    Raises
+    ------
+    AudioError
+        If they are not.
+    """
+    if samples.dtype.kind != "f" or not samples.size:
+        return
+    largest = max(samples.max(), -samples.min())
+    if not np.isfinite(largest):
+        raise AudioError(f"{file}: holds NaN or infinite samples")
+    if largest > most:
+        raise AudioError(
+            f"{file}: holds a sample of {largest:g}; full scale is 1, and {most:g} the most that is taken"
+        )
 
 
 def exact_dtype(header: Header) -> str:
@@ -160,20 +181,23 @@ def read_stem(file: Path, samplerate: int, start: int = 0, frames: int | None = 
     ------
     AudioError
         If the file cannot be read whole, is not stereo, has another rate, is shorter than 400 ms, or holds
-        numbers that are not finite.
+        numbers that are not finite or exceed :data:`LOUDEST`.
     """
     header = read_header(file)
     check_stem_header(file, header, samplerate)
     dtype = exact_dtype(header)
     if start == 0 and frames in (None, header.frames):
-        return _read(file, header.frames, dtype)
+        stem = _read(file, header.frames, dtype)
+        check_values(file, stem)
+        return stem
     frames = header.frames - start if frames is None else frames
     if start < 0 or frames < 1 or start + frames > header.frames:
         raise AudioError(f"{file}: no frames {start} to {start + frames}: it has {header.frames}")
     with contextlib.suppress(soundfile.LibsndfileError, OSError), soundfile.SoundFile(str(file)) as sound:
         sound.seek(start)
         excerpt = sound.read(frames, dtype=dtype, always_2d=True)
-        if len(excerpt) == frames and (excerpt.dtype.kind != "f" or np.isfinite(excerpt).all()):
+        if len(excerpt) == frames:
+            check_values(file, excerpt)
             return excerpt
     raise AudioError(f"{file}: damaged: frames {start} to {start + frames} cannot be read")
 
@@ -195,7 +219,9 @@ def read_hrir(file: Path, samplerate: int) -> np.ndarray:
     if header.channels != 2:
         raise AudioError(f"{file}: {header.channels} channel(s); an HRIR has two, left and right ear")
     if header.samplerate != samplerate:
-        raise AudioError(f"{file}: {header.samplerate} Hz; {samplerate} Hz is needed")
+        raise AudioError(
+            f"{file}: {header.samplerate} Hz; {samplerate} Hz is needed (`cadrender positions --resample`)"
+        )
     if header.frames < 1:
         raise AudioError(f"{file}: empty")
     if header.frames > _LONGEST_HRIR:

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 
 from cadrender.errors import AudioError
-from cadrender.store.audio import exact_dtype, read_header, reason
+from cadrender.store.audio import check_values, exact_dtype, read_header, reason
 from cadrender.store.writing import wav_header
 
 
@@ -69,7 +69,7 @@ class BlockReader:
         Raises
         ------
         AudioError
-            If they cannot be read or are not finite.
+            If they cannot be read, are not finite or exceed `cadrender.store.audio.LOUDEST`.
         """
         try:
             count = self._read(start, out)
@@ -77,8 +77,7 @@ class BlockReader:
             raise AudioError(f"{self._file}: cannot be read: {reason(error)}") from error
         if count != len(out):
             raise AudioError(f"{self._file}: damaged: it ends at frame {start + count // 2}")
-        if self._dtype.kind == "f" and not np.isfinite(out).all():
-            raise AudioError(f"{self._file}: holds NaN or infinite samples")
+        check_values(self._file, out)
 
     def _read(self, start, out):
         if self._sound is None:

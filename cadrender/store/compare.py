@@ -59,6 +59,11 @@ class AudioComparer:
             self._sound.close()
             raise AudioError(f"{file}: not {frames} frames of stereo {self._subtype}")
 
+    def restart(self) -> None:
+        """Begin again."""
+        self._sound.seek(0)
+        self.different, self.largest = 0, 0.0
+
     def write(self, piece: np.ndarray) -> None:
         """Compare the next frames: int16 for PCM_16, else float64 with full scale 1."""
         expected = piece if self.pcm16 else quantised(piece, self._subtype)

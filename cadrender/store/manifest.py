@@ -2,7 +2,11 @@
 
 One JSON object a line, one line a file; the last line of a file counts. A line is appended *before* its file is
 renamed into place, so that a kill at any moment leaves no file without a line. A line whose file never arrived is
-harmless: the file is missing and is made again, to the same bytes.
+recognised: the file is missing, or is an older one with another time.
+
+What a power cut may have spoilt is not believed. A run's beginning is on the disk before its first file, with the
+records whose files it may replace, and so is its end; in between, lines say which records' files are on the disk. A
+file of which no such line tells counts by itself only as long as its file system stays mounted.
 
 Lines are appended under an exclusive lock (``flock``, which works between machines where the shared file system has
 locks; ``O_APPEND`` alone would not do on NFS). Readers skip a truncated line; the next writer terminates it.
@@ -12,16 +16,19 @@ import contextlib
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+import secrets
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from cadrender.errors import AudioError, CadrenderError, UsageError
 from cadrender.store.atomic import AtomicFile, lock_and_wait, same_file
 from cadrender.store.digest import digest_of
+from cadrender.store.durable import sync_descriptor, sync_folder, this_mount
 
-# A manifest is rewritten when it has more than this many lines for each file.
+# A manifest is rewritten when it has more than this many lines for each file, and so many for runs.
 _SLACK = 2
+_RUNS = 50
 
 
 @dataclass(frozen=True)
@@ -74,6 +81,16 @@ class Record:
         What was measured when it was made: loudness in LUFS (minus infinity for silence), gains, clipped PCM values.
     version : str
         The cadrender that made it.
+    id : str
+        Stands for this record, and no other one of the same file.
+    mount : str
+        Where and when its file was written: see :func:`cadrender.store.durable.this_mount`.
+    mtime_ns : int
+        The time of the file's last change.
+    durable : bool
+        Whether the file is known to have been on the disk, in its place.
+    notes : tuple of str
+        What was found when it was made, and is worth knowing.
     """
 
     product: str
@@ -88,11 +105,90 @@ class Record:
     digest: str
     levels: dict = field(default_factory=dict)
     version: str = ""
+    id: str = ""
+    mount: str = ""
+    mtime_ns: int = 0
+    durable: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[str, str]:
         """What it is the record of, whatever its container: product, and path without suffix."""
         return key_of(self.product, self.path)
+
+
+@dataclass
+class Contents:
+    """What a manifest holds.
+
+    Attributes
+    ----------
+    records : dict
+        The last record of each file by its key.
+    unfinished : dict
+        Runs that began and did not end, by their ids: what one had written and not yet made durable may be lost.
+    """
+
+    records: dict[tuple[str, str], Record]
+    unfinished: dict[str, "Run"] = field(default_factory=dict)
+    _cut_off: dict[str, frozenset[str] | None] = field(default_factory=dict, repr=False)
+
+    def vouches_for(self, record: Record, file: Path) -> bool:
+        """Whether a file must be the one that was recorded, which can be told without reading it.
+
+        It is so if the file was on the disk when that was written down, and no run that a power cut may have ended
+        was about to replace it; or if its file system has been mounted all the time since the file was written.
+        """
+        if record.durable and not self.unfinished:
+            return True
+        here = this_mount(file.parent)
+        if record.durable and record.id not in (self._replaced_by_cut_runs(here) or ()):
+            return True
+        try:
+            return bool(here) and record.mount == here and file.stat().st_mtime_ns == record.mtime_ns
+        except OSError:
+            return False
+
+    def proves(self, record: Record, file: Path) -> bool:
+        """Whether a file is the one that was recorded; it is read if need be."""
+        if self.vouches_for(record, file):
+            return True
+        try:
+            return digest_of(file) == record.digest
+        except OSError:
+            return False
+
+    def doubts_unrecorded(self, folder: Path) -> bool:
+        """Whether files in a folder that are not recorded may be what a power cut left of a run."""
+        return bool(self.unfinished) and self._replaced_by_cut_runs(this_mount(folder)) is not None
+
+    def _replaced_by_cut_runs(self, here):
+        """What runs may have replaced that have not ended, and that do not write to this mount; None for no runs."""
+        if here not in self._cut_off:
+            cut = [run.replaces for run in self.unfinished.values() if not here or run.mount != here]
+            self._cut_off[here] = frozenset().union(*cut) if cut else None
+        return self._cut_off[here]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that began.
+
+    Attributes
+    ----------
+    mount : str
+        Where and when: see :func:`cadrender.store.durable.this_mount`.
+    replaces : frozenset of str
+        The ids of records whose files it may have replaced.
+    """
+
+    mount: str
+    replaces: frozenset[str] = frozenset()
+
+
+def new_id() -> str:
+    """An id for a record."""
+    return secrets.token_hex(5)
 
 
 def key_of(product: str, path: str) -> tuple[str, str]:
@@ -117,21 +213,89 @@ class Manifest:
         """The manifest beside a list: ``at_mic_music.train.manifest.jsonl``."""
         return cls(list_file.with_name(f"{list_file.name.removesuffix('.json')}.manifest.jsonl"), base)
 
-    def read(self) -> dict[tuple[str, str], Record]:
-        """Read all records by their key.
+    def load(self) -> Contents:
+        """Read everything.
 
-        A missing file has none. Damaged lines, and lines of another program, are left out.
+        A missing file holds nothing. Damaged lines, and lines of another program, are left out.
 
         Raises
         ------
         CadrenderError
             If the file is there and cannot be read, or if it is of an unreleased version.
         """
-        records = {}
+        records, runs = {}, {}
+        durable, lost = set(), set()
         for line in read_lines(self.file):
-            if record := self._parse(line):
+            fields = _fields(line)
+            if record := self._record(fields):
                 records[record.key] = record
-        return records
+            elif isinstance(fields.get("replaces"), list):
+                replaces = frozenset(map(str, fields["replaces"]))
+                runs[str(fields.get("run"))] = Run(str(fields.get("mount")), replaces)
+            elif "ended" in fields:
+                runs.pop(str(fields["ended"]), None)
+            elif isinstance(fields.get("durable"), list):
+                durable.update(map(str, fields["durable"]))
+            elif isinstance(fields.get("lost"), list):
+                lost.update(map(str, fields["lost"]))
+        for key, record in records.items():
+            if record.id in lost:
+                records[key] = replace(record, digest="", mount="", durable=False)
+            elif record.id in durable and not record.durable:
+                records[key] = replace(record, durable=True)
+        return Contents(records, runs)
+
+    def read(self) -> dict[tuple[str, str], Record]:
+        """The records of :meth:`load`."""
+        return self.load().records
+
+    def begin_run(self, mount: str, replaces: Iterable[str] = ()) -> str:
+        """Note, durably, that a run begins; its id.
+
+        Until it has ended, files without a record are not trusted under another mount.
+
+        Parameters
+        ----------
+        mount : str
+            Where it writes.
+        replaces : iterable of str
+            The ids of the records whose files it may replace: until it has ended, they do not vouch for these under
+            another mount.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        run = secrets.token_hex(4)
+        append_lines(self.file, [_run_line(run, Run(mount, frozenset(replaces)))], durable=True)
+        sync_folder(self.file.parent)  # somebody else may have made it and not got so far
+        return run
+
+    def mark_durable(self, ids: Collection[str], ended: str = "") -> None:
+        """Note, durably, that the files of some records are on the disk; and that a run has ended.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        lines = [_line({"durable": list(ids)})] if ids else []
+        if ended:
+            lines.append(_line({"ended": ended}))
+        if lines:
+            append_lines(self.file, lines, durable=True)
+
+    def mark_lost(self, ids: Collection[str]) -> None:
+        """Note that the files of some records could not be put on the disk, whatever reading them gives.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+        """
+        if ids:
+            append_lines(self.file, [_line({"lost": list(ids)})], durable=True)
 
     def append(self, records: Iterable[Record]) -> None:
         """Append records, all of them or none.
@@ -157,14 +321,22 @@ class Manifest:
         CadrenderError
             If it cannot be.
         """
-        if sum(map(bool, read_lines(self.file))) <= _SLACK * len(self.read()):
+        if sum(map(bool, read_lines(self.file))) <= _SLACK * len(self.read()) + _RUNS:
             return False
         try:
             with _opened(self.file):  # nobody appends meanwhile
-                records = self.read()
+                contents = self.load()
+                current = {record.id for record in contents.records.values()}
+                lines = [
+                    _run_line(name, Run(run.mount, run.replaces & current))
+                    for name, run in contents.unfinished.items()
+                ]
+                lines += map(_format, contents.records.values())
                 with AtomicFile(self.file) as rewritten:
-                    rewritten.write("".join(map(_format, records.values())).encode())
+                    rewritten.write("".join(lines).encode())
+                    sync_descriptor(rewritten.descriptor)
                     rewritten.commit()
+                sync_folder(self.file.parent)
         except OSError as error:
             raise CadrenderError(f"{self.file}: cannot be written: {error.strerror or error}") from error
         return True
@@ -210,15 +382,14 @@ class Manifest:
             raise AudioError(f"{file}: cannot be read: {error.strerror or error}") from error
         return Input(relative_name(file, self.base), status.st_size, status.st_mtime_ns, "")
 
-    def _parse(self, line):
-        """The record of a line, None if it is not one."""
+    def _record(self, fields):
+        """The record of a line's fields, None if they are none."""
+        if "product" not in fields and {"path", "blake3", "hrirs"} <= fields.keys():
+            raise UsageError(
+                f"{self.file}: written by an unreleased version of cadrender and no longer read; "
+                "delete it and run the same command again: at-mic files are kept as they are"
+            )
         try:
-            fields = json.loads(line)
-            if "product" not in fields and {"path", "blake3"} <= fields.keys():
-                raise UsageError(
-                    f"{self.file}: written by an unreleased version of cadrender and no longer read; "
-                    "delete it and run the same command again: at-mic files are kept as they are"
-                )
             return Record(
                 product=_typed(fields["product"], str),
                 path=_typed(fields["path"], str),
@@ -232,6 +403,11 @@ class Manifest:
                 digest=_typed(fields["blake3"], str),
                 levels={name: _level(name, value) for name, value in fields["levels"].items()},
                 version=_typed(fields["cadrender"], str),
+                id=_typed(fields["id"], str),
+                mount=_typed(fields["mount"], str),
+                mtime_ns=_typed(fields["mtime_ns"], int),
+                durable=fields.get("durable") is True,
+                notes=tuple(_typed(note, str) for note in _typed(fields.get("notes", []), list)),
             )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
@@ -273,7 +449,7 @@ def read_lines(file: Path) -> list[bytes]:
         raise CadrenderError(f"{file}: cannot be read: {error.strerror or error}") from error
 
 
-def append_lines(file: Path, lines: Iterable[str]) -> None:
+def append_lines(file: Path, lines: Iterable[str], *, durable: bool = False) -> None:
     """Append lines to a file that several processes append to, all of them or none.
 
     Parameters
@@ -281,6 +457,8 @@ def append_lines(file: Path, lines: Iterable[str]) -> None:
     file : pathlib.Path
     lines : iterable of str
         Each with a newline at its end.
+    durable : bool
+        Whether they are to be on the disk, and the file's name too, before this returns.
 
     Raises
     ------
@@ -301,6 +479,10 @@ def append_lines(file: Path, lines: Iterable[str]) -> None:
                 os.ftruncate(descriptor, size)
             error.filename = str(file)
             raise
+        if durable:
+            sync_descriptor(descriptor)
+            if not size:
+                sync_folder(file.parent)
 
 
 @contextlib.contextmanager
@@ -318,25 +500,43 @@ def _opened(file):
             os.close(descriptor)
 
 
+def _fields(line):
+    """The fields of a line; none if it is damaged."""
+    with contextlib.suppress(ValueError, RecursionError):
+        if isinstance(fields := json.loads(line), dict):
+            return fields
+    return {}
+
+
+def _run_line(identity, run):
+    return _line({"run": identity, "mount": run.mount, "replaces": sorted(run.replaces)})
+
+
+def _line(fields):
+    return json.dumps(fields) + "\n"
+
+
 def _format(record):
-    return (
-        json.dumps(
-            {
-                "product": record.product,
-                "path": record.path,
-                "parameters": record.parameters,
-                "inputs": _inputs_json(record.inputs),
-                "container": record.container,
-                "subtype": record.subtype,
-                "samplerate": record.samplerate,
-                "frames": record.frames,
-                "bytes": record.bytes,
-                "blake3": record.digest,
-                "levels": {name: _finite(value) for name, value in record.levels.items()},
-                "cadrender": record.version,
-            }
-        )
-        + "\n"
+    return _line(
+        {
+            "product": record.product,
+            "path": record.path,
+            "parameters": record.parameters,
+            "inputs": _inputs_json(record.inputs),
+            "container": record.container,
+            "subtype": record.subtype,
+            "samplerate": record.samplerate,
+            "frames": record.frames,
+            "bytes": record.bytes,
+            "blake3": record.digest,
+            "levels": {name: _finite(value) for name, value in record.levels.items()},
+            "cadrender": record.version,
+            "id": record.id,
+            "mount": record.mount,
+            "mtime_ns": record.mtime_ns,
+            **({"durable": True} if record.durable else {}),
+            **({"notes": record.notes} if record.notes else {}),
+        }
     )
 
 

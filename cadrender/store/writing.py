@@ -71,12 +71,17 @@ class AudioWriter:
     ----------
     file : pathlib.Path
         The place; its folder must exist.
-    frames : int
-        How many frames will be written.
+    frames : int or None
+        How many frames will be written; None if that is not known yet.
     samplerate : int
         In hertz.
     audio_format : AudioFormat
         Container and subtype.
+
+    Attributes
+    ----------
+    frames : int or None
+        Its length, once that is known.
 
     Raises
     ------
@@ -84,42 +89,61 @@ class AudioWriter:
         If the file would be larger than a WAV file can be.
     """
 
-    def __init__(self, file: Path, frames: int, samplerate: int, audio_format: AudioFormat):
-        if audio_format.container == "wav" and frames * audio_format.bytes_per_frame > _WAV_LIMIT:
-            raise AudioError(f"{file}: {frames} frames are more than a WAV file can hold")
+    def __init__(self, file: Path, frames: int | None, samplerate: int, audio_format: AudioFormat):
         self.pcm16 = audio_format.subtype == "PCM_16"
         self.folder = file.parent
-        self._subtype = audio_format.subtype
         self.frames = frames
-        self._frames_left = frames
+        self._file, self._samplerate, self._format = file, samplerate, audio_format
+        self._subtype = audio_format.subtype
+        self._check_size(frames or 0)
         self._atomic = AtomicFile(file)
-        self._sound = None
         try:
-            if audio_format.container == "wav":
-                frame_bytes = audio_format.bytes_per_frame
-                self._buffer = np.empty((_BUFFER // frame_bytes, frame_bytes), np.uint8)
-                self._filled = 0
-                self._hasher = blake3()
-                self._append(wav_header(frames, samplerate, audio_format.subtype))
-            else:
-                self._sink = _Sink(self._atomic)
-                self._sound = self._through_sink(
-                    lambda: soundfile.SoundFile(
-                        self._sink,
-                        "w",
-                        samplerate=samplerate,
-                        channels=2,
-                        format=audio_format.container.upper(),
-                        subtype=audio_format.subtype,
-                    )
-                )
+            self._begin()
         except BaseException:
             self._atomic.__exit__()
             raise
 
+    def _begin(self):
+        self._written = 0
+        self._sound = None
+        if self._format.container == "wav":
+            frame_bytes = self._format.bytes_per_frame
+            self._buffer = np.empty((_BUFFER // frame_bytes, frame_bytes), np.uint8)
+            self._filled = 0
+            # A header that is written last leaves nothing to digest on the way.
+            self._hasher = blake3() if self.frames is not None else None
+            self._append(wav_header(self.frames or 0, self._samplerate, self._subtype))
+        else:
+            self._sink = _Sink(self._atomic)
+            self._sound = self._through_sink(
+                lambda: soundfile.SoundFile(
+                    self._sink,
+                    "w",
+                    samplerate=self._samplerate,
+                    channels=2,
+                    format=self._format.container.upper(),
+                    subtype=self._subtype,
+                )
+            )
+
+    def restart(self) -> None:
+        """Drop what was written, and begin again."""
+        if self._sound is not None:
+            self._through_sink(self._sound.close)
+        self._atomic.rewind()
+        self._begin()
+
+    def _check_size(self, frames):
+        if self._format.container == "wav" and frames * self._format.bytes_per_frame > _WAV_LIMIT:
+            raise AudioError(f"{self._file}: {frames} frames are more than a WAV file can hold")
+
     def write(self, piece: np.ndarray) -> None:
         """Append (n, 2) frames: int16 for PCM_16, else float64 with full scale 1."""
-        self._frames_left -= len(piece)
+        self._written += len(piece)
+        if self.frames is None:
+            self._check_size(self._written)
+        if not len(piece):
+            return
         piece = quantised(piece, self._subtype)
         if self._sound is not None:
             self._through_sink(lambda: self._sound.write(piece))
@@ -145,7 +169,8 @@ class AudioWriter:
     def _append(self, data):
         """Write to the file, and digest what is still in the cache."""
         data = memoryview(data).cast("B")
-        self._hasher.update(data)
+        if self._hasher is not None:
+            self._hasher.update(data)
         self._atomic.write(data)
 
     def _through_sink(self, action):
@@ -156,7 +181,7 @@ class AudioWriter:
             if self._sink.error is not None:
                 raise self._sink.error
 
-    def finish(self) -> tuple[str, int]:
+    def finish(self) -> tuple[str, int, int]:
         """Complete the file, which stays under its temporary name.
 
         Returns
@@ -165,21 +190,28 @@ class AudioWriter:
             BLAKE3 of its bytes.
         size : int
             How many there are.
+        mtime_ns : int
+            When the last of them was written.
 
         Raises
         ------
         AudioError
             If not all frames were written.
         """
-        if self._frames_left:
-            raise AudioError(f"{self._atomic.file}: {self._frames_left} frames were never written")
+        if self.frames not in (None, self._written):
+            raise AudioError(f"{self._file}: {self.frames - self._written} frames were never written")
         if self._sound is not None:
             self._through_sink(self._sound.close)
-            digest = digest_of(temporary_name(self._atomic.file))
         else:
             self._flush()
-            digest = self._hasher.hexdigest()
-        return digest, os.fstat(self._atomic.descriptor).st_size
+            if self.frames is None:
+                header = wav_header(self._written, self._samplerate, self._subtype)
+                os.pwrite(self._atomic.descriptor, header, 0)
+        self.frames = self._written
+        known = self._sound is None and self._hasher is not None
+        digest = self._hasher.hexdigest() if known else digest_of(temporary_name(self._file))
+        status = os.fstat(self._atomic.descriptor)
+        return digest, status.st_size, status.st_mtime_ns
 
     def commit(self) -> None:
         """Move the finished file into its place."""

@@ -14,9 +14,9 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from cadrender.jobs import plan as plan_module
 
 from cadrender.cli import main
+from cadrender.pipeline import plan as plan_module
 from cadrender.stems import STEMS, VDBO
 from cadrender.store.atomic import temporary_name
 from tests import reference
@@ -137,8 +137,8 @@ def test_first_run_succeeds(fresh):
     assert lines[1].startswith("0 samples complete; 30 files to render: 51 s of audio, 0.01 GB (")
     assert lines[2] == "2 processes"
     assert re.fullmatch(
-        r"6 samples rendered, 0 skipped, \d+ files clipped, 0 silent, 0 failures, [\d.]+ s, "
-        r"[\d.]+ ns per frame-scene on 2 processes",
+        r"6 samples rendered \(30 files\), 0 skipped, \d+ clipped, 0 silent, 0 failures, [\d.]+ s, "
+        r"[\d.]+ ns per frame on 2 processes",
         lines[-1],
     )
 
@@ -191,7 +191,7 @@ def test_second_run_renders_nothing(fresh):
     second = run("generate", "--root", root)
     assert second.returncode == 0
     assert "6 samples complete; 0 files to render" in second.stderr
-    assert second.stderr.splitlines()[-1].startswith("0 samples rendered, 6 skipped, 0 files clipped")
+    assert second.stderr.splitlines()[-1].startswith("0 samples rendered (0 files), 6 skipped, 0 clipped")
     assert {file: file.stat().st_mtime_ns for file in (root / OUT).rglob("*")} == times
     assert (root / LIST).read_text() == list_text(SAMPLES)
 
@@ -283,7 +283,7 @@ def test_mixture_alone_is_a_song_without_stems(root, capsys):
     for stem in VDBO:
         source(root, SONGS[1], stem).unlink()
     assert call("--root", root, "-j", 1) == 0
-    assert "1 songs have no stems: their mixture alone is rendered" in capsys.readouterr().err
+    assert "1 song has no stems: its mixture alone is rendered" in capsys.readouterr().err
     assert (root / LIST).read_text() == list_text(SAMPLES)
     assert len(tree(root / OUT)) == 18
 
@@ -333,9 +333,9 @@ def test_silent_and_clipped_files_are_told(tmp_path, capsys):
     gain = reference.loudness(pcm16(loud) / 32768, SAMPLERATE) - reference.loudness(rendered, SAMPLERATE)
     clipped = reference.to_pcm16(rendered * 10 ** (gain / 20))[1]
     assert clipped > 100
-    assert f"clipped: {bass}: {clipped} samples" in lines
+    assert f"clipped: {bass}: {clipped} PCM values" in lines
     assert any(line.startswith(f"silent: {drums}: ") for line in lines)
-    assert ", 1 files clipped, 1 silent, 0 failures, " in lines[-1]
+    assert ", 1 clipped, 1 silent, 0 failures, " in lines[-1]
     assert not soundfile.read(drums)[0].any()
 
 
@@ -449,7 +449,8 @@ def test_the_other_songs_are_rendered(troubled):
                 by_reference(root, song, position, stem),
             )
     last = result.stderr.splitlines()[-1]
-    assert last.startswith("4 samples rendered, 0 skipped, 20 incomplete, ")
+    files = 5 * 4 + 4 * 4  # of the good songs, and what could be rendered of two damaged ones
+    assert last.startswith(f"4 samples rendered ({files} files), 0 skipped, 20 incomplete, ")
     assert f", {len(TROUBLES)} failures, " in last
     assert leftovers(root) == []
 
@@ -840,7 +841,8 @@ def test_killed_and_resumed(long, capsys, jobs):
     left = leftovers(root)
     assert left
     assert resumed(root, complete)
-    assert f"removed {len(left)} temporary files of an interrupted run" in capsys.readouterr().err
+    files = f"{len(left)} temporary file{'s' * (len(left) != 1)}"
+    assert f"removed {files} of an interrupted run" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -871,7 +873,7 @@ def test_leftovers_of_complete_samples_are_removed(fresh, capsys):
     left = temporary_name(at_mic(root, SONGS[0], POSITIONS[0], "vocals"))
     left.write_bytes(b"of a killed run")
     assert call("--root", root) == 0
-    assert "removed 1 temporary files of an interrupted run" in capsys.readouterr().err
+    assert "removed 1 temporary file of an interrupted run" in capsys.readouterr().err
     assert leftovers(root) == []
 
 
@@ -887,7 +889,7 @@ def test_two_at_once(long):
         assert (one.returncode, other.returncode) == (0, 0), errors
     assert tree(root / OUT) == complete
     assert (root / LIST).read_text() == list_text(SAMPLES)
-    rendered = [int(re.search(r"(\d+) samples rendered", error)[1]) for error in errors]
+    rendered = [int(re.search(r"(\d+) samples? rendered", error)[1]) for error in errors]
     assert max(rendered) >= 3
     assert sum(rendered) <= 2 * len(SAMPLES)
 
@@ -945,8 +947,9 @@ def test_help():
 def test_cache_that_cannot_be_written(root, fresh, tmp_path):
     file = tmp_path / "file"
     file.touch()
-    result = run("generate", "--root", root, "-j", 1, CADRENDER_CACHE_DIR=str(file / "cache"))
+    result = run("generate", "--root", root, "-j", 2, CADRENDER_CACHE_DIR=str(file / "cache"))
     assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
+    assert result.stderr.count("not used as a cache") == 1
     assert same_as_fresh(root, fresh)
 
 
@@ -957,6 +960,7 @@ def test_home_that_is_missing(root, fresh):
     environment = dict.fromkeys(("HOME", "XDG_CACHE_HOME"), gone) | {"CADRENDER_CACHE_DIR": None}
     result = run("generate", "--root", root, "-j", 1, **environment)
     assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
+    assert result.stderr.count("not used as a cache") == 1
     assert same_as_fresh(root, fresh)
 
 

@@ -26,8 +26,8 @@ def root(made, tmp_path):
     return shutil.copytree(made, tmp_path / "root")
 
 
-def info_of(root, *arguments):
-    result = run("info", "--root", root, "--json", *arguments)
+def info_of(root, *arguments, **environment):
+    result = run("info", "--root", root, "--json", *arguments, **environment)
     assert result.returncode == 0, result.stderr
     content = json.loads(result.stdout)
     assert content["root"] == str(root)
@@ -62,6 +62,13 @@ def test_before_anything_is_rendered(made):
     test = info["test"]
     assert (test["songs"], test["samples"], test["speed"]) == (1, 0, None)
     assert test["generate_seconds"] == 0
+
+
+def test_compiling_does_not_count(made, tmp_path):
+    """The first time on a machine as many mixtures are measured as ever after."""
+    cold = info_of(made, "--split", "train", CADRENDER_CACHE_DIR=str(tmp_path / "cold"))["train"]
+    assert list(tmp_path.glob("cold/numba-*/*/*.nbi"))
+    assert (cold["loudness"]["measured"], cold["loudness"]["songs"]) == (2, 2)
 
 
 def test_the_time_is_that_of_the_measurement(made):

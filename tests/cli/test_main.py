@@ -22,6 +22,7 @@ HEAVY = (
     "rich",
     "matplotlib",
     "soxr",
+    "h5py",
 )
 
 LOADED = """
@@ -47,7 +48,8 @@ def loaded(*arguments):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--version"], ["generate", "--help"], ["generate", "--nope"]]
+    "arguments",
+    [["--help"], ["--version"], ["generate", "--help"], ["generate", "--nope"], ["heads", "--help"]],
 )
 def test_answers_load_nothing_heavy(arguments):
     status, modules = loaded(*arguments)

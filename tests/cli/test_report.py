@@ -27,7 +27,7 @@ def test_a_demo_root(root):
     page = file.read_text()
     assert 1e5 < len(page) < 8e6
     assert page.count("<audio") == 8
-    assert f"cadrender report --root &#x27;{root}&#x27; --seconds 2" in page
+    assert f"cadrender report --root &#39;{root}&#39; --seconds 2" in page
 
 
 def test_options(root, tmp_path):
@@ -46,7 +46,7 @@ def test_a_foreign_file_stays(root, tmp_path):
     done = run("report", "--root", root, "--output", file)
     assert done.returncode == 2 and file.read_text() == "mine"
     assert done.stderr == (
-        f"cadrender: {file}: exists and is no cadrender report: give another --output, or --force\n"
+        f"cadrender: {file}: exists and is not a cadrender report (use another --output, or --force to replace it)\n"
     )
     assert run("report", "--root", root, "--output", file, "--examples", 0, "--force").returncode == 0
     assert "cadrender report" in file.read_text()
@@ -80,9 +80,10 @@ def test_no_root(tmp_path):
     assert "path.root is not set" in run("report").stderr
 
 
-def test_without_matplotlib(root, tmp_path):
+@pytest.mark.parametrize("library", ["matplotlib", "jinja2", "markupsafe"])
+def test_without_its_libraries(root, tmp_path, library):
     hidden = (
-        "import sys; sys.modules['matplotlib'] = None; from cadrender.cli import main; main(sys.argv[1:])"
+        f"import sys; sys.modules[{library!r}] = None; from cadrender.cli import main; main(sys.argv[1:])"
     )
     file = tmp_path / "page.html"
     done = subprocess.run(
@@ -110,7 +111,7 @@ def test_help_is_instant():
     )
     assert done.returncode == 0 and "--scenes" in done.stdout
     assert time.monotonic() - began < 5
-    heavy = "[name for name in ('numpy', 'matplotlib') if name in sys.modules]"
+    heavy = "[name for name in ('numpy', 'matplotlib', 'jinja2') if name in sys.modules]"
     imported = f"import sys; from cadrender.cli import report; print({heavy})"
     done = subprocess.run([sys.executable, "-c", imported], env=environment(), capture_output=True, text=True)
     assert done.stdout == "[]\n"

@@ -7,7 +7,7 @@ import pytest
 from cadrender.cli.running import resumable
 from cadrender.errors import CadrenderError
 
-STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143}
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 class Interrupting:
@@ -51,12 +51,22 @@ def test_interruption_in_a_finaliser_is_not_lost(number, capsys):
 
 
 def test_everything_is_as_before_afterwards():
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
     before = [signal.getsignal(number) for number in numbers]
     with resumable():
         assert [signal.getsignal(number) for number in numbers[1:]] != before[1:]
     assert [signal.getsignal(number) for number in numbers] == before
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
+
+
+def test_nohup_is_left_alone():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with resumable():
+            os.kill(os.getpid(), signal.SIGHUP)
+            busy(0.05)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_errors_say_how_to_go_on():

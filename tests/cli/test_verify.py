@@ -135,8 +135,9 @@ def test_swapped_sources_are_found(root):
     swap(folder / "bass.wav", folder / "drums.wav")
     done = verify(root)
     assert done.returncode == 1
-    assert f"{folder / 'bass.wav'}: " in done.stdout
-    assert f"{folder / 'drums.wav'}: " in done.stdout
+    for stem in ("bass", "drums"):
+        text = f"changed since {len(POSITIONS)} at-mic files were rendered from it"
+        assert f"{folder / stem}.wav: {text}\n" in done.stdout
     assert verify(root, "--no-sources").returncode == 0
 
 
@@ -183,7 +184,7 @@ def test_deep_finds_wrong_samples_that_the_manifest_vouches_for(root):
     assert done.returncode == 1
     assert (
         done.stdout
-        == f"{file}: 200 of {samples.size} samples differ from a new rendering, by up to 2 steps\n"
+        == f"{file}: 200 of {samples.size} PCM values differ from a new rendering, by up to 2 steps\n"
     )
     assert verify(root, "--deep", "100", "-j", 2, "--repair").returncode == 0
     assert verify(root, "--deep", "100", "-j", 2).returncode == 0
@@ -223,7 +224,7 @@ def test_files_beside_the_music_are_counted(root):
     (root / SAMPLE / "notes.txt").write_text("mine")
     done = verify(root)
     assert done.returncode == 0
-    assert "1 other files there" in done.stderr
+    assert "1 other file there" in done.stderr
 
 
 # What `generate` notices by itself.
@@ -266,7 +267,7 @@ def test_a_source_that_was_only_touched_is_read_once_and_not_rendered(root):
     assert "0 files to render" in run("generate", "--root", root, "-j", 1).stderr
     assert tree(root / "audio") == before
     for line in (root / "metadata/at_mic_music.train.manifest.jsonl").read_text().splitlines()[-30:]:
-        assert json.loads(line)["source"]["mtime_ns"] == 4 * 10**18
+        assert json.loads(line)["inputs"]["source"]["mtime_ns"] == 4 * 10**18
 
 
 def test_a_position_that_means_another_head_is_rendered_again(root):

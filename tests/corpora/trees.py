@@ -8,6 +8,9 @@ import numpy as np
 import soundfile
 import yaml
 
+from cadrender.corpora import SongCatalogue
+from cadrender.pipeline.plan import make_plan
+
 RATE = 44100
 
 
@@ -143,3 +146,9 @@ def tree_bytes(folder):
         for path in sorted(Path(folder).rglob("*"))
         if path.is_file()
     }
+
+
+def ingest(corpus, root, jobs=1, samplerate=None, **options):
+    """Convert the songs of a corpus, as the command does; the catalogue, and what the run did."""
+    catalogue = SongCatalogue(corpus, root, samplerate)
+    return catalogue, make_plan(catalogue, **options).run(jobs)

@@ -1,13 +1,15 @@
+from itertools import pairwise
+
 import numpy as np
 import pyloudnorm
 import pytest
 
 from cadrender.demo.arrange import CEILING, play
-from cadrender.demo.score import Clock, parse_melody
-from cadrender.demo.songs import NIGHT_TRAIN, SUMMER_WALTZ
+from cadrender.demo.songs import SONGS
 from cadrender.stems import MIXTURE, STEMS, VDBO
 
 RATE = 44100
+NIGHT_TRAIN, SUMMER_WALTZ = SONGS[2:]
 
 
 @pytest.fixture(scope="module")
@@ -92,18 +94,84 @@ def test_no_clicks(stems):
 
 
 def test_singer_sings_the_melody(waltz):
-    clock = Clock(SUMMER_WALTZ.tempo, SUMMER_WALTZ.swing, SUMMER_WALTZ.swing_unit)
-    bars = len(SUMMER_WALTZ.sections[0].chords.split("|"))
-    notes = parse_melody(SUMMER_WALTZ.sections[1].melody, start=bars * SUMMER_WALTZ.beats_per_bar)
     voice = waltz["vocals"].mean(axis=1)
-    heard = []
+    misses = []
+    notes = SUMMER_WALTZ.notes()
+    together = {note.start for note in notes if note.part == "harmony"}
     for note in notes:
-        middle = int(0.5 * (clock.seconds(note.beat) + clock.seconds(note.beat + note.beats)) * RATE)
+        if note.part != "vocals" or note.start in together:
+            continue
+        middle = int(0.5 * (SUMMER_WALTZ.seconds(note.start) + SUMMER_WALTZ.seconds(note.stop)) * RATE)
         piece = voice[middle - 2048 : middle + 2048] * np.hanning(4096)
         correlation = np.fft.irfft(np.abs(np.fft.rfft(piece, 8192)) ** 2)
         # an octave and a half about the register, so that it is the period that is found
         shortest, longest = RATE // 700, RATE // 240
         period = shortest + correlation[shortest:longest].argmax()
-        heard.append(69 + 12 * np.log2(RATE / period / 440))
-    misses = np.abs(np.array(heard) - [note.pitch for note in notes])
-    assert np.mean(misses < 0.6) > 0.85
+        misses.append(abs(69 + 12 * np.log2(RATE / period / 440) - note.pitch))
+    assert len(misses) > 15
+    assert np.mean(np.array(misses) < 0.6) > 0.85
+
+
+def power_at(samples, seconds, lasts):
+    """Power spectrum of a piece, and the MIDI pitches of its bins."""
+    piece = samples[int(seconds * RATE) : int((seconds + lasts) * RATE)]
+    power = np.abs(np.fft.rfft(piece * np.hanning(len(piece)), 1 << 17))[1:] ** 2
+    return power, 69 + 12 * np.log2(np.fft.rfftfreq(1 << 17, 1 / RATE)[1:] / 440)
+
+
+def test_chords_are_heard(instrumental):
+    samples = instrumental["other"].mean(axis=1)
+    chords = [chord for chord in NIGHT_TRAIN.chords() if 8 <= chord[0] < 24]
+    assert len(chords) == 4
+    for beat, _, classes in chords:
+        power, pitches = power_at(samples, NIGHT_TRAIN.seconds(beat) + 0.5, 1.4)
+        fundamentals = (pitches > 54) & (pitches < 73)
+        shares = [
+            power[fundamentals & (np.abs((pitches - pitch_class + 6) % 12 - 6) < 0.4)].sum()
+            for pitch_class in range(12)
+        ]
+        inside = [shares[pitch_class] for pitch_class in classes]
+        outside = [share for pitch_class, share in enumerate(shares) if pitch_class not in classes]
+        assert min(inside) > 5 * max(outside), beat
+
+
+def test_bass_plays_its_notes(waltz):
+    samples = waltz["bass"][:, 0].astype(float)
+    notes = [note for note in SUMMER_WALTZ.notes() if note.part == "upright_bass"]
+    assert len(notes) > 20
+    for note in notes:
+        start, stop = SUMMER_WALTZ.seconds(note.start), SUMMER_WALTZ.seconds(note.stop)
+        power, pitches = power_at(samples, start + 0.1, min(stop - start, 1.0) - 0.1)
+        assert abs(pitches[power.argmax()] - note.pitch) < 0.3
+
+
+def test_drums_are_struck_when_the_score_says(instrumental):
+    drums = instrumental["drums"].astype(float)
+    power = (drums[: len(drums) // 441 * 441] ** 2).sum(axis=1).reshape(-1, 441).sum(axis=1)
+    kicks = [NIGHT_TRAIN.seconds(note.start) for note in NIGHT_TRAIN.notes() if note.part == "kick"]
+    rises = [
+        power[round(100 * kick) + 1 :][:4].max() / (1 + power[round(100 * kick) - 5 :][:3].mean())
+        for kick in kicks[1:]
+    ]
+    assert np.median(rises) > 30
+    crest = np.abs(drums).max() / drums[drums != 0].std()
+    assert 5 < crest < 20
+
+
+def test_room_answers_after_a_phrase_and_from_all_sides(waltz):
+    voice = waltz["vocals"].astype(float)
+    notes = [note for note in SUMMER_WALTZ.notes() if note.part == "vocals" and note.start < 36]
+    rests = [one.stop for one, other in pairwise(notes) if other.start - one.stop >= 1]
+    assert len(rests) >= 1
+
+    def rms(signal, seconds):
+        return np.sqrt(np.mean(signal[int(seconds * RATE) :][: RATE // 10] ** 2))
+
+    for beat in rests:
+        stop = SUMMER_WALTZ.seconds(beat)
+        # 0.2 s after the note the voice itself is silent
+        assert 2e-3 < rms(voice, stop + 0.25) / rms(voice, stop - 0.3) < 0.2
+    # the voice is in the middle: what differs between left and right comes from the room
+    middle, side = voice.sum(axis=1), np.diff(voice, axis=1)[:, 0]
+    verse = slice(*(int(SUMMER_WALTZ.seconds(beat) * RATE) for beat in (12, 36)))
+    assert 0.03 < side[verse].std() / middle[verse].std() < 0.4

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from scipy.special import eval_legendre, spherical_jn, spherical_yn
 
-from cadrender.demo.head import ANGLES, LEAD, SAMPLERATE, SUBJECTS, TAPS, Head, make_head, make_hrir
+from cadrender.demo.head import ANGLES, LEAD, SAMPLERATE, SUBJECTS, TAPS, SphericalHead, make_head, make_hrir
 
 SPEED_OF_SOUND = 343.0
-SIDEWAYS = Head(radius=0.0875, ear_azimuth=90.0, ear_elevation=0.0)
+SIDEWAYS = SphericalHead(radius=0.0875, ear_azimuth=90.0, ear_elevation=0.0)
 
 
 def spectrum(hrir, frequency):

@@ -11,10 +11,12 @@ import numpy as np
 import psutil
 import pytest
 import soundfile
-from cadrender.jobs.stem import Report, StemJob, Target
 
+from cadrender.catalogue import Batch, Output
+from cadrender.pipeline.commit import BatchReport
 from cadrender.pipeline.pool import run_batches
-from cadrender.store import AudioFormat
+from cadrender.signals import AtMic
+from cadrender.store.manifest import Manifest
 from tests.roots import environment, head_response, leftovers, make_root, run, start, tree, write_wav
 
 MEGABYTES = 600
@@ -24,23 +26,29 @@ SCENES = 16
 WORKER = """
 import re, resource, sys
 from pathlib import Path
-from cadrender.jobs.prepare import prepare
-from cadrender.jobs.stem import StemJob, Target, run_stem_job
-from cadrender.store import AudioFormat
+from cadrender.catalogue import Batch, Output
+from cadrender.pipeline.commit import run_batch
+from cadrender.pipeline.warmup import warm_up
+from cadrender.signals import AtMic
 from cadrender.store.manifest import Manifest
 
 folder, frames, scenes, limit = Path(sys.argv[1]), *map(int, sys.argv[2:])
-targets = tuple(
-    Target(str(k), folder / f"out{k}.wav", folder / f"h{2 * k}.wav", folder / f"h{2 * k + 1}.wav")
+outputs = tuple(
+    Output(
+        AtMic("mixture", folder / "mixture.wav", folder / f"h{2 * k}.wav", folder / f"h{2 * k + 1}.wav", frames, 44100),
+        folder / f"out{k}.wav",
+        f"out{k}.wav",
+        "wav",
+        str(k),
+    )
     for k in range(scenes)
 )
-manifest = Manifest(folder / "m.jsonl", folder, folder, folder)
-job = StemJob("Long", "mixture", folder / "mixture.wav", 0, frames, 44100, AudioFormat(), targets, manifest)
+batch = Batch("Long", outputs, Manifest(folder / "m.jsonl", folder))
 if not limit:
-    prepare([job])
+    warm_up([batch])
     sys.exit()
 resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-report = run_stem_job(job)
+report = run_batch(batch)
 assert not report.error, report.error
 assert len(report.written) == scenes
 if sys.platform == "linux":  # where ru_maxrss begins with the size of the process that started this one
@@ -64,7 +72,7 @@ def long_song(folder, subtype="PCM_16"):
 @pytest.mark.slow
 @pytest.mark.parametrize("subtype, limit", [("PCM_16", MEGABYTES), ("FLOAT", MEGABYTES + 200)])
 def test_ten_minutes_at_sixteen_positions_stay_within_the_limit(tmp_path, subtype, limit):
-    """A worker's job under RLIMIT_AS, which counts address space: some 250 MB of it are never touched."""
+    """A worker's batch under RLIMIT_AS, which counts address space: some 250 MB of it are never touched."""
     frames = long_song(tmp_path, subtype)
 
     def worker(limit):
@@ -87,29 +95,32 @@ def test_ten_minutes_at_sixteen_positions_stay_within_the_limit(tmp_path, subtyp
         (tmp_path / f"out{k}.wav").unlink()
 
 
-def bomb(job):
-    """A job that the kernel would kill for its memory, every time."""
-    if job.stem == "bomb":
+def bomb(batch):
+    """A batch that the kernel would kill for its memory, every time."""
+    if batch.name == "bomb":
         os.kill(os.getpid(), 9)
     time.sleep(0.02)
-    return Report(job)
+    return BatchReport(batch)
 
 
-def test_a_job_that_kills_its_workers_is_given_up_and_the_others_are_done(monkeypatch):
-    monkeypatch.setattr("cadrender.jobs.pool._prepare", lambda jobs: None)  # there is nothing to compile
-    target = Target("s", Path("out"), Path("left"), Path("right"))
-    jobs = [
-        StemJob(song, stem, Path("in"), 0, 10**7, 44100, AudioFormat(), (target,))
+def test_a_batch_that_kills_its_workers_is_given_up_and_the_others_are_done(monkeypatch):
+    monkeypatch.setattr(
+        "cadrender.pipeline.pool.warm_up", lambda batches: None
+    )  # there is nothing to compile
+    manifest = Manifest(Path("manifest"), Path())
+    signal = AtMic("bass", Path("in"), Path("left"), Path("right"), 10**7, 44100)
+    batches = [
+        Batch(song, (Output(signal, Path("out"), name, "wav", "s"),), manifest)
         for song in ("Ann", "Ben", "Cleo")
-        for stem in ("vocals", "bomb" if song == "Ben" else "drums", "bass")
+        for name in ("vocals", "bomb" if song == "Ben" else "drums", "bass")
     ]
     said = []
-    reports = list(run_batches(jobs, 2, bomb, say=said.append))
-    assert sorted(report.job.song + report.job.stem for report in reports) == sorted(
-        job.song + job.stem for job in jobs
+    reports = list(run_batches(batches, 2, bomb, say=said.append))
+    assert sorted(report.batch.song + report.batch.name for report in reports) == sorted(
+        batch.song + batch.name for batch in batches
     )
     (failure,) = [report for report in reports if report.error]
-    assert failure.job.stem == "bomb"
+    assert failure.batch.name == "bomb"
     assert failure.error.startswith("Ben: a worker process was killed, perhaps for want of memory")
     assert "-j" in failure.error
     assert said

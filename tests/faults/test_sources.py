@@ -7,16 +7,20 @@ import time
 
 import numpy as np
 import pytest
-from cadrender.jobs.generate import generate
-from cadrender.jobs.plan import make_plan
 
+from cadrender.catalogue import AtMicCatalogue
 from cadrender.config import load_settings
+from cadrender.pipeline.plan import make_plan
 from tests.roots import POSITIONS, SONGS, leftovers, make_root, run, start, tree
 
 
 @pytest.fixture
 def root(tmp_path):
     return make_root(tmp_path / "root")
+
+
+def plan_of(root, **options):
+    return make_plan(AtMicCatalogue(load_settings(root=root), **options))
 
 
 def vanish(file):
@@ -43,25 +47,26 @@ def become_a_folder(file):
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("happen", [vanish, shrink, shrink_to_nothing, become_noise, become_a_folder])
 def test_a_source_that_is_another_when_its_turn_comes(root, happen, jobs):
-    plan = make_plan(load_settings(root=root))
+    plan = plan_of(root)
     file = root / "audio/music/train" / SONGS[0] / "drums.wav"
     happen(file)
-    summary = generate(plan, jobs)
+    summary = plan.run(jobs)
     (failure,) = summary.failures
     assert failure.startswith(f"{file}: ")
     assert "\n" not in failure
-    assert summary.incomplete == len(POSITIONS)
-    assert summary.rendered == len(POSITIONS) * (len(SONGS) - 1)
+    (tally,) = summary.tallies
+    assert tally.incomplete == len(POSITIONS)
+    assert tally.done == len(POSITIONS) * (len(SONGS) - 1)
     assert not list((root / "audio/at_mic_music").rglob(f"{SONGS[0]}*/drums.wav"))
     assert not leftovers(root)
 
 
 def test_an_hrir_that_vanishes_costs_only_its_files(root):
-    plan = make_plan(load_settings(root=root))
+    plan = plan_of(root)
     file = root / "audio/hrtf" / POSITIONS[2].left_hrir
     assert POSITIONS[2].left_hrir not in (POSITIONS[0].left_hrir, POSITIONS[1].left_hrir)
     file.unlink()
-    summary = generate(plan, 1)
+    summary = plan.run(1)
     assert summary.failures
     assert all(failure.startswith(f"{file}: no such file") for failure in summary.failures)
     assert not leftovers(root)
@@ -72,8 +77,8 @@ def test_a_source_that_shrinks_while_it_is_read(root):
     song = root / "audio/music/train" / SONGS[0]
     whole = (song / "bass.wav").read_bytes()
     for delay in np.linspace(0.0, 0.02, 5):
-        plan = make_plan(load_settings(root=root), songs=[SONGS[0]], stems=["bass"])
-        assert plan.jobs
+        plan = plan_of(root, songs=[SONGS[0]], stems=["bass"])
+        assert plan.batches
 
         def cut(delay=delay):
             time.sleep(delay)
@@ -81,7 +86,7 @@ def test_a_source_that_shrinks_while_it_is_read(root):
 
         thread = threading.Thread(target=cut)
         thread.start()
-        summary = generate(plan, 1)
+        summary = plan.run(1)
         thread.join()
         if summary.failures:
             (failure,) = summary.failures

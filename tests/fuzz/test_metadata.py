@@ -10,12 +10,12 @@ import random
 import shutil
 
 import pytest
-from cadrender.jobs.generate import generate
-from cadrender.jobs.plan import make_plan
 
+from cadrender.catalogue import AtMicCatalogue
 from cadrender.config import load_settings
 from cadrender.errors import CadrenderError
-from cadrender.store.manifest import read_manifest
+from cadrender.pipeline.plan import make_plan
+from cadrender.store.manifest import Manifest
 from tests.fuzz.mutations import mutated
 from tests.roots import POSITIONS, make_root, tree
 
@@ -103,8 +103,8 @@ def hostile(content, rng):
 def try_root(root):
     """Plan and render; what is refused is refused with one line."""
     try:
-        plan = make_plan(load_settings(root=root))
-        lines = list(plan.failures.values()) + generate(plan, 1, say=lambda line: None).failures
+        plan = make_plan(AtMicCatalogue(load_settings(root=root)))
+        lines = plan.failures + plan.run(1).failures
     except CadrenderError as error:
         lines = [str(error)]
     for line in lines:
@@ -151,13 +151,15 @@ def test_damaged_bytes(root, name):
 
 def test_a_damaged_manifest(root, tmp_path):
     check_watched(root)
-    generate(make_plan(load_settings(root=root)), 1)
+    make_plan(AtMicCatalogue(load_settings(root=root))).run(1)
     good = (root / "metadata/at_mic_music.train.manifest.jsonl").read_bytes()
-    names = set(read_manifest(root / "metadata/at_mic_music.train.manifest.jsonl"))
+    names = set(Manifest(root / "metadata/at_mic_music.train.manifest.jsonl", root).read())
     file = tmp_path / "m.jsonl"
     for seed in range(10 * INPUTS):
         file.write_bytes(mutated(good, seed, len(good)))
-        assert len(read_manifest(file)) <= len(names) + 4  # a torn line is no line, and none is made up
+        assert (
+            len(Manifest(file, tmp_path).read()) <= len(names) + 4
+        )  # a torn line is no line, and none is made up
     file = root / "metadata/at_mic_music.train.manifest.jsonl"
     for seed in range(INPUTS // 10):
         file.write_bytes(mutated(good, seed, len(good)))

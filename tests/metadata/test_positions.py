@@ -5,7 +5,7 @@ import random
 import pytest
 
 from cadrender import metadata
-from cadrender.errors import MetadataError
+from cadrender.errors import MetadataError, UsageError
 
 HUMANS = ["E1", "E2", "E4", "E5", "E6", "E7", "E8", "E9", "E11", "E12", "E13", "N1", "N3", "N4", "N5", "N6"]
 OFFICIAL_FILES = [
@@ -160,3 +160,84 @@ def test_written_positions_read_back(positions_file):
     )
     assert '"left_angle": -30.0,' in text
     assert text.endswith('        "mic": "BTE_fr"\n    }\n}')
+
+
+@pytest.mark.parametrize("side", "np")
+@pytest.mark.parametrize("angle", ["0", "0.0", "180", "180.0"])
+def test_one_file_ahead_or_behind_is_left_and_right(side, angle):
+    positions = metadata.build_positions([f"m-s-{side}{angle}.wav", "m-s-n30.wav", "m-s-p45.wav"])
+    left = angle if float(angle) == 0 else f"-{angle}"
+    found = {(str(p.left_angle), str(p.right_angle)) for p in positions.values()}
+    assert found == {(a, b) for a in (left, "-30") for b in (angle, "45")}
+    (alone,) = metadata.build_positions([f"m-s-{side}{angle}.wav"]).values()
+    assert (str(alone.left_angle), str(alone.right_angle)) == (left, angle)
+
+
+@pytest.mark.parametrize("angle", ["0.0", "180.0"])
+@pytest.mark.parametrize("there", ["n", "p", "np", ""])
+def test_the_one_file_ahead_serves_both_loudspeakers(tmp_path, angle, there):
+    for side in there:
+        (tmp_path / f"m-s-{side}{angle}.wav").touch()
+    number = float(angle)
+    files = metadata.HeadPosition("x", "s", -number, number, "m").hrir_files(tmp_path)
+    expected = there * 2 if len(there) == 1 else "np"
+    assert files == tuple(tmp_path / f"m-s-{side}{angle}.wav" for side in expected)
+
+
+def test_off_the_middle_each_side_has_its_own_file(tmp_path):
+    (tmp_path / "m-s-n30.0.wav").touch()
+    files = metadata.HeadPosition("x", "s", -30.0, 30.0, "m").hrir_files(tmp_path)
+    assert files == (tmp_path / "m-s-n30.0.wav", tmp_path / "m-s-p30.0.wav")
+
+
+@pytest.mark.parametrize(
+    ("text", "angles"),
+    [
+        ("22.5,30", (-30.0, -22.5, 22.5, 30.0)),
+        ("-30,+45", (-30.0, 45.0)),
+        (" 0 , 180,-0,+180,-180", (0.0, 180.0)),
+        ("5,-5,+5", (-5.0, 5.0)),
+    ],
+)
+def test_angles_without_a_sign_are_on_both_sides(text, angles):
+    assert [str(angle) for angle in metadata.parse_angles(text)] == [str(angle) for angle in angles]
+
+
+@pytest.mark.parametrize("text", ["", "30,", "x", "nan", "inf", "181", "-180.5", "3_0", "30 40"])
+def test_other_angles_are_refused(text):
+    with pytest.raises(UsageError, match="is not a number of degrees from -180 to 180"):
+        metadata.parse_angles(text)
+
+
+@pytest.mark.parametrize("angle", [-37.5, 30, 0.0, -180.0, 180, 6.43])
+def test_hrir_names_read_back(angle):
+    name = metadata.hrir_name("BTE_fr", "VP-E1, n", angle)
+    mic, subject, side, number = metadata.parse_hrir_name(name)
+    assert (mic, subject, number) == ("BTE_fr", "VP-E1, n", abs(angle))
+    assert side == ("n" if -180 < angle < 0 else "p")
+
+
+@pytest.mark.parametrize(
+    ("mic", "subject", "angle"),
+    [("BTE-fr", "A", 30), ("", "A", 30), (".x", "A", 30), ("m", "", 30), ("m", "a/b", 30), ("m", "A", 1e-7),
+     ("m", "x" * 250, 30), ("m", "a\n", 30)],
+)  # fmt: skip
+def test_names_that_would_not_read_back_are_refused(mic, subject, angle):
+    with pytest.raises(UsageError, match="no HRIR file can be named"):
+        metadata.hrir_name(mic, subject, angle)
+
+
+def test_positions_are_added_once_and_ids_continue(positions_file):
+    file = positions_file({"hlp_0007": {**ENTRY, "note": 1}, "other": {**ENTRY, "left_angle": -30}})
+    new = [
+        metadata.HeadPosition("", "VP_E1", -37.5, 22.5, "BTE_fr"),
+        metadata.HeadPosition("", "VP_E1", -30.0, 22.5, "BTE_fr"),
+        metadata.HeadPosition("", "KEMAR", -30, 30, "ear"),
+    ]
+    text, ids = metadata.add_positions(file, [*new, new[1]])
+    assert ids == ["hlp_0008", "hlp_0009"]  # -30.0 is another file than -30
+    content = json.loads(text)
+    assert list(content) == ["hlp_0007", "other", *ids]
+    assert content["hlp_0007"] == {**ENTRY, "note": 1}
+    assert content["hlp_0009"] == {"subject": "KEMAR", "left_angle": -30, "right_angle": 30, "mic": "ear"}
+    assert metadata.add_positions(file.with_name("none.json"), new[2:])[1] == ["hlp_0001"]

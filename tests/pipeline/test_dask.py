@@ -143,7 +143,8 @@ def test_two_workers_render_what_one_process_does(tmp_path, package, rendered, r
     with cluster(tmp_path, package) as (address, _, _):
         done = run(*arguments(root, address), **only(package))
         assert done.returncode == 0, done.stderr
-        assert "2 processes" in done.stderr
+        assert "2 workers" in done.stderr
+        assert " on 2 workers" in done.stderr.splitlines()[-1]
         assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
         assert tree(root / "metadata").keys() == tree(rendered / "metadata").keys()
         again = run(*arguments(root, address), **only(package))
@@ -151,7 +152,7 @@ def test_two_workers_render_what_one_process_does(tmp_path, package, rendered, r
     assert run("verify", "--root", root).returncode == 0
 
 
-def test_a_worker_that_dies_loses_its_job_only_which_runs_elsewhere(tmp_path, package, rendered, root):
+def test_a_worker_that_dies_loses_its_batch_only_which_runs_elsewhere(tmp_path, package, rendered, root):
     with cluster(tmp_path, package) as (address, _, workers):
         process = start(*arguments(root, address), "-q", **only(package))
         wait_for(lambda: list((root / "audio").rglob(".*.part")))
@@ -173,7 +174,7 @@ def holder(root, workers):
     return None
 
 
-def test_a_worker_with_several_threads_renders_one_job_at_a_time(tmp_path, package, rendered, root):
+def test_a_worker_with_several_threads_renders_one_batch_at_a_time(tmp_path, package, rendered, root):
     with cluster(tmp_path, package, 1, "--nthreads", 4, "--no-nanny") as (address, _, _):
         done = run(*arguments(root, address), **only(package))
         assert done.returncode == 0, done.stderr
@@ -183,7 +184,7 @@ def test_a_worker_with_several_threads_renders_one_job_at_a_time(tmp_path, packa
 
 def test_a_worker_with_another_cadrender_is_refused(tmp_path, package, root):
     other = shutil.copytree(package, tmp_path / "other")
-    file = other / "cadrender/render/stem.py"
+    file = other / "cadrender/dsp/render.py"
     file.write_text(file.read_text() + "\n# another release\n")
     with cluster(tmp_path, other, 1) as (address, _, _):
         done = run(*arguments(root, address), **only(package))
@@ -247,33 +248,38 @@ def test_ctrl_c_ends_a_run_on_a_cluster(tmp_path, package, rendered, root):
 BOMB = """
 import os, sys, time
 from pathlib import Path
+from cadrender.catalogue import Batch, Output
+from cadrender.pipeline.commit import BatchReport
 from cadrender.pipeline.dask import Cluster
 from cadrender.pipeline.pool import run_batches
-from cadrender.jobs.stem import Report, StemJob, Target
-from cadrender.store import AudioFormat
+from cadrender.signals import AtMic
+from cadrender.store.manifest import Manifest
 
-def bomb(job):
-    if job.stem == "bomb":
+def bomb(batch):
+    if batch.name == "bomb":
         os.kill(os.getpid(), 9)
     time.sleep(0.05)
-    return Report(job)
+    return BatchReport(batch)
+
+def batch_of(song, stem):
+    signal = AtMic(stem, Path("in"), Path("left"), Path("right"), 1000, 44100)
+    return Batch(song, (Output(signal, Path("out"), stem, "wav", "s"),), Manifest(Path("m"), Path()))
 
 if __name__ == "__main__":
     import bombs
-    target = Target("s", Path("out"), Path("left"), Path("right"))
-    jobs = [
-        StemJob(song, stem, Path("in"), 0, 1000, 44100, AudioFormat(), (target,))
+    batches = [
+        bombs.batch_of(song, stem)
         for song in ("Ann", "Ben", "Cleo")
         for stem in ("vocals", "bomb" if song == "Ben" else "drums", "bass")
     ]
     with Cluster(sys.argv[1], Path("/")) as cluster:
-        for report in run_batches(jobs, 2, bombs.bomb, say=print, cluster=cluster):
-            print("report", report.job.song, report.job.stem, report.error)
+        for report in run_batches(batches, 2, bombs.bomb, say=print, cluster=cluster):
+            print("report", report.batch.song, report.batch.name, report.error)
 """
 
 
-def test_a_job_that_kills_every_worker_is_given_up(tmp_path, package):
-    """Dask itself gives up a job after four workers died of it; their nannies start new ones."""
+def test_a_batch_that_kills_every_worker_is_given_up(tmp_path, package):
+    """Dask itself gives up a batch after four workers died of it; their nannies start new ones."""
     shutil.copytree(package, tmp_path / "package")
     script = tmp_path / "package/bombs.py"
     script.write_text(BOMB)

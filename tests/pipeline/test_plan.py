@@ -2,12 +2,14 @@ import shutil
 
 import numpy as np
 import pytest
-from cadrender.jobs import plan as plan_module
-from cadrender.jobs.generate import generate
-from cadrender.jobs.plan import check_space, free_space, look_at_song, make_folders, make_plan
 
+from cadrender.catalogue import AtMicCatalogue
+from cadrender.catalogue.songs import look_at_song
 from cadrender.config import load_settings
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
+from cadrender.pipeline import plan as plan_module
+from cadrender.pipeline.plan import free_space, make_plan
+from cadrender.pipeline.run import make_folders
 from cadrender.stems import STEMS, VDBO
 from cadrender.store import AudioFormat
 from tests.roots import POSITIONS, SONGS, make_root, make_song, tree, write_wav
@@ -27,57 +29,67 @@ def root(made, tmp_path):
 
 
 def plan_of(root, **options):
-    return make_plan(load_settings(root=root), **options)
+    return make_plan(AtMicCatalogue(load_settings(root=root), **options))
+
+
+def catalogue_of(plan):
+    (share,) = plan.shares
+    return share.catalogue
 
 
 def wanted(plan):
     return {
-        str(target.file.relative_to(plan.settings.output_music_dir))
-        for job in plan.jobs
-        for target in job.targets
+        str(output.file.relative_to(catalogue_of(plan).settings.output_music_dir)) for output in plan.todo
     }
 
 
-def test_one_job_a_stem_for_all_heads(root):
+def test_one_batch_a_stem_for_all_heads(root):
     before = tree(root)
     plan = plan_of(root)
-    assert [(job.song, job.stem) for job in plan.jobs] == [
+    assert [(batch.song, batch.outputs[0].signal.stem) for batch in plan.batches] == [
         (song, stem) for song in SONGS[::-1] for stem in STEMS
     ]
-    for job in plan.jobs:
-        assert job.source == root / "audio/music/train" / job.song / f"{job.stem}.wav"
-        assert [target.sample for target in job.targets] == [f"{job.song}-{p.id}" for p in POSITIONS]
-        assert [target.file.name for target in job.targets] == [f"{job.stem}.wav"] * 3
-        assert [target.left_hrir.name for target in job.targets] == [p.left_hrir for p in POSITIONS]
-        assert [target.right_hrir.name for target in job.targets] == [p.right_hrir for p in POSITIONS]
-        assert (job.start, job.samplerate) == (0, 44100)
-        assert job.frame_scenes == 3 * job.frames
+    for batch in plan.batches:
+        signals = [output.signal for output in batch.outputs]
+        stem = signals[0].stem
+        assert {signal.stem for signal in signals} == {stem}
+        assert {signal.source for signal in signals} == {
+            root / "audio/music/train" / batch.song / f"{stem}.wav"
+        }
+        assert [output.unit for output in batch.outputs] == [f"{batch.song}-{p.id}" for p in POSITIONS]
+        assert [output.file.name for output in batch.outputs] == [f"{stem}.wav"] * 3
+        assert [signal.left_hrir.name for signal in signals] == [p.left_hrir for p in POSITIONS]
+        assert [signal.right_hrir.name for signal in signals] == [p.right_hrir for p in POSITIONS]
+        assert {signal.samplerate for signal in signals} == {44100}
+        assert batch.frame_scenes == 3 * signals[0].frames
     assert tree(root) == before
 
 
 def test_sizes(root):
     plan = plan_of(root)
     frames = 15 * sum(round(44100 * seconds) for seconds in SECONDS)
-    assert (plan.files, plan.skipped, plan.failures) == (30, 0, {})
-    assert plan.seconds == pytest.approx(frames / 44100)
+    assert (len(plan.todo), plan.shares[0].current, plan.failures) == (30, 0, [])
+    assert plan.frame_scenes == frames
     assert plan.bytes == 4 * frames + 30 * 44
     assert plan_of(root, audio_format=AudioFormat("wav", "PCM_24")).bytes == 6 * frames + 30 * 44
     plan = plan_of(root)
-    generate(plan)
+    plan.run(1)
     assert sum(file.stat().st_size for file in (root / "audio/at_mic_music").rglob("*.wav")) == plan.bytes
 
 
 def test_what_is_there_is_not_planned_again(root):
-    generate(plan_of(root, songs=[SONGS[0]]))
+    plan_of(root, songs=[SONGS[0]]).run(1)
     plan = plan_of(root)
-    assert (plan.files, plan.skipped) == (15, 3)
-    assert {job.song for job in plan.jobs} == {SONGS[1]}
-    assert [sample.name for sample in plan.complete_samples()] == [f"{SONGS[0]}-{p.id}" for p in POSITIONS]
-    gone = plan.file(plan.samples[1], "bass")
-    gone.unlink()
-    assert plan.missing(plan.samples[1]) == ["bass"]
+    assert (len(plan.todo), plan.shares[0].current) == (15, 3)
+    assert {batch.song for batch in plan.batches} == {SONGS[1]}
+    catalogue = catalogue_of(plan)
+    assert [sample.name for sample in catalogue.complete_samples()] == [
+        f"{SONGS[0]}-{p.id}" for p in POSITIONS
+    ]
+    catalogue.output(catalogue.samples[1], "bass").file.unlink()
+    assert catalogue.missing(catalogue.samples[1]) == ["bass"]
     plan = plan_of(root, songs=[SONGS[0]])
-    assert (wanted(plan), plan.skipped) == ({f"train/{SONGS[0]}-hlp_0002/bass.wav"}, 2)
+    assert (wanted(plan), plan.shares[0].current) == ({f"train/{SONGS[0]}-hlp_0002/bass.wav"}, 2)
 
 
 @pytest.mark.parametrize(
@@ -96,21 +108,23 @@ def test_patterns(root, patterns, names):
         with pytest.raises(UsageError, match=r"--songs 'se\*'"):
             plan_of(root, songs=patterns)
     else:
-        assert plan_of(root, songs=patterns).selected == set(names)
+        plan = plan_of(root, songs=patterns)
+        assert catalogue_of(plan).selected == {batch.song for batch in plan.batches} == set(names)
 
 
 def test_stems(root):
     plan = plan_of(root, stems=["bass", "mixture"])
-    assert {job.stem for job in plan.jobs} == {"bass", "mixture"}
-    assert plan.files == 12
+    assert {output.signal.stem for output in plan.todo} == {"bass", "mixture"}
+    assert len(plan.todo) == 12
 
 
 def test_failures_are_of_selected_songs(root):
     (root / "audio/music/train" / SONGS[1] / "drums.wav").unlink()
     plan = plan_of(root)
-    assert plan.failures == {SONGS[1]: f"{root}/audio/music/train/{SONGS[1]}/drums.wav: no such file"}
-    assert {job.song for job in plan.jobs} == {SONGS[0]}
-    assert plan_of(root, songs=[SONGS[0]]).failures == {}
+    line = f"{root}/audio/music/train/{SONGS[1]}/drums.wav: no such file"
+    assert (plan.failures, catalogue_of(plan).failures) == ([line], {SONGS[1]: line})
+    assert {batch.song for batch in plan.batches} == {SONGS[0]}
+    assert plan_of(root, songs=[SONGS[0]]).failures == []
 
 
 def test_hrir_that_cannot_be_used(root):
@@ -122,7 +136,7 @@ def test_hrir_that_cannot_be_used(root):
 def test_song_with_stems(tmp_path):
     make_song(tmp_path, "Song", 0.5, 1)
     song = look_at_song("Song", tmp_path / "audio/music/train/Song", 44100)
-    assert (song.start, song.frames, tuple(song.files)) == (0, 22050, STEMS)
+    assert (song.frames, tuple(song.files)) == (22050, STEMS)
 
 
 def test_song_without_stems(tmp_path):
@@ -143,12 +157,12 @@ def test_song_without_mixture(tmp_path):
 def test_space(root, monkeypatch):
     plan = plan_of(root)
     monkeypatch.setattr(plan_module, "free_space", lambda folder: plan.bytes)
-    check_space(plan)
+    plan.check_space()
     monkeypatch.setattr(plan_module, "free_space", lambda folder: plan.bytes - 1)
     with pytest.raises(
         CadrenderError, match=r"at_mic_music: 0\.00 GB will be written, and 0\.00 GB are free"
     ):
-        check_space(plan)
+        plan.check_space()
 
 
 def test_free_space_of_a_folder_that_is_not_there_yet(tmp_path):
@@ -156,21 +170,27 @@ def test_free_space_of_a_folder_that_is_not_there_yet(tmp_path):
     assert free_space(tmp_path / "not/there/yet") == pytest.approx(expected, rel=0.05)
 
 
+def begin(plan):
+    """Make the folders of a plan's files, as its run does; how many leftovers were removed."""
+    return make_folders(catalogue_of(plan).folders, {output.file.parent for output in plan.todo})
+
+
 def test_folders_are_made(root):
     plan = plan_of(root)
-    assert make_folders(plan) == 0
-    folders = {plan.folder(sample) for sample in plan.samples}
+    assert begin(plan) == 0
+    catalogue = catalogue_of(plan)
+    folders = {catalogue.folder(sample) for sample in catalogue.samples}
     assert all(folder.is_dir() for folder in folders)
     for folder in folders:
         (folder / ".vocals.wav.part").touch()
-    assert make_folders(plan) == len(folders)
+    assert begin(plan) == len(folders)
 
 
 def test_folder_in_whose_place_there_is_a_file(root):
     plan = plan_of(root)
     (root / "audio/at_mic_music").write_bytes(b"a file")
     with pytest.raises(CadrenderError, match=r"at_mic_music.*: cannot be made: ") as error:
-        make_folders(plan)
+        plan.run(1)
     assert "\n" not in str(error.value)
 
 
@@ -183,7 +203,7 @@ def test_folders_are_not_made_through_links(root, tmp_path, link):
     place.parent.mkdir(parents=True)
     place.symlink_to(elsewhere)
     with pytest.raises(CadrenderError, match="a symbolic link; files are never written through one"):
-        make_folders(plan)
+        plan.run(1)
     assert list(elsewhere.iterdir()) == []
 
 
@@ -192,7 +212,8 @@ def test_output_folder_itself_may_be_a_link(root, tmp_path):
     fast = tmp_path / "fast disk"
     fast.mkdir()
     (root / "audio/at_mic_music").symlink_to(fast)
-    summary = generate(plan_of(root, songs=[SONGS[0]]))
-    assert (summary.rendered, summary.failures) == (3, [])
+    summary = plan_of(root, songs=[SONGS[0]]).run(1)
+    (tally,) = summary.tallies
+    assert (tally.done, tally.files, summary.failures) == (3, 15, [])
     assert len([name for name in tree(fast) if name.endswith(".wav")]) == 15
     assert (root / "audio/at_mic_music").is_symlink()

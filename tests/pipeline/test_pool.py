@@ -16,35 +16,38 @@ def no_workers_of_other_tests():
 
 
 @dataclass(frozen=True)
-class Job:
-    """As much of a job as the pool looks at."""
+class Batch:
+    """As much of a batch as the pool looks at."""
 
     song: str
     number: int
     frame_scenes: int = 1000
 
-
-JOBS = [Job("Song", number) for number in range(23)]
-
-
-def answer(job):
-    return job.number, os.getpid()
+    def shape(self):
+        """There is nothing to compile."""
 
 
-def signals(job):
+BATCHES = [Batch("Song", number) for number in range(23)]
+
+
+def answer(batch):
+    return batch.number, os.getpid()
+
+
+def signals(batch):
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     return signal.getsignal(signal.SIGINT), signal.SIGINT in blocked, signal.SIGTERM in blocked
 
 
-def sleep(job):
-    time.sleep(30 if job.number else 0)
-    return job.number
+def sleep(batch):
+    time.sleep(30 if batch.number else 0)
+    return batch.number
 
 
-def stumble(job):
-    if job.number == 3:
+def stumble(batch):
+    if batch.number == 3:
         raise ValueError("stumbled")
-    return job.number
+    return batch.number
 
 
 def workers():
@@ -56,21 +59,21 @@ def workers():
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2, 40])
-def test_each_job_is_run_once(n_jobs):
-    reports = list(run_batches(JOBS[:7], n_jobs, answer))
+def test_each_batch_is_run_once(n_jobs):
+    reports = list(run_batches(BATCHES[:7], n_jobs, answer))
     assert Counter(number for number, _ in reports) == Counter(range(7))
     assert (os.getpid() in {process for _, process in reports}) == (n_jobs == 1)
     assert workers() == []
 
 
-def test_small_jobs_travel_together_and_none_is_lost():
-    assert sorted(number for number, _ in run_batches(JOBS, 2, answer)) == list(range(23))
+def test_small_batches_travel_together_and_none_is_lost():
+    assert sorted(number for number, _ in run_batches(BATCHES, 2, answer)) == list(range(23))
 
 
 @pytest.mark.parametrize("which", [0, 1, 0, 1])
 def test_a_worker_that_is_killed_at_the_very_end_holds_nobody_up(which):
     said = []
-    reports = run_batches(JOBS[:8], 2, answer, say=said.append)
+    reports = run_batches(BATCHES[:8], 2, answer, say=said.append)
     assert len([next(reports) for _ in range(8)]) == 8
     # One of the two waits for the queue, and the other for the lock that the first one holds.
     born = workers()
@@ -88,12 +91,12 @@ def test_nothing_to_do():
     assert workers() == []
 
 
-def test_single_job_needs_no_worker():
-    assert list(run_batches(JOBS[:1], 4, answer)) == [(0, os.getpid())]
+def test_single_batch_needs_no_worker():
+    assert list(run_batches(BATCHES[:1], 4, answer)) == [(0, os.getpid())]
 
 
 def test_workers_do_not_hear_ctrl_c():
-    for handler, interrupt_blocked, termination_blocked in run_batches(JOBS[:4], 2, signals):
+    for handler, interrupt_blocked, termination_blocked in run_batches(BATCHES[:4], 2, signals):
         assert handler == signal.SIG_IGN
         assert interrupt_blocked
         assert not termination_blocked
@@ -102,7 +105,7 @@ def test_workers_do_not_hear_ctrl_c():
 
 @pytest.mark.filterwarnings("error")
 def test_closing_ends_the_workers():
-    large = [Job("Song", number, 10**9) for number in range(9)]
+    large = [Batch("Song", number, 10**9) for number in range(9)]
     reports = run_batches(large, 2, sleep)
     assert next(reports) == 0
     assert len(workers()) == 2
@@ -118,7 +121,7 @@ def test_closing_ends_the_workers():
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_mistakes_of_the_work_come_through(n_jobs):
     with pytest.raises(ValueError, match="stumbled"):
-        list(run_batches(JOBS[:6], n_jobs, stumble))
+        list(run_batches(BATCHES[:6], n_jobs, stumble))
     assert workers() == []
 
 

@@ -1,56 +1,70 @@
-"""Shards: every job in exactly one of them, the same whenever it is asked, and about as much in each."""
+"""Shards: every batch in exactly one of them, the same whenever it is asked, and about as much in each."""
 
 import random
 import shutil
 from pathlib import Path
 
 import pytest
-from cadrender.jobs.stem import StemJob, Target
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cadrender.catalogue import Batch, Output
 from cadrender.errors import UsageError
 from cadrender.pipeline.shards import Shard
+from cadrender.signals import AtMic
 from cadrender.stems import STEMS
-from cadrender.store import AudioFormat
+from cadrender.store.manifest import Manifest
 from tests.roots import POSITIONS, SONGS, leftovers, make_root, run, start, tree
 
 
-def jobs_of(lengths):
-    target = Target("s", Path("out"), Path("left"), Path("right"))
+def batches_of(lengths):
+    manifest = Manifest(Path("manifest"), Path())
     return [
-        StemJob(f"Song {k}", stem, Path("in"), 0, frames, 44100, AudioFormat(), (target,) * heads)
+        Batch(f"Song {k}", tuple(output_of(k, stem, frames, head) for head in range(heads)), manifest)
         for k, (frames, heads) in enumerate(lengths)
         for stem in STEMS
     ]
+
+
+def output_of(song, stem, frames, head):
+    name = f"Song {song}-{head}/{stem}.wav"
+    signal = AtMic(stem, Path("in"), Path("left"), Path("right"), frames, 44100)
+    return Output(signal, Path(name), name, "wav", f"Song {song}-{head}")
 
 
 LENGTHS = st.lists(st.tuples(st.integers(1, 10**8), st.integers(1, 16)), min_size=1, max_size=30)
 
 
 @given(LENGTHS, st.integers(1, 40), st.randoms())
-def test_each_job_is_in_one_shard_in_whatever_order_they_come(lengths, count, rng):
-    jobs = jobs_of(lengths)
-    parts = [Shard(index, count).of(jobs) for index in range(1, count + 1)]
-    assert sorted(job.song + job.stem for part in parts for job in part) == sorted(
-        job.song + job.stem for job in jobs
-    )
-    shuffled = jobs[:]
+def test_each_batch_is_in_one_shard_in_whatever_order_they_come(lengths, count, rng):
+    batches = batches_of(lengths)
+    parts = [Shard(index, count).of(batches) for index in range(1, count + 1)]
+    assert sorted(batch.name for part in parts for batch in part) == sorted(batch.name for batch in batches)
+    shuffled = batches[:]
     rng.shuffle(shuffled)
     assert [Shard(index, count).of(shuffled) for index in range(1, count + 1)] == parts
 
 
 @given(LENGTHS, st.integers(1, 40))
-def test_shards_differ_by_one_job_at_most(lengths, count):
-    jobs = jobs_of(lengths)
-    loads = [sum(job.frame_scenes for job in Shard(i, count).of(jobs)) for i in range(1, count + 1)]
-    assert max(loads) - min(loads) <= max(job.frame_scenes for job in jobs)
+def test_shards_differ_by_one_batch_at_most(lengths, count):
+    batches = batches_of(lengths)
+    loads = [sum(batch.frame_scenes for batch in Shard(i, count).of(batches)) for i in range(1, count + 1)]
+    assert max(loads) - min(loads) <= max(batch.frame_scenes for batch in batches)
+
+
+@given(LENGTHS, st.integers(1, 40), st.randoms())
+def test_shards_of_whole_songs_share_none(lengths, count, rng):
+    batches = batches_of(lengths)
+    parts = [Shard(index, count).songs(batches) for index in range(1, count + 1)]
+    assert sorted(song for part in parts for song in part) == sorted({batch.song for batch in batches})
+    rng.shuffle(batches)
+    assert [Shard(index, count).songs(batches) for index in range(1, count + 1)] == parts
 
 
 def test_the_official_set_is_balanced_to_a_percent_on_32_machines():
     rng = random.Random(1)
-    jobs = jobs_of([(rng.randrange(100 * 44100, 400 * 44100), 4) for _ in range(100)])
-    loads = [sum(job.frame_scenes for job in Shard(i, 32).of(jobs)) for i in range(1, 33)]
+    batches = batches_of([(rng.randrange(100 * 44100, 400 * 44100), 4) for _ in range(100)])
+    loads = [sum(batch.frame_scenes for batch in Shard(i, 32).of(batches)) for i in range(1, 33)]
     assert max(loads) < 1.01 * sum(loads) / 32
 
 
@@ -123,7 +137,7 @@ def test_a_shard_that_ran_again_has_nothing_to_do(root):
     assert 0 < len(before) < len(SONGS) * len(POSITIONS) * 5
 
 
-def test_more_shards_than_jobs(rendered, root):
+def test_more_shards_than_batches(rendered, root):
     done = run("generate", "--root", root, "-j", 1, "--shard", "999/999")
     assert done.returncode == 0
     assert "0 files to render" in done.stderr

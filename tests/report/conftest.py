@@ -59,6 +59,17 @@ def page(rendered, tmp_path_factory):
     return file
 
 
+@pytest.fixture(scope="session")
+def around(tmp_path_factory):
+    """The report on one head between loudspeakers at unusual places: straight ahead, and behind the ears."""
+    positions = (
+        HeadPosition("hlp_0001", "VP_E1", -110, 110, "BTE_fr"),
+        HeadPosition("hlp_0002", "VP_E1", 0, 0, "BTE_fr"),
+    )
+    root = make_root(tmp_path_factory.mktemp("around"), songs=SONGS, seconds=(1.1, 0.8), positions=positions)
+    return write_report(load_settings(root=fill(root)), seconds=0.5).file
+
+
 @pytest.fixture
 def browser(tmp_path):
     """A headless Chromium with a profile of its own."""

@@ -1,6 +1,7 @@
 """The page as a browser shows it."""
 
 import io
+import shutil
 
 import matplotlib.image
 import numpy as np
@@ -131,6 +132,51 @@ def test_it_fits_any_window(browser, page, width):
         "Math.min(...[...document.querySelectorAll('.chart text')].map(text => text.getBoundingClientRect().height))"
     )
     assert smallest >= (8 if width < 600 else 10), "text in pictures must stay legible"
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_any_angle_can_be_read(browser, around, width):
+    browser.look(width)
+    browser.open(around.as_uri())
+    numbers = browser.evaluate(
+        "[...document.querySelectorAll('.pictures figure:first-child text')].map(text => {"
+        "const one = text.getBoundingClientRect(), all = text.closest('svg').getBoundingClientRect();"
+        "return [text.textContent, one.left >= all.left && one.right <= all.right"
+        " && one.top >= all.top && one.bottom <= all.bottom]; })"
+    )
+    assert {text for text, _ in numbers} == {"0°", "110°"}
+    assert all(inside for _, inside in numbers)
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_a_single_head_can_be_seen(browser, around, width):
+    browser.look(width)
+    browser.open(around.as_uri())
+    left, top, across, height = browser.evaluate(
+        "(() => { const box = document.querySelector('#heads .three svg').getBoundingClientRect();"
+        "return [box.left, box.top + scrollY, box.width, box.height]; })()"
+    )
+    image = matplotlib.image.imread(io.BytesIO(browser.screenshot(top, height)), format="png")[..., :3]
+    image = image[:, round(left) : round(left + across)]
+    for hue in ((0xBF, 0x4D, 0x2A), (0x2B, 0x6A, 0x94)):
+        near = np.abs(image - np.array(hue) / 255).max(axis=2) < 0.1
+        assert near.sum() > 100, "a line in full colour"
+
+
+def test_a_player_without_the_song_plays_what_the_microphones_pick_up(browser, rendered, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(rendered, root)
+    shutil.rmtree(root / "audio/music")
+    browser.look(375)
+    browser.open(write_report(load_settings(root=root), seconds=0.5).file.as_uri())
+    assert browser.evaluate(LOADED) == pytest.approx([0.5] * 4, abs=0.01)
+    playing = browser.evaluate(
+        "(async () => { const player = document.querySelector('.player');"
+        "player.querySelector('.play').click(); await new Promise(done => setTimeout(done, 200));"
+        "return [player.classList.contains('playing'), player.querySelector('audio').muted,"
+        " player.querySelector('.choice').textContent]; })()"
+    )
+    assert playing == [True, False, "At-mic"] and browser.problems() == []
 
 
 def pixels(browser):

@@ -19,7 +19,7 @@ def draw(gid="head:7", label="Level (dB)", alt="A line"):
 
 def parsed(svg):
     """As XML, where inline SVG need not name its namespaces."""
-    named = svg.replace(
+    named = str(svg).replace(
         "<svg ", '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
     )
     return ET.fromstring(named)

@@ -118,7 +118,7 @@ def test_what_is_not_rendered_is_rendered_for_the_page(rendered, bare):
         assert example.original.uri == expected.original.uri
         assert [level.stem for level in example.levels] == ["mixture", "vocals", "drums", "bass", "other"]
         entry = whole.entry_of(whole.sample_of(scene), "bass")
-        assert example.levels[3].after == pytest.approx(entry.after)
+        assert example.levels[3].after == pytest.approx(entry.levels["loudness_after"])
     assert {file: file.stat().st_mtime_ns for file in bare.rglob("*")} == files
 
 
@@ -145,6 +145,21 @@ def test_without_its_hrirs_a_rendered_scene_can_still_be_heard(rendered, tmp_pat
     found = survey(root)
     example = make_example(found, found.scenes[0], 0.5)
     assert example.at_mic and example.levels == ()
+
+
+def test_without_its_song_a_rendered_scene_can_still_be_heard(rendered, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(rendered, root)
+    whole = make_example(survey(root), survey(root).scenes[0], 0.5)
+    shutil.rmtree(root / "audio/music")
+    found = survey(root)
+    assert len(choose_scenes(found, (), 9)) == 7
+    example = make_example(found, found.scenes[0], 0.5)
+    assert example.original is None and example.problem == "" and not example.rendered
+    assert abs(example.start - whole.start) <= 0.1 and example.seconds == 0.5
+    part = round(example.start * RATE) + np.arange(RATE // 2)
+    at_mic = read_stem(found.file_of(example.sample, "mixture"), RATE)[part]
+    np.testing.assert_array_equal(inner(heard(example.at_mic)), inner(at_mic))
 
 
 @pytest.mark.parametrize("loud", [0.0, 0.9, 1.6])

@@ -8,10 +8,10 @@ import pytest
 import soundfile
 
 from cadrender.config import load_settings
-from cadrender.report.levels import FileLevel, known_levels, render
-from cadrender.report.survey import take_survey
+from cadrender.report.levels import FileLevel, known_levels
+from cadrender.report.survey import render, take_survey
 from cadrender.store import read_stem
-from cadrender.store.manifest import manifest_file
+from cadrender.store.manifest import Manifest
 
 
 def survey(root):
@@ -42,13 +42,13 @@ def test_rendering_gives_the_very_files_and_their_levels(rendered):
         pair = [found.hrirs[sample.position.left_hrir], found.hrirs[sample.position.right_hrir]]
         for stem in ("mixture", "vocals"):
             signal = read_stem(found.sources[sample.source].files[stem], 44100)
-            pcm, measured = render(signal, 44100, pair)
+            pcm, (before, after, gain, clipped) = render(signal, 44100, pair)
             written = read_stem(found.file_of(sample, stem), 44100)
             np.testing.assert_array_equal(pcm, written)
             entry = found.entry_of(sample, stem)
-            assert measured.before == pytest.approx(entry.before, abs=1e-9)
-            assert measured.after == pytest.approx(entry.after, abs=1e-9)
-            assert (measured.gain, measured.clipped) == (pytest.approx(entry.gain), entry.clipped)
+            assert before == pytest.approx(entry.levels["loudness_before"], abs=1e-9)
+            assert after == pytest.approx(entry.levels["loudness_after"], abs=1e-9)
+            assert (gain, clipped) == (pytest.approx(entry.levels["gain"]), entry.levels["clipped"])
 
 
 def test_clipped_samples_are_counted():
@@ -57,8 +57,8 @@ def test_clipped_samples_are_counted():
     # The K-weighting makes a narrow pulse train as loud as the square wave only by making it clip.
     spike = np.zeros((4, 2))
     spike[0], spike[1] = 1.0, -1.0
-    pcm, measured = render(signal, 44100, (spike, spike))
-    assert measured.clipped == np.isin(pcm, (-32768, 32767)).sum() > 0
+    pcm, (*_, clipped) = render(signal, 44100, (spike, spike))
+    assert clipped == np.isin(pcm, (-32768, 32767)).sum() > 0
 
 
 def test_silence():
@@ -86,11 +86,12 @@ def test_what_cannot_be_a_level_is_left_out(rendered, tmp_path, key, value):
     root = tmp_path / "root"
     shutil.copytree(rendered, root)
     settings = load_settings(root=root)
-    file = manifest_file(settings.output_music_file)
+    file = Manifest.beside(settings.output_music_file, root).file
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    lines[3][key] = value
+    files = [line for line in lines if "path" in line]
+    files[3]["levels"][key] = value
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert len(known_levels(take_survey(settings))) == len(lines) - 1
+    assert len(known_levels(take_survey(settings))) == len(files) - 1 == 29
 
 
 def test_a_line_without_its_file_says_nothing(rendered, tmp_path):

@@ -28,8 +28,8 @@ def test_bands_are_twelve_an_octave_and_stay_under_half_the_rate():
 
 def test_an_impulse_is_flat_whatever_its_delay():
     found = only(impulse((1.0, 40), (0.5, 77)))
-    np.testing.assert_allclose(found.left, 0.0, atol=1e-9)
-    np.testing.assert_allclose(found.right, 20 * np.log10(0.5), atol=1e-9)
+    np.testing.assert_allclose(found.near, 0.0, atol=1e-9)
+    np.testing.assert_allclose(found.far, 20 * np.log10(0.5), atol=1e-9)
     assert found.level == pytest.approx(20 * np.log10(2))
 
 
@@ -40,7 +40,7 @@ def test_the_magnitude_is_that_of_the_filter():
     expected = 20 * np.log10(np.abs(signal.freqz(b, a, bands, fs=RATE)[1]))
     found = only(hrir)
     below = bands < 15000  # a band's mean power is not the power at its centre near the filter's zero
-    np.testing.assert_allclose(found.left[below], expected[below], atol=0.25)
+    np.testing.assert_allclose(found.near[below], expected[below], atol=0.25)
 
 
 @pytest.mark.parametrize("frames", [0, 1, 13, 30])
@@ -56,8 +56,24 @@ def test_near_and_far_follow_the_side_of_the_loudspeaker():
     hrir = impulse((1.0, 0), (0.1, 0))
     left, right = only(hrir, "BTE_fr-A-n30.wav"), only(hrir, "BTE_fr-A-p30.wav")
     assert (left.azimuth, right.azimuth) == (-30, 30)
-    assert left.near is left.left and left.far is left.right and left.level == pytest.approx(20)
-    assert right.near is right.right and right.far is right.left and right.level == pytest.approx(-20)
+    for response, sign in ((left, 1), (right, -1)):
+        assert response.level == pytest.approx(20 * sign)
+        np.testing.assert_allclose(response.near - response.far, 20 * sign)
+
+
+def test_a_loudspeaker_ahead_or_behind_is_one_whatever_its_side_in_the_name():
+    hrir = impulse((0.1, 0), (1.0, 0))
+    names = [f"BTE_fr-{head}-{side}{angle}.wav" for head in "AB" for side in "np" for angle in (0, 180, 110)]
+    found = responses({name: hrir for name in names}, RATE)
+    assert [(response.head, response.azimuth) for response in found] == [
+        (head, azimuth) for head in "AB" for azimuth in (-110, 0, 110, 180)
+    ]
+    assert [round(response.level) for response in found] == [-20, 20, 20, 20] * 2
+
+
+def test_azimuths_go_round():
+    found = responses({f"BTE_fr-A-{name}.wav": impulse() for name in ("n270", "p190", "p370.5")}, RATE)
+    assert [response.azimuth for response in found] == [-170, 10.5, 90]
 
 
 def test_heads_stand_in_natural_order_and_strange_names_are_left_out():
@@ -80,5 +96,5 @@ def test_several_microphones_are_told_apart():
 def test_any_length_and_rate_gives_numbers(rate, taps):
     for hrir in (np.zeros((taps, 2)), np.ones((taps, 2))):
         found = only(hrir, rate=rate)
-        assert np.isfinite([*found.left, *found.right, found.delay, found.level]).all()
-        assert len(found.left) == len(frequencies(rate)) > 0
+        assert np.isfinite([*found.near, *found.far, found.delay, found.level]).all()
+        assert len(found.near) == len(frequencies(rate)) > 0

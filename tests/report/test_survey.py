@@ -91,10 +91,9 @@ def test_a_missing_metadata_file_is_told_with_what_makes_it(bare, name, command)
     (problem, *more) = found.problems
     assert problem.what == f"{bare / 'metadata' / name}: no such file"
     assert problem.remedy == (f"cadrender {command} --root {bare}" if command else "")
+    assert not more
     if name == "musdb18.train.json":  # then the scenes name no song
-        assert len(more) <= 1 and not found.samples
-    else:
-        assert not more
+        assert not found.samples
 
 
 def test_broken_metadata_is_told_and_the_rest_is_read(bare):
@@ -114,6 +113,42 @@ def test_a_song_that_cannot_be_used(bare):
     assert list(found.source_problems) == [SONGS[0]]
     assert "no such file" in found.source_problems[SONGS[0]]
     assert {found.samples[name].track.name for name in found.at_mic} == {SONGS[1]}
+
+
+def test_without_songs_at_mic_files_are_judged_by_the_manifest(rendered, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(rendered, root)
+    shutil.rmtree(root / "audio/music")
+    found = survey(root)
+    assert found.complete == set(found.samples) and found.problems == ()
+    assert found.sources == {} and set(found.source_problems.values()) == {
+        f"{root / 'audio/music'}: no such folder"
+    }
+    first, second, *others = found.samples.values()
+    (root / "audio/at_mic_music" / first.path / "bass.wav").unlink()
+    file = root / "audio/at_mic_music" / second.path / "drums.wav"
+    pcm, rate = soundfile.read(file, dtype="int16")
+    soundfile.write(file, pcm[:-7], rate)
+    found = survey(root)
+    assert found.complete == {sample.name for sample in others}
+    assert found.at_mic[first.name]["bass"].missing
+    assert found.at_mic[second.name]["drums"].problem == f"{len(pcm) - 7} frames; {len(pcm)} are needed"
+    (root / "metadata/at_mic_music.train.manifest.jsonl").unlink()
+    assert len(survey(root).complete) == 6, "nothing says what else there was"
+
+
+def test_other_lists_than_the_splits_own(bare):
+    metadata = bare / "metadata"
+    tracks = json.loads((metadata / "musdb18.train.json").read_text())
+    (metadata / "musdb18.train.json").unlink()
+    (metadata / "mine.json").write_text(json.dumps(tracks))
+    found = survey(bare, music_file=[metadata / "mine.json"])
+    assert found.problems == () and len(found.samples) == 6
+    (metadata / "mine.ingest.json").write_text("{}")  # as `cadrender ingest` leaves it
+    found = survey(bare)
+    assert found.problems == () and len(found.samples) == 6 and len(found.sources) == 2
+    found = survey(bare, music_file=[metadata / "mine.json", metadata / "none.json"])
+    assert [problem.what for problem in found.problems] == [f"{metadata / 'none.json'}: no such file"]
 
 
 def test_hrirs_that_cannot_be_used(bare):
@@ -164,7 +199,7 @@ def test_excerpts(rendered, tmp_path):
 def test_what_is_no_root(tmp_path):
     with pytest.raises(UsageError, match="no such folder"):
         survey(tmp_path / "nothing")
-    with pytest.raises(UsageError, match="no root"):
+    with pytest.raises(UsageError, match="not a root"):
         survey(tmp_path)
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="no such folder"):

@@ -154,6 +154,26 @@ def test_a_fresh_root_says_what_to_do(bare, tmp_path):
     assert len(made.problems) == 5 and made.scenes == 0
 
 
+def test_a_root_without_songs_shows_what_is_rendered(rendered, tmp_path):
+    root = tmp_path / "root"
+    shutil.copytree(rendered, root)
+    shutil.rmtree(root / "audio/music")
+    made = write_report(settings(root), seconds=0.5)
+    assert (made.scenes, made.samples, made.complete, made.problems) == (4, 6, 6, ())
+    page = Page(made.file.read_text())
+    text = "".join(page.text)
+    assert len(page.all("audio")) == 4 and text.count("the song is not in this root") == 4
+    assert "All 6 samples are complete." in text and "1 problem: see below." in text
+    assert text.count(f"{root / 'audio/music'}: no such folder") == 1
+
+
+def test_any_loudspeaker_and_a_single_head(around):
+    text = " ".join("".join(Page(around.read_text()).text).split())
+    assert text.count("Straight ahead, 0°") == 1 and "Right loudspeaker, 0°" not in text
+    assert "Left loudspeaker, 110°" in text and "Right loudspeaker, 110°" in text
+    assert "4 HRIRs of 1 head:" in text
+
+
 def test_clipped_and_incomplete_files_are_listed(rendered, tmp_path):
     root = tmp_path / "root"
     shutil.copytree(rendered, root)
@@ -164,7 +184,7 @@ def test_clipped_and_incomplete_files_are_listed(rendered, tmp_path):
     drums = root / f"audio/at_mic_music/train/{SONGS[0]}-hlp_0001/drums.wav"
     drums.write_bytes(drums.read_bytes()[:-8])
     text = "".join(Page(write_report(settings(root), examples=0).file.read_text()).text)
-    assert "1\u202f234 samples clipped in 1 of 23 files." in text
+    assert "1\u202f234 PCM values clipped in 1 of 23 files." in text
     assert "3 samples of 6 not complete" in text and "no bass" in text and "all files" in text
     assert "drums: truncated: 8 bytes fewer" in text
     assert "3 complete, 2 incomplete, 1 missing" in text
@@ -181,13 +201,13 @@ def test_levels_that_no_ear_has_are_not_drawn(bare):
     file = bare / "metadata/listeners.train.json"
     file.write_text(file.read_text().replace("10,", "1e300,", 1))
     text = "".join(Page(write_report(settings(bare), examples=0).file.read_text()).text)
-    assert "1 audiogram with levels that no ear has are left out" in text
+    assert "1 audiogram with levels that no ear has is left out" in text
 
 
 def test_a_report_is_replaced_and_nothing_else(bare, tmp_path):
     file = tmp_path / "page.html"
     file.write_text("<!doctype html><title>mine</title>")
-    with pytest.raises(UsageError, match="no cadrender report"):
+    with pytest.raises(UsageError, match="not a cadrender report"):
         write_report(settings(bare), file, examples=0)
     assert "mine" in file.read_text()
     write_report(settings(bare), file, examples=0, force=True)

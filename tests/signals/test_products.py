@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 import cadrender
-from cadrender.catalogue import AtMicCatalogue, ExcerptCatalogue, TargetCatalogue
+from cadrender.catalogue import AtMicCatalogue, ExcerptCatalogue, SubmissionCatalogue, TargetCatalogue
 from cadrender.catalogue.songs import look_at_song
 from cadrender.config import load_settings
 from cadrender.errors import AudioError, UsageError
@@ -70,6 +70,7 @@ PRODUCTS = {
     "amplified PCM_16": lambda settings: TargetCatalogue(
         settings, listeners=True, listener_format=AudioFormat("wav", "PCM_16")
     ),
+    "submission at 32 kHz": lambda settings: SubmissionCatalogue(settings),
     "excerpt": excerpts,
 }
 
@@ -84,14 +85,21 @@ def made(request, root, tmp_path_factory):
         excerpts_file=out / "excerpts.json",
         **{
             f"output_{name}": out / name
-            for name in ("music_dir", "music_file", "remix_dir", "remix_listeners_dir", "remix_file")
+            for name in (
+                "music_dir",
+                "music_file",
+                "remix_dir",
+                "remix_listeners_dir",
+                "remix_file",
+                "submission_dir",
+            )
         },
     )
     catalogue = PRODUCTS[request.param](settings)
     outputs = list(catalogue.outputs())[::3] + list(catalogue.outputs())[-1:]
-    before = tree(root)
+    before = tree(root / "audio")
     first = [output.signal.read(100, 5000, "float64") for output in outputs]
-    assert tree(root) == before and not any(output.file.exists() for output in outputs)
+    assert tree(root / "audio") == before and not any(output.file.exists() for output in outputs)
     summary = make_plan(catalogue).run(1)
     assert not summary.failures
     return request.param, outputs, first
@@ -167,6 +175,12 @@ def test_out_is_filled(made):
         signal.read(out=np.zeros((10, 2), np.int64))
     with pytest.raises(ValueError, match="'uint8' is none of"):
         signal.read(dtype="uint8")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32", "uint8", None])
+def test_blocks_of_an_unknown_type(root, dtype):
+    with pytest.raises(ValueError, match="is neither 'int16' nor 'float64'"):
+        cadrender.open_root(root).blocks(f"{SONGS[0]}-hlp_0001", "drums", dtype=dtype)
 
 
 def test_a_float_signal_is_not_read_as_integers(root):

@@ -254,3 +254,45 @@ def test_disk_that_is_full_at_the_very_end(small_disk):
         writer.finish()
     (small_disk / "ballast").unlink()
     assert list(small_disk.iterdir()) == []
+
+
+@formats
+@pytest.mark.parametrize("frames", [0, 1, 100_003])
+def test_a_length_that_is_not_known_gives_the_same_file(tmp_path, audio_format, frames):
+    signal = samples(audio_format, frames)
+    expected = write(tmp_path / "known", signal, audio_format)
+    with AudioWriter(tmp_path / "unknown", None, RATE, audio_format) as writer:
+        for start in range(0, frames, 1000):
+            writer.write(signal[start : start + 1000])
+        assert writer.frames is None
+        assert writer.finish() == expected
+        assert writer.frames == frames
+        writer.commit()
+    assert (tmp_path / "unknown").read_bytes() == (tmp_path / "known").read_bytes()
+    assert expected[0] == blake3((tmp_path / "unknown").read_bytes()).hexdigest()
+
+
+@formats
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("first", [10, 200_000])
+def test_what_was_written_before_a_restart_is_gone(tmp_path, audio_format, known, first):
+    signal = samples(audio_format, 50_000)
+    expected = write(tmp_path / "at once", signal, audio_format)
+    frames = len(signal) if known else None
+    with AudioWriter(tmp_path / "restarted", frames, RATE, audio_format) as writer:
+        writer.write(samples(audio_format, first, seed=7))
+        writer.restart()
+        writer.write(signal)
+        assert writer.finish() == expected
+        writer.commit()
+    assert (tmp_path / "restarted").read_bytes() == (tmp_path / "at once").read_bytes()
+
+
+def test_a_length_that_is_not_known_has_the_same_limit(tmp_path):
+    with AudioWriter(tmp_path / "long.wav", None, RATE, AudioFormat()) as writer:
+        writer.write(np.zeros((10, 2), np.int16))
+        # As if 4 GiB had been written before.
+        writer._written = 2**30 - 100
+        with pytest.raises(AudioError, match=r"long\.wav: .* frames are more than a WAV file can hold"):
+            writer.write(np.zeros((100, 2), np.int16))
+    assert list(tmp_path.iterdir()) == []

@@ -17,7 +17,7 @@ for (const element of document.querySelectorAll(".player")) {
   const play = element.querySelector(".play");
   const seek = element.querySelector(".seek");
   const now = element.querySelector(".now");
-  let active = 1;
+  let active = clips.length - 1;
 
   function show() {
     const at = clips[active].currentTime;

@@ -1,0 +1,467 @@
+"""``python -m benchmarks.on_demand``: what the README says of parts, training items and the mount.
+
+Everything goes through what people use: the public classes, and the command. Stored files lie in the page cache. All
+ways to the same thing take turns; before anything is timed, all values are compared. audiomentations takes part where
+it is installed.
+"""
+
+import argparse
+import itertools
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import soundfile
+
+import cadrender
+from benchmarks import machine, markdown, mounted, reference, rivals, start
+from benchmarks.interleaved import gain_of_threads, rounds
+from benchmarks.items import Workers, stored_like
+from benchmarks.mounted import FLAC, GENERATE, MOUNT, WAV
+from benchmarks.parts import SECONDS, STEMS
+from benchmarks.roots import SAMPLERATE, make_root
+from benchmarks.scaling import FRAME_SCENES, READ_GB, WRITTEN_GB
+from cadrender.index import LevelBatch, measure_batch
+from cadrender.signals import AtMic
+from cadrender.store.levels import NAME, LevelFiles
+
+OURS = "cadrender"
+OACONVOLVE = "oaconvolve"
+LFILTER = "lfilter"
+AUDIOMENTATIONS = "audiomentations"
+
+# Of the official set.
+_SONGS, _SCENES = 100, 4
+
+# Seconds of audio of each stem that a way reads before it is another's turn.
+_TURN = 4.0
+
+_THREADS = 4
+
+# Of a song: each of its files has a place for a random read.
+_SHORTEST = 13.0
+
+_ONE = {"threads": "thread", "processes": "process"}
+
+ITEM_SECONDS = 6.0
+ANY = "cadrender, any head"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A root whose levels are known, and what ``generate`` makes of it.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        For all of it.
+    """
+
+    folder: Path
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "root"
+
+    def root(self) -> cadrender.Root:
+        """The root; none of the stored files is where it would look for one."""
+        return cadrender.open_root(self.path)
+
+    def stored(self, kind: str) -> Path:
+        """The at-mic music, stored as one of ``wav`` and ``flac``."""
+        return self.folder / kind / "at_mic_music"
+
+
+def prepare(folder: Path, songs: int, seconds: float, n_jobs: int) -> Prepared:
+    """Make a root, generate its music in both formats, and measure all its levels."""
+    prepared = Prepared(folder)
+    make_root(prepared.path, songs=songs, seconds=seconds, scenes=_SCENES)
+    for kind in ("wav", "flac"):
+        command = start.generate_command(prepared.path, prepared.stored(kind).parent, n_jobs)
+        start.run_seconds([*command, "--format", kind])
+    index = ("index", "--quiet", "--root", str(prepared.path), "--heads", "all", "-j", str(n_jobs))
+    start.run_seconds(start.command(*index))
+    return prepared
+
+
+# Parts
+
+
+def part_ways(
+    prepared: Prepared, stems: int, frames: int
+) -> dict[str, Callable[[int], Sequence[np.ndarray]]]:
+    """Ways from the first frame of a part to its stems, each (frames, 2) float32."""
+    root = prepared.root()
+    sample = root.samples[0]
+    signals = [root.at_mic(sample, stem) for stem in cadrender.STEMS[:stems]]
+    ways = {OURS: lambda start: AtMic.read_together(signals, start, frames, "float32")}
+    if stems == 1:
+        ways[OURS] = lambda start: [signals[0].read(start, frames, "float32")]
+    for name, kind in ((WAV, "wav"), (FLAC, "flac")):
+        files = [prepared.stored(kind) / sample.path / f"{signal.stem}.{kind}" for signal in signals]
+        ways[name] = lambda start, files=files: [
+            soundfile.read(file, frames, start, dtype="float32")[0] for file in files
+        ]
+    ways[OACONVOLVE] = _by_convolving(rivals.convolve, signals, frames)
+    ways[LFILTER] = _by_convolving(reference.convolve, signals, frames)
+    if (transform := _audiomentations(signals[0].left_hrir)) is not None:
+        ways[AUDIOMENTATIONS] = lambda start: [
+            transform(soundfile.read(signal.source, frames, start, dtype="float32")[0].T, SAMPLERATE).T
+            for signal in signals
+        ]
+    return ways
+
+
+def _by_convolving(convolve, signals, frames):
+    """The part as others would render it: what precedes it by the HRIRs' length is convolved with it."""
+    left, right = (soundfile.read(file)[0] for file in (signals[0].left_hrir, signals[0].right_hrir))
+    gains = [signal.level().gain for signal in signals]
+
+    def part(start):
+        before = min(start, max(len(left), len(right)) - 1)
+        found = []
+        for signal, gain in zip(signals, gains, strict=True):
+            pcm = soundfile.read(signal.source, before + frames, start - before, dtype="int16")[0]
+            rendered = convolve(pcm / 32768, left, right)[before:]
+            rendered *= 32768 * gain
+            np.clip(rendered, -32768, 32767, out=rendered)
+            found.append(rendered.astype(np.int16) / np.float32(32768))
+        return found
+
+    return part
+
+
+def _audiomentations(hrir):
+    """audiomentations' convolution with one impulse response, always applied; None if it is not installed."""
+    try:
+        from audiomentations import ApplyImpulseResponse
+    except ImportError:
+        return None
+    return ApplyImpulseResponse(hrir, p=1.0)
+
+
+def measure_parts(
+    prepared: Prepared, song_seconds: float, lengths: Sequence[float], repeats: int
+) -> dict[tuple[int, float], dict[str, list[float]]]:
+    """Seconds for a part by stems, length and way, round by round; at random places, the same for all ways."""
+    draw = np.random.default_rng(0)
+    found = {}
+    for stems in STEMS:
+        for seconds in lengths:
+            frames = round(seconds * SAMPLERATE)
+            last = round(song_seconds * SAMPLERATE) - frames
+            ways = part_ways(prepared, stems, frames)
+            for place in (0, 100, last):
+                _compare(ways, place)
+            places = draw.integers(0, last, 100).tolist()
+            loops = max(1, round(_TURN / seconds))
+            turns = {name: _turn(way, places, loops) for name, way in ways.items()}
+            found[stems, seconds] = rounds(turns, repeats)
+    return found
+
+
+def _compare(ways, place):
+    expected = ways[WAV](place)
+    for name, way in ways.items():
+        found = way(place)
+        for one, other in zip(found, expected, strict=True):
+            assert one.dtype == np.float32, name
+            if name != AUDIOMENTATIONS:
+                np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+def _turn(way, places, loops):
+    following = itertools.cycle(places)
+
+    def run():
+        chosen = list(itertools.islice(following, loops))
+        began = time.perf_counter()
+        for place in chosen:
+            way(place)
+        return (time.perf_counter() - began) / loops
+
+    return run
+
+
+def measure_threads(prepared: Prepared, repeats: int) -> float:
+    """How many times as many parts (five stems, 6 s) four threads read as one does."""
+    frames = round(ITEM_SECONDS * SAMPLERATE)
+    way = part_ways(prepared, len(cadrender.STEMS), frames)[OURS]
+    return gain_of_threads(lambda: lambda: way(SAMPLERATE), 8, _THREADS, repeats)
+
+
+# Training items
+
+
+def measure_items(
+    prepared: Prepared, workers: Sequence[int], count: int, repeats: int
+) -> dict[tuple[str, str, int], list[float]]:
+    """Items a second by source, kind and number of workers, round by round."""
+    path = prepared.path
+    dataset = cadrender.Dataset(path, seconds=ITEM_SECONDS, length=count)
+    sources = {
+        OURS: dataset,
+        ANY: cadrender.Dataset(path, seconds=ITEM_SECONDS, length=count, heads="any"),
+        WAV: stored_like(dataset, prepared.stored("wav") / "train", ".wav", count),
+        FLAC: stored_like(dataset, prepared.stored("flac") / "train", ".flac", count),
+    }
+    counts = dict.fromkeys(sources, count) | {FLAC: max(max(workers), count // 4)}
+    with Workers(sources, counts, max(workers)) as pool:
+        contenders = {
+            key: lambda key=key: pool.rate(*key)
+            for key in itertools.product(sources, ("threads", "processes"), workers)
+        }
+        return rounds(contenders, repeats)
+
+
+# Levels
+
+
+@dataclass(frozen=True)
+class Levels:
+    """One song's levels at some head positions.
+
+    Attributes
+    ----------
+    positions : int
+    seconds : list of float
+        What measuring and keeping them takes on one core, round by round; the start of the command is not counted.
+    size : int
+        Bytes of the file that keeps them.
+    """
+
+    positions: int
+    seconds: list[float]
+    size: int
+
+
+def measure_levels(prepared: Prepared, repeats: int) -> dict[str, Levels]:
+    """Measure a song's levels at the positions that its scenes name, and at all."""
+    root = prepared.root()
+    song = root.samples[0].source
+    batches, sizes = {}, {}
+    for heads in ("scenes", "all"):
+        every = root.catalogue("at-mic", heads=heads).batches()
+        batches[heads] = [
+            [output.signal for output in batch.outputs] for batch in every if batch.song == song
+        ]
+
+    def run(heads):
+        with tempfile.TemporaryDirectory(dir=prepared.folder) as folder:
+            unknown = LevelFiles(Path(folder), prepared.path)
+            began = time.perf_counter()
+            for signals in batches[heads]:
+                batch = LevelBatch(song, tuple(replace(one, level_files=unknown) for one in signals))
+                if error := measure_batch(batch).error:
+                    raise RuntimeError(error)
+            elapsed = time.perf_counter() - began
+            sizes[heads] = Path(folder, NAME).stat().st_size
+            return elapsed
+
+    run("scenes")
+    found = rounds({heads: lambda heads=heads: run(heads) for heads in batches}, repeats)
+    return {heads: Levels(len(batches[heads][0]), found[heads], sizes[heads]) for heads in batches}
+
+
+# Tables
+
+
+def _ratio(found: Mapping[object, Sequence[float]], one: object, other: object) -> float:
+    return median(a / b for a, b in zip(found[one], found[other], strict=True))
+
+
+def _milliseconds(seconds):
+    """With three digits."""
+    return f"{1e3 * seconds:.{2 if seconds < 0.01 else 1 if seconds < 0.1 else 0}f}"
+
+
+def parts_table(found: Mapping[tuple[int, float], Mapping[str, Sequence[float]]]) -> str:
+    """Milliseconds a part."""
+    names = {
+        OURS: "**cadrender**: nothing stored",
+        WAV: "soundfile: stored WAV",
+        FLAC: "soundfile: stored FLAC",
+        OACONVOLVE: "`oaconvolve`",
+        LFILTER: "`lfilter`, the reference",
+        AUDIOMENTATIONS: "audiomentations (other samples)",
+    }
+    first = next(iter(found.values()))
+    rows = []
+    for (stems, seconds), taken in found.items():
+        what = f"{stems} stem{'s' if stems > 1 else ''}, {seconds:g} s"
+        times = [_milliseconds(median(taken[name])) for name in names if name in taken]
+        rows.append([what, *times, f"{_ratio(taken, OURS, WAV):.2f} x"])
+    header = ["a part in float32, one thread: ms", *(text for name, text in names.items() if name in first)]
+    return markdown.table([*header, "against stored WAV"], rows)
+
+
+def items_table(
+    found: Mapping[tuple[str, str, int], Sequence[float]], workers: Sequence[int], disk: Mapping[str, str]
+) -> str:
+    """Items a second."""
+    names = {
+        OURS: "**`cadrender.Dataset`**",
+        ANY: '**`cadrender.Dataset`, `heads="any"`**',
+        WAV: "soundfile: stored WAV",
+        FLAC: "soundfile: stored FLAC",
+    }
+    ways = [(kind, count) for kind in ("threads", "processes") for count in workers]
+    header = ["items a second: five stems of 6 s"]
+    header += [f"{count} {kind if count > 1 else _ONE[kind]}" for kind, count in ways]
+    rows = [
+        [text, *(f"{median(found[name, *way]):.1f}" for way in ways), disk[name]]
+        for name, text in names.items()
+    ]
+    return markdown.table([*header, "disk for the whole set"], rows)
+
+
+def mount_table(found: Mapping[tuple[str, str], Sequence[float]], disk: Mapping[str, str]) -> str:
+    """Rates of copies, milliseconds of random reads."""
+    names = {
+        MOUNT: "**`cadrender mount`**",
+        WAV: "stored WAV",
+        FLAC: "stored FLAC, decoded by soundfile",
+        GENERATE: "`cadrender generate`, writing WAV",
+    }
+    rows = []
+    for name, text in names.items():
+        copy, read = found.get((name, "copy")), found.get((name, "read"))
+        if copy or read:
+            rows.append(
+                [
+                    text,
+                    f"{median(copy) / 1e6:.0f}" if copy else "",
+                    _milliseconds(median(read)) if read else "",
+                    disk.get(name, ""),
+                ]
+            )
+    header = ["a tree of files", "`cp -r`: MB/s", "1 MiB anywhere: ms", "disk for the whole set"]
+    return markdown.table(header, rows)
+
+
+def disk_space(flac_ratio: float, levels: Mapping[str, Levels]) -> dict[str, str]:
+    """What the official set needs on disk, by how it is had; levels are scaled from those of one song."""
+    songs = f"{READ_GB:.0f} GB"
+    scenes, every = (f"{levels[heads].size * _SONGS / 1e6:.1f} MB of levels" for heads in ("scenes", "all"))
+    terabytes = WRITTEN_GB / 1e3 * levels["all"].positions / _SCENES
+    return {
+        OURS: f"{songs}, {scenes}",
+        MOUNT: f"{songs}, {scenes}",
+        ANY: f"{songs}, {every} (stored: {terabytes:.1f} TB)",
+        WAV: f"{songs} + {WRITTEN_GB:.0f} GB",
+        FLAC: f"{songs} + {WRITTEN_GB * flac_ratio:.0f} GB",
+    }
+
+
+def conclusions(
+    threads: float,
+    levels: Mapping[str, Levels],
+    mount: Mapping[tuple[str, str], Sequence[float]],
+    song_seconds: float,
+) -> str:
+    """What no table has."""
+    own, every = levels["scenes"], levels["all"]
+    multiple = median(a / b for a, b in zip(every.seconds, own.seconds, strict=True))
+    official = FRAME_SCENES / len(cadrender.STEMS) / _SCENES / SAMPLERATE
+    whole = median(every.seconds) * official / song_seconds / 60
+    if (MOUNT, "copy") in mount:
+        rate = _ratio(mount, (MOUNT, "copy"), (GENERATE, "copy"))
+        copied = f"Copying from the mount goes at {100 * rate:.0f} % of `generate`'s rate."
+    else:
+        copied = f"The mount was not measured: {mounted.why_not()}."
+    return (
+        f"{_THREADS} threads on {machine.cores()} cores read {threads:.2f} times as many parts (five stems, 6 s) as "
+        f"one thread. {copied} Measuring the levels of a song at all {every.positions} head positions takes "
+        f"{multiple:.1f} times as long as at its own {own.positions}; for the whole set, once, {whole:.0f} minutes of "
+        "one core."
+    )
+
+
+_NOTES = (
+    "`oaconvolve` and `lfilter` are given the levels, too, read the part of the source with soundfile, and give the "
+    "same samples. {audiomentations} Items are made and dropped, without any framework's loader. `cp -r` writes to the "
+    "same disk as `generate`; the start-up of both is left out. A random read opens a file, reads a place that nobody "
+    "has read before, and closes the file. FLAC's size is that of these synthesised songs ({flac:.0f} % of WAV); "
+    "recorded ones compress less."
+)
+_OTHERS = {
+    True: (
+        "audiomentations' `ApplyImpulseResponse` cannot do this job: it convolves each channel with one channel of one "
+        "impulse response, so that no loudspeaker reaches the other ear, takes what precedes the part for silence, and "
+        "scales every result to a peak of one half. Its time is that of half the convolutions."
+    ),
+    False: "audiomentations was not installed (`pip install audiomentations`).",
+}
+
+
+def main() -> None:
+    """Measure, print, and write into documents on request."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options.add_argument("--repeats", type=int, help="rounds (default: 7; 2 with --quick)")
+    options.add_argument(
+        "--seconds", type=float, help=f"length of a song (default: 60; {_SHORTEST:g} with --quick)"
+    )
+    options.add_argument("--songs", type=int, help="songs, 1 to 4 (default: 2; 1 with --quick)")
+    options.add_argument("--quick", action="store_true", help="see whether it works; the figures mean little")
+    options.add_argument(
+        "--workers", type=int, nargs="+", default=[1, 2], help="threads, and processes (default: 1 2)"
+    )
+    options.add_argument(
+        "--cores", type=int, default=machine.cores(), help="processes of generate (default: all usable CPUs)"
+    )
+    options.add_argument("--folder", type=Path, help="where temporary files go (default: the system's place)")
+    options.add_argument("--write", type=Path, nargs="+", default=[], help="documents to put the tables into")
+    given = options.parse_args()
+    repeats = given.repeats or (2 if given.quick else 7)
+    seconds = given.seconds or (_SHORTEST if given.quick else 60.0)
+    songs = given.songs or (1 if given.quick else 2)
+    lengths = [length for length in SECONDS if length + 1.0 < seconds]
+    if seconds < _SHORTEST or not 1 <= songs <= 4 or repeats < 1 or min(given.workers) < 1:
+        options.error(f"--seconds must be at least {_SHORTEST:g}, --songs from 1 to 4, the others at least 1")
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("benchmarks").setLevel(logging.INFO)
+    warnings.filterwarnings("ignore", module="audiomentations")
+    if given.folder:
+        given.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="cadrender-on-demand-", dir=given.folder) as temporary:
+        folder = Path(temporary)
+        prepared = prepare(folder, songs, seconds, given.cores)
+        wav, flac = prepared.stored("wav"), prepared.stored("flac")
+        trees = mounted.Trees(prepared.path, wav, flac, folder, given.cores)
+        places = trees.random_places(repeats)
+        parts = measure_parts(prepared, seconds, lengths, repeats)
+        threads = measure_threads(prepared, repeats)
+        items = measure_items(prepared, given.workers, 8 if given.quick else 24, repeats)
+        levels = measure_levels(prepared, max(1, repeats // 2))
+        mount = trees.measure(places)
+        flac_ratio = mounted.tree_size(flac) / mounted.tree_size(wav)
+        disk = disk_space(flac_ratio, levels)
+        about = machine.describe(folder)
+    others = _OTHERS[AUDIOMENTATIONS in next(iter(parts.values()))]
+    conditions = (
+        f"{time.strftime('%Y-%m-%d')}: {about}. Songs: {songs} of {seconds:.0f} s, five stems, {_SCENES} scenes a "
+        f"song, HRIRs of 384 taps, levels known, files in the page cache; medians of {repeats} interleaved rounds. "
+        "Produced by `python -m benchmarks.on_demand`."
+    )
+    text = "\n\n".join(
+        [
+            parts_table(parts),
+            items_table(items, given.workers, disk),
+            mount_table(mount, disk),
+            conclusions(threads, levels, mount, seconds),
+            _NOTES.format(audiomentations=others, flac=100 * flac_ratio),
+            conditions,
+        ]
+    )
+    print(text)
+    markdown.write_blocks(given.write, {"on-demand table": text})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""``cadrender heads``: heads from SOFA files."""
+
+import itertools
+import math
+from pathlib import Path
+
+import click
+
+from cadrender.cli.settings import check_number, parsed_angles, settings_from
+
+_MANY = 12
+
+
+def _all_or_angles(context, parameter, value):
+    """Read ``--angles``: None for all of them."""
+    return None if value == "all" else parsed_angles(context, parameter, value)
+
+
+def _two_numbers(context, parameter, value):
+    if value is None:
+        return None
+    words = [word.strip() for word in value.split(",")]
+    if len(words) != 2 or not all(word.isascii() and word.isdigit() for word in words):
+        raise click.BadParameter(f"{value!r} is not two receiver numbers such as 0,1.")
+    return tuple(int(word) for word in words)
+
+
+def _check_factor(context, parameter, value):
+    if not (math.isfinite(value) and value):
+        raise click.BadParameter(f"{value} is not a number other than 0.")
+    return value
+
+
+@click.command()
+@click.argument("arguments", nargs=-1, required=True, metavar="FILE.sofa... [KEY=VALUE]...")
+@click.option("--root", type=click.Path(path_type=Path), help="The folder with audio/ and metadata/.")
+@click.option("--config", type=click.Path(path_type=Path), help="A YAML file with settings.")
+@click.option("--subject", help="The head's name; default: the file's ListenerShortName, or its own name.")
+@click.option(
+    "--mic",
+    metavar="NAME",
+    help="The microphones' name; chooses among several per ear. Default: what the file calls them, or ear.",
+)
+@click.option(
+    "--receivers",
+    metavar="LEFT,RIGHT",
+    callback=_two_numbers,
+    help="The two receivers by number (see --dry-run), where the file has no names for them.",
+)
+@click.option(
+    "--angles",
+    metavar="LIST",
+    default="22.5,30,37.5",
+    show_default=True,
+    callback=_all_or_angles,
+    help="Azimuths in degrees: 30 is both sides, -30 left, +30 right; all: every one measured at elevation 0.",
+)
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(0, 180),
+    default=1.0,
+    show_default=True,
+    callback=check_number,
+    help="How many degrees away a measurement may be.",
+)
+@click.option(
+    "--distance",
+    type=click.FloatRange(0, min_open=True),
+    callback=check_number,
+    help="The loudspeakers' distance in metres, where several were measured.",
+)
+@click.option(
+    "--pairs",
+    type=click.Choice(["all", "symmetric"]),
+    default="all",
+    show_default=True,
+    help="Which loudspeakers go together: every left with every right one, or those at the same angle.",
+)
+@click.option(
+    "--factor",
+    type=float,
+    default=1.0,
+    show_default=True,
+    callback=_check_factor,
+    help="Multiplies all impulse responses.",
+)
+@click.option("--dry-run", is_flag=True, help="List what the files hold and stop; needs no root.")
+@click.option("--force", is_flag=True, help="Replace HRIR files that are different.")
+def command(arguments, root, config, dry_run, force, **options):
+    """Add heads from SOFA files to a root: their HRIR files, and positions that use them.
+
+    Each file is one head (convention SimpleFreeFieldHRIR, or GeneralFIR with the same fields). HRIR files are
+    written as 32-bit float WAV at the root's rate, named after the angles asked for. Positions are added to the
+    positions file; those that are there keep their ids.
+
+    Needs h5py: pip install 'cadrender[sofa]'.
+    """
+    from cadrender import heads
+
+    overrides = tuple(text for text in arguments if "=" in text and not Path(text).exists())
+    files = [Path(text) for text in arguments if text not in overrides]
+    if not files:
+        raise click.UsageError("Missing argument 'FILE.sofa'.")
+    if dry_run:
+        for file in files:
+            click.echo(_holdings(heads.read_sofa(file), options["tolerance"]))
+        return
+    settings = settings_from(overrides, root, config)
+    planned = heads.prepare_heads(files, settings, force=force, **options)
+    heads.write_heads(planned)
+    for head in planned.heads:
+        click.echo(_taken(head, settings.sample_rate))
+    kept = f", {planned.kept} as they are there already" if planned.kept else ""
+    click.echo(f"{settings.hrtf_dir}: {_count(len(planned.files), 'HRIR file')} written{kept}")
+    new = f", {planned.ids[0]} to {planned.ids[-1]}" if planned.ids else ""
+    click.echo(f"{planned.positions_file}: {_count(len(planned.ids), 'position')} added{new}")
+
+
+def _count(number, noun):
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _taken(head, samplerate):
+    """Say what was taken from a file, and what was done to it."""
+    sofa = head.sofa
+    numbers = " and ".join(str(receiver.number) for receiver in head.receivers)
+    said = [f"{sofa.file}: subject {head.subject}, microphone {head.mic} (receivers {numbers})"]
+    if sofa.samplerate != samplerate:
+        said.append(f"resampled from {sofa.samplerate:g} to {samplerate} Hz")
+    if head.longest_delay:
+        said.append(f"delays of up to {head.longest_delay:g} samples applied")
+    away = [f"{angle:g} (by {degrees:.2g})" for angle, degrees in head.deviations.items()]
+    if away:
+        more = f" and {len(away) - _MANY} more" if len(away) > _MANY else ""
+        said.append(f"measured at other angles, in degrees: {', '.join(away[:_MANY])}{more}")
+    return "; ".join(said)
+
+
+def _holdings(sofa, tolerance):
+    """List what a SOFA file holds, one line a thing."""
+    from cadrender.heads import plane_azimuths
+
+    azimuths = plane_azimuths(sofa, tolerance)
+    distances = sorted({round(float(distance), 2) for distance in sofa.distances})
+    metres = ", ".join(f"{distance:g}" for distance in distances[:_MANY])
+    more = ", ..." if len(distances) > _MANY else ""
+    return "\n".join(
+        (
+            f"{sofa.file}: {sofa.convention}",
+            f"  subject: {sofa.listener or f'not given; {sofa.file.stem} by the name of the file'}",
+            f"  receivers: {'; '.join(str(receiver) for receiver in sofa.receivers)}",
+            f"  rate: {sofa.samplerate:g} Hz, {_count(sofa.taps, 'tap')}",
+            f"  delays: {_delays(sofa)}",
+            f"  distances: {metres}{more} m",
+            f"  directions: {len(sofa.azimuths)}, of which in the horizontal plane {len(azimuths)}: "
+            f"{_listed(azimuths)}",
+        )
+    )
+
+
+def _delays(sofa):
+    low, high = sofa.delays.min(), sofa.delays.max()
+    return f"{low:g} to {high:g} samples" if low != high else f"{low:g} samples"
+
+
+def _listed(azimuths):
+    """Azimuths in few words where they are evenly spaced."""
+    steps = {round(after - before, 2) for before, after in itertools.pairwise(azimuths)}
+    if len(azimuths) > _MANY and len(steps) == 1:
+        return f"every {steps.pop():g} degrees from {azimuths[0]:g} to {azimuths[-1]:g}"
+    return ", ".join(f"{azimuth:g}" for azimuth in azimuths)

@@ -1,0 +1,70 @@
+"""Ctrl-C, SIGTERM and SIGHUP: each ends the program by an exception, with its status and no traceback."""
+
+import contextlib
+import signal
+import sys
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP arrived; its argument is the signal."""
+
+
+INTERRUPTIONS = (KeyboardInterrupt, Terminated)
+
+
+def exit_status(interruption: BaseException) -> int:
+    """130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
+    number = interruption.args[0] if isinstance(interruption, Terminated) else signal.SIGINT
+    return 128 + number
+
+
+@contextlib.contextmanager
+def interruptible(last: bool = False):
+    """Raise an exception on SIGTERM and SIGHUP, as on Ctrl-C. Interrupts swallowed by finalisers are re-raised.
+
+    Parameters
+    ----------
+    last : bool
+        Whether only Python's own end follows: from then on all are ignored.
+    """
+    dropped = [KeyboardInterrupt()]
+
+    def raise_terminated(number, frame):
+        raise Terminated(number)
+
+    def raise_again(number, frame):
+        raise dropped[-1]
+
+    def on_unraisable(unraisable):
+        if isinstance(unraisable.exc_value, INTERRUPTIONS):
+            dropped.append(unraisable.exc_value)
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+        else:
+            report(unraisable)
+
+    report, sys.unraisablehook = sys.unraisablehook, on_unraisable
+    handlers = {
+        number: signal.signal(number, handler)
+        for number, handler in (
+            (signal.SIGTERM, raise_terminated),
+            (signal.SIGHUP, raise_terminated),
+            (signal.SIGALRM, raise_again),
+        )
+        if signal.getsignal(number) != signal.SIG_IGN  # as nohup has it
+    }
+    try:
+        yield
+    finally:
+        sys.unraisablehook = report
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if last:
+            ignore()
+        else:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def ignore() -> None:
+    """Interrupt nothing any more: the program has said what became of it, and only Python's own end is left."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)

@@ -1,0 +1,195 @@
+"""Songs of a corpus as signals: decoded, summed, fitted to their mixture, and scaled where they overload."""
+
+import contextlib
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+
+from cadrender.corpora.decode import BLOCK, quiet_stderr, sum_blocks
+from cadrender.errors import AudioError
+from cadrender.signals.base import Kept, Made, Signal, Sink
+from cadrender.stems import MIXTURE
+from cadrender.store.manifest import Manifest, check_unchanged
+
+_FULL_SCALE = 32768
+_LOUDEST = (_FULL_SCALE - 1) / _FULL_SCALE
+_WORTH_A_NOTE = 0.005  # seconds by which a file's length may differ from its mixture's
+
+_kept = Kept()
+
+
+@dataclass(frozen=True)
+class SongStem(Signal):
+    """One stem of a corpus's song as a root has it: stereo, PCM_16, at the root's rate.
+
+    Several files of a stem are summed. All stems are as long as the mixture. If any of them overloads, the whole song,
+    the mixture included, is scaled by one factor so that its loudest sample just fits: the stems keep their balance and
+    nothing is clipped. Samples are rounded, without dither: a PCM_16 file at `samplerate` that is not scaled keeps its
+    samples.
+
+    Attributes
+    ----------
+    stem : str
+        Which of the song's stems.
+    sources : tuple of (str, tuple of pathlib.Path)
+        The files of each of its stems, the mixture first; none is digital silence.
+    samplerate : int
+        In hertz.
+    minimum_seconds : float
+        A shorter song is refused.
+    cost : int
+        About how many frames it has, by the sizes of files.
+    frames : None
+        Known only when it has been decoded.
+    subtype : str
+    """
+
+    product: ClassVar[str] = "song"
+    stem: str
+    sources: tuple[tuple[str, tuple[Path, ...]], ...]
+    samplerate: int
+    minimum_seconds: float = 0.0
+    cost: int = 0
+    frames: int | None = None
+    subtype: str = "PCM_16"
+
+    def parameters(self) -> dict:
+        """Which stems the song has."""
+        return {"stems": [stem for stem, _ in self.sources]}
+
+    def inputs(self) -> dict[str, Path]:
+        """The files of all its stems, for any of them may overload: ``vocals.0`` and so on."""
+        return {f"{stem}.{number}": path for stem, paths in self.sources for number, path in enumerate(paths)}
+
+    def read(self, start=0, frames=-1, dtype="int16", out=None) -> np.ndarray:
+        """Read a part; the whole song is decoded for it.
+
+        Raises
+        ------
+        AudioError
+            If a file of the song cannot be used.
+        """
+        if self.frames is None:
+            return replace(self, frames=len(self._samples())).read(start, frames, dtype, out)
+        return super().read(start, frames, dtype, out)
+
+    def _quantised(self, start, frames):
+        return self._samples()[start : start + frames]
+
+    def _samples(self):
+        """All of it, kept for the next read."""
+        files = {}
+        for path in self.inputs().values():
+            with contextlib.suppress(OSError):  # the decoder reports what is missing
+                status = path.stat()
+                files[path] = status.st_size, status.st_mtime_ns
+        key = replace(self, frames=None), tuple(files.items())
+        return _kept.get(key, self._decode)
+
+    def _decode(self):
+        memory = _Memory()
+        with quiet_stderr():
+            _convert(self, {self.stem: memory})
+        return np.concatenate(memory.pieces)
+
+    @staticmethod
+    def make(signals: Sequence["SongStem"], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
+        """Convert stems of one song; all of its stems are decoded, whichever are asked for.
+
+        What it was made from is known by size and time: a digest would take as long as many a decoder.
+        """
+        song = signals[0]
+        inputs = {role: manifest.stat(path) for role, path in song.inputs().items()}
+        with quiet_stderr():
+            notes = _convert(song, {signal.stem: sink for signal, sink in zip(signals, sinks, strict=True)})
+        for role, path in song.inputs().items():
+            check_unchanged(path, inputs[role])
+        return [Made({}, inputs, notes=notes)] * len(signals)
+
+
+class _Memory:
+    """A sink that keeps what it is given."""
+
+    pcm16 = True
+    folder = None
+
+    def __init__(self):
+        self.pieces = []
+
+    def restart(self):
+        self.pieces.clear()
+
+    def write(self, piece):
+        self.pieces.append(piece)
+
+
+def _convert(song: SongStem, sinks: Mapping[str, Sink]) -> tuple[str, ...]:
+    """Write stems of a song into their sinks; return what there is to say of it."""
+    lengths = {}
+    sources = dict(song.sources)
+
+    def blocks(stem):
+        return sum_blocks(sources[stem], lengths, samplerate=song.samplerate)
+
+    frames, peak = _write(blocks(MIXTURE), sinks.get(MIXTURE))
+    if frames < max(math.ceil(song.minimum_seconds * song.samplerate), 1):
+        seconds = frames / song.samplerate
+        raise AudioError(
+            f"{sources[MIXTURE][0]}: is too short: {seconds:.2f} s; expected at least {song.minimum_seconds:.4g} s"
+        )
+    peaks = {MIXTURE: peak}
+    for stem in sources:
+        if stem != MIXTURE:
+            _, peaks[stem] = _write(_fit(blocks(stem), frames), sinks.get(stem))
+    notes = _length_notes(lengths, frames, song.samplerate)
+    loudest = max(peaks, key=peaks.get)
+    if peaks[loudest] > 1.0:
+        gain = _LOUDEST / peaks[loudest]
+        for stem, sink in sinks.items():
+            sink.restart()
+            _write(_fit(blocks(stem), frames), sink, gain)
+        notes.append(f"all its files are scaled by {20 * math.log10(gain):.2f} dB, since {loudest} overloads")
+    return tuple(notes)
+
+
+def _write(blocks: Iterable[np.ndarray], sink: Sink | None, gain: float = 1.0) -> tuple[int, float]:
+    """Write `blocks`, times `gain`, as int16; return the frames and the peak before the gain."""
+    frames, peak = 0, 0.0
+    for block in blocks:
+        if len(block):
+            frames += len(block)
+            peak = max(peak, float(np.abs(block).max()))
+            if sink is not None:
+                sink.write(_quantised(block, gain))
+    return frames, peak
+
+
+def _quantised(block: np.ndarray, gain: float) -> np.ndarray:
+    samples = np.rint(block * (gain * _FULL_SCALE))
+    return np.clip(samples, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+
+
+def _fit(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
+    """Cut or pad `blocks` to `frames`; all of them are read, so that a damaged end is noticed."""
+    left = frames
+    for block in blocks:
+        yield block[:left]
+        left -= len(block[:left])
+    while left:
+        silence = np.zeros((min(left, BLOCK), 2))
+        yield silence
+        left -= len(silence)
+
+
+def _length_notes(lengths: Mapping[Path, int], frames: int, samplerate: int) -> list[str]:
+    notes = []
+    for path, own in lengths.items():
+        seconds = (own - frames) / samplerate
+        if abs(seconds) > _WORTH_A_NOTE:
+            change = "longer than the mixture: cut" if seconds > 0 else "shorter than the mixture: padded"
+            notes.append(f"{path.name} is {abs(seconds):.3f} s {change}")
+    return notes

@@ -1,0 +1,227 @@
+"""Any part of the at-mic stems of a sample, at about the cost of reading it from stored files.
+
+The loudness of whole stems is known, and with it each one's gain: what is left is the convolution of the part and of
+the few frames before it. One compiled loop, free of the GIL, takes the stems of a sample from their interleaved
+samples to the caller's array, in windows of a length that suits the part; see :mod:`cadrender.dsp.part_kernels`.
+
+Values are those of :func:`cadrender.dsp.convolve.convolve` over the whole stem: equal if they are truncated to 16
+bits, to 1e-15 of full scale or so if not.
+"""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+
+from cadrender.dsp import part_kernels
+from cadrender.dsp.fft import pyfftw
+from cadrender.dsp.grid import Grid
+from cadrender.dsp.hrir import Heads
+from cadrender.dsp.loudness import full_scale
+
+# Nanoseconds of a pair of windows, all included, measured (AVX-512); longer ones grow on as these do. Only their ratios
+# matter: they choose the length.
+_WINDOW_NS = {1024: 5670, 2048: 12700, 4096: 29200, 8192: 62900, 16384: 146000}
+_LENGTHS = tuple(1 << e for e in range(10, 21))
+
+_RENDER = {
+    ("double", True): part_kernels.render_pcm,
+    ("double", False): part_kernels.render_floats,
+    ("single", True): part_kernels.render_both_pcm,
+    ("single", False): part_kernels.render_both_floats,
+}
+_TYPES = ("int16", "int32", "float32", "float64")
+
+
+def history(heads: Heads, head: int = 0) -> int:
+    """Frames before a part that its first frame depends on."""
+    return heads.delays[head] + heads.trimmed_taps - 1
+
+
+def convolve_parts(
+    parts: Sequence[np.ndarray],
+    before: int,
+    frames: int,
+    heads: Heads,
+    gains: Sequence[float],
+    *,
+    head: int = 0,
+    pcm16: bool = True,
+    dtype: str | np.dtype | None = None,
+    out: np.ndarray | None = None,
+    precision: str = "double",
+) -> np.ndarray:
+    """Apply one head's HRIRs and each stem's gain to parts of some stems.
+
+    Parameters
+    ----------
+    parts : sequence of ndarray
+        For each stem (n, 2), interleaved stereo, all int16, int32, float32 or float64: its frames from
+        ``start - before`` on. Frames that a part does not hold count as zeros, as those before a stem's first frame
+        and after its last one do.
+    before : int
+        Frames of each part before the first one wanted: ``min(start, history(heads, head))`` or more.
+    frames : int
+        Number of frames wanted.
+    heads : Heads
+        The HRIRs.
+    gains : sequence of float
+        (stems,): linear factors, not negative. A stem of gain 0 is all zeros.
+    head : int
+        Which of the heads.
+    pcm16 : bool
+        Whether values are clipped to 16 bits and truncated toward zero.
+    dtype : str or dtype, optional
+        int16, float32 or float64; with `pcm16` the latter two are int16 / 32768. Default: that of `out`, or int16
+        with `pcm16` and float64 without.
+    out : ndarray, optional
+        (stems, frames, 2), C-contiguous: filled and returned.
+    precision : str
+        "double", or "single": three fifths of the time, with errors of 2e-7 of the signal's level (root mean square);
+        enough for training, but the samples are not the files'.
+
+    Returns
+    -------
+    ndarray
+        (stems, frames, 2).
+
+    Raises
+    ------
+    ValueError
+        If shapes, types or gains do not fit.
+    """
+    parts = list(parts)
+    if not parts:
+        raise ValueError("no parts: at least one stem is needed")
+    source = _source_type(parts)
+    gains = np.array(gains, np.float64)
+    if gains.shape != (len(parts),) or not (np.isfinite(gains) & (gains >= 0.0)).all():
+        raise ValueError(f"gains {gains}: {len(parts)} finite factors, none negative, are needed")
+    if out is None:
+        out = np.empty((len(parts), frames, 2), dtype or (np.int16 if pcm16 else np.float64))
+    _check_out(out, (len(parts), frames, 2), dtype, pcm16)
+    if frames == 0:
+        return out
+    if (precision, pcm16) not in _RENDER:
+        raise ValueError(f"precision {precision!r}: double or single is needed")
+    grid = window(heads, len(parts), frames)
+    passes, twiddles = transform(grid.length, precision)
+    unit = (32768.0 if pcm16 else 1.0) / (full_scale(source) * grid.length)
+    if source != np.int16:  # compiling kernels for rare types takes longer than any music
+        parts, source = [part.astype(np.float64) for part in parts], np.float64
+    _RENDER[precision, pcm16](
+        np.array([part.ctypes.data for part in parts], np.int64),
+        np.empty(0, source),
+        np.array([len(part) for part in parts], np.int64),
+        np.full(len(parts), before - heads.delays[head], np.int64),
+        gains * unit,
+        grid.length,
+        grid.block,
+        passes,
+        twiddles,
+        spectra(heads, head, grid.length, precision),
+        out.reshape(len(parts), -1),
+        np.empty(16, out.dtype),
+    )
+    return out
+
+
+def _source_type(parts):
+    """The type of all parts."""
+    dtype = parts[0].dtype
+    if dtype not in _TYPES:
+        raise ValueError(f"parts of type {dtype}: one of {', '.join(_TYPES)} is needed")
+    for part in parts:
+        if part.dtype != dtype:
+            raise ValueError(f"parts of types {dtype} and {part.dtype}: one type for all is needed")
+        if part.ndim != 2 or part.shape[1] != 2 or not (part.flags.c_contiguous and part.flags.aligned):
+            raise ValueError(f"a part of shape {part.shape}: C-contiguous, aligned (frames, 2) is needed")
+    return dtype
+
+
+def _check_out(out, shape, dtype, pcm16):
+    accepted = ("int16", "float32", "float64") if pcm16 else ("float32", "float64")
+    if out.dtype not in accepted:
+        raise ValueError(f"dtype {out.dtype}: one of {', '.join(accepted)} is needed")
+    if dtype is not None and out.dtype != dtype:
+        raise ValueError(f"out is {out.dtype}, but dtype is {np.dtype(dtype)}")
+    if out.shape != shape or not (out.flags.c_contiguous and out.flags.aligned and out.flags.writeable):
+        raise ValueError(f"out of shape {out.shape}: C-contiguous, writeable {shape} is needed")
+
+
+def window(heads: Heads, stems: int, frames: int) -> Grid:
+    """The windows in which a part of so many frames is had most cheaply; their last frames are the block."""
+    overlap = -(-(heads.trimmed_taps - 1) // 8) * 8
+
+    def cost(grid):
+        longest = max(_WINDOW_NS)
+        one = _WINDOW_NS.get(grid.length, _WINDOW_NS[longest] * (grid.length / longest) ** 1.2)
+        return -(-stems * grid.blocks(frames) // 2) * one
+
+    return min((Grid(n, n - overlap) for n in _LENGTHS if n > overlap), key=cost)
+
+
+def _radices(length):
+    """Of the passes before the last, which is of radix 8: eights, then fours, at least one."""
+    bits = length.bit_length() - 6
+    eights = next(n for n in range(bits // 3, -1, -1) if (bits - 3 * n) % 2 == 0)
+    return [8] * eights + [4] * ((bits - 3 * eights) // 2 + 1)
+
+
+@functools.cache
+def transform(length: int, precision: str = "double") -> tuple[np.ndarray, np.ndarray]:
+    """The passes of a transform.
+
+    Returns
+    -------
+    passes : ndarray
+        (passes, 3) int64: radix, span, and where the twiddle factors begin, in registers.
+    twiddles : ndarray
+        The factors ``exp(-2 pi i q n / span)`` of each pass: for every eight ``n``, for each ``q`` but 0, eight real
+        parts and eight imaginary parts; each eight of them twice in single precision.
+    """
+    passes, factors, at, span = [], [], 0, length
+    for radix in _radices(length):
+        turns = np.outer(np.arange(1, radix), np.arange(span // radix)) / span
+        w = np.exp(-2j * np.pi * turns).reshape(radix - 1, -1, 8).transpose(1, 0, 2)
+        passes.append((radix, span // 4, at))
+        factors.append(np.stack([w.real, w.imag], axis=2).reshape(-1, 8))
+        at += len(factors[-1])
+        span //= radix
+    twiddles = np.concatenate(factors)
+    if precision == "single":
+        twiddles = np.tile(twiddles, 2)
+    return np.array(passes), aligned(twiddles, precision)
+
+
+def aligned(values: np.ndarray, precision: str = "double") -> np.ndarray:
+    """A flat copy that begins on a cache line."""
+    out = pyfftw.empty_aligned(values.size, {"double": "float64", "single": "float32"}[precision], n=64)
+    out[:] = values.reshape(-1)
+    return out
+
+
+def spectra(heads: Heads, head: int, length: int, precision: str = "double") -> np.ndarray:
+    """One head's spectra as :func:`cadrender.dsp.part_kernels.multiply` has them; kept with the heads."""
+    return heads.once(
+        (f"parts, {precision}", head), length, lambda: _spectra(heads.response(head), length, precision)
+    )
+
+
+def _spectra(response, length, precision):
+    """Of (4, taps) responses: left channel to left ear, right to left, left to right, right to right."""
+    passes, twiddles = transform(length)
+    registers = length // 4
+    nothing = np.zeros(2 * length)
+    z = np.empty(2 * length)
+    out = np.empty((length // 8, 4, 2, 8))
+    for i, taps in enumerate(response):
+        signal = np.zeros((length, 2))
+        signal[: len(taps), 0] = taps
+        part_kernels.first_left(signal.reshape(-1), 0, nothing, 0, registers, z, twiddles)
+        part_kernels.forward(z, registers, passes, twiddles)
+        part_kernels.forward_tiles(z, registers, twiddles, passes[-1, 2])
+        out[:, i] = z.reshape(-1, 2, 8)
+    if precision == "single":
+        out = np.concatenate([out[:, [0, 1]], out[:, [3, 2]]], axis=3)
+    return aligned(out, precision)

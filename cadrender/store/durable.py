@@ -1,0 +1,203 @@
+"""What survives a power cut: files that were made durable, and how one boot, or mount, is told from another."""
+
+import contextlib
+import ctypes
+import errno
+import functools
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from cadrender.errors import CadrenderError
+
+# macOS: fsync does not reach the disk's medium, this does.
+_F_FULLFSYNC = 51
+
+# statx(2): what is asked for, and where struct statx has its mask and the mount.
+_AT_FDCWD, _STATX_MNT_ID_UNIQUE = -100, 0x4000
+_STATX_BYTES, _MASK_AT, _MOUNT_AT = 256, 0, 144
+
+
+def this_mount(folder: Path) -> str:
+    """Stands for this boot of this machine and this mount of a folder's file system; empty where that is not known.
+
+    What was written earlier under the same mount is as it was written, whether it has reached the disk or not. Where
+    the system does not number its mounts for good (before Linux 6.8), the boot alone counts: a disk that was lost
+    and mounted again meanwhile is not told apart then.
+    """
+    if not (boot := _this_boot()):
+        return ""
+    try:
+        mount = _mount_number(folder)
+    except OSError:
+        return ""
+    return hashlib.md5(b"%s %d" % (boot, mount), usedforsecurity=False).hexdigest()[:16]
+
+
+@functools.cache
+def _this_boot():
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        if sys.platform == "darwin":
+            command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+            return subprocess.run(command, capture_output=True, check=True, timeout=5).stdout.strip()
+        return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
+    return b""
+
+
+def _mount_number(folder):
+    """The number of a mount, which is never given again; 0 where there is no such thing."""
+    statx = _from_libc("statx")
+    if statx is None:
+        folder.stat()
+        return 0
+    found = ctypes.create_string_buffer(_STATX_BYTES)
+    statx(_AT_FDCWD, os.fsencode(folder), 0, _STATX_MNT_ID_UNIQUE, found)
+    (mask,) = struct.unpack_from("=I", found, _MASK_AT)
+    return struct.unpack_from("=Q", found, _MOUNT_AT)[0] if mask & _STATX_MNT_ID_UNIQUE else 0
+
+
+class Disks:
+    """Makes files durable, and learns of everything that could not be written while it exists; a context manager.
+
+    The system tells of a failed write once, and only those who had the file system open when it failed.
+    """
+
+    def __init__(self):
+        self._opened: dict[int, int] = {}
+
+    def open(self, folders: Iterable[Path]) -> None:
+        """Watch the file systems of some folders from here on.
+
+        Raises
+        ------
+        CadrenderError
+            If one cannot be opened.
+        """
+        for folder in folders:
+            try:
+                device = folder.stat().st_dev
+                if device not in self._opened:
+                    self._opened[device] = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise CadrenderError(
+                    f"{folder}: cannot be made durable: {error.strerror or error}"
+                ) from error
+
+    def sync(self, files: Iterable[Path]) -> None:
+        """Make files durable, as :func:`sync_files` does."""
+        sync_files(files, self._opened)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        while self._opened:
+            os.close(self._opened.popitem()[1])
+
+
+def sync_files(files: Iterable[Path], opened: Mapping[int, int] = MappingProxyType({})) -> None:
+    """Make files and their names durable: one call for each file system where there is one, else one for each file.
+
+    Parameters
+    ----------
+    files : iterable of pathlib.Path
+        Files that are complete and in their places.
+    opened : mapping of int to int
+        Descriptors of folders by their devices: they tell of what could not be written since they were opened.
+
+    Raises
+    ------
+    CadrenderError
+        If the system reports that something could not be written.
+    """
+    files = list(files)
+    if syncfs := _from_libc("syncfs"):
+        folders = {}
+        for folder in {file.parent for file in files}:
+            with _named(folder), contextlib.suppress(FileNotFoundError):
+                folders.setdefault(folder.stat().st_dev, folder)
+        for device, folder in folders.items():
+            if device in opened:
+                with _named(folder):
+                    syncfs(opened[device])
+            else:
+                _with_descriptor(folder, syncfs)
+        return
+    for file in files:
+        _with_descriptor(file, sync_descriptor)
+    for folder in {file.parent for file in files}:
+        _with_descriptor(folder, sync_descriptor)
+
+
+def sync_descriptor(descriptor: int) -> None:
+    """Make an open file durable.
+
+    Raises
+    ------
+    OSError
+        If the system reports that something could not be written.
+    """
+    if sys.platform == "darwin":
+        import fcntl
+
+        with contextlib.suppress(OSError):  # not every file system has it
+            fcntl.fcntl(descriptor, _F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable.
+
+    Raises
+    ------
+    CadrenderError
+        If the system reports that something could not be written.
+    """
+    _with_descriptor(folder, sync_descriptor)
+
+
+def _with_descriptor(place, sync):
+    try:
+        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # replaced or removed by another process meanwhile
+        return
+    except OSError as error:
+        raise CadrenderError(f"{place}: cannot be made durable: {error.strerror or error}") from error
+    try:
+        with _named(place):
+            sync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _named(place):
+    try:
+        yield
+    except OSError as error:
+        raise CadrenderError(f"{place}: cannot be made durable: {error.strerror or error}") from error
+
+
+@functools.cache
+def _from_libc(name):
+    """A call of Linux's C library that raises what the system answers; None where there is none."""
+    if sys.platform != "linux":
+        return None
+    try:
+        function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    except (OSError, AttributeError):
+        return None
+
+    def call(*arguments):
+        while function(*arguments):
+            number = ctypes.get_errno()
+            if number != errno.EINTR:
+                raise OSError(number, os.strerror(number))
+
+    return call

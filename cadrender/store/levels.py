@@ -1,0 +1,278 @@
+"""How loud stems are, and what each head receives of them: measured once, kept beside the metadata.
+
+One JSON object a line: a stem's file with its digest and loudness, and the loudness of its convolution for some
+pairs of HRIRs. Everything is found by content: a pair of HRIRs by their digests, a stem by its own, which is known from
+size and time as long as these do not change. So a changed file is noticed, and a moved one is not measured again.
+
+Lines are appended under a lock, whole or not at all, as in a manifest; a line that cannot be used is passed over, and
+what it held is measured again. See section 12 of ``docs/contract.md``.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from cadrender.cache import cache_directory
+from cadrender.errors import AudioError, CadrenderError
+from cadrender.store.manifest import Input, Manifest, append_lines, relative_name
+
+FORMAT = 1
+"""Of a line; lines of another one are passed over."""
+
+NAME = "levels.jsonl"
+
+
+def head_key(left: str, right: str) -> str:
+    """The key of a pair of HRIRs, of their digests."""
+    return f"{left[:16]}{right[:16]}"
+
+
+@dataclass(frozen=True)
+class LevelFiles:
+    """Where levels are kept; it can travel to another process, where :meth:`open` gives the same book.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        The metadata folder.
+    base : pathlib.Path
+        The root: what the stems' paths are relative to.
+    manifests : tuple of pathlib.Path
+        Manifests of at-mic music, whose levels count too.
+    """
+
+    folder: Path
+    base: Path
+    manifests: tuple[Path, ...] = ()
+
+    def open(self) -> "LevelBook":
+        """The book of this process; it is read when it is first asked for."""
+        with _books_lock:
+            if self not in _books:
+                _books[self] = LevelBook(self)
+            return _books[self]
+
+
+_books: dict[LevelFiles, "LevelBook"] = {}
+_books_lock = Lock()
+
+
+def _renew_locks():
+    """A fork while another thread holds a lock would leave it held in the child for ever."""
+    global _books_lock
+    _books_lock = Lock()
+    for book in _books.values():
+        book.renew_lock()
+
+
+os.register_at_fork(after_in_child=_renew_locks)
+
+
+class LevelBook:
+    """The levels that are known, by content; for any number of threads.
+
+    Parameters
+    ----------
+    files : LevelFiles
+    """
+
+    def __init__(self, files: LevelFiles):
+        self._manifest = Manifest(files.folder / NAME, files.base)
+        fallback = hashlib.md5(str(files.folder).encode(), usedforsecurity=False).hexdigest()
+        self.places = (files.folder / NAME,)
+        if cache := cache_directory():
+            self.places += (cache / "levels" / f"{fallback}.jsonl",)
+        self._read_to: dict[Path, tuple[int, int]] = {}
+        self._sources: dict[str, Input] = {}
+        self._before: dict[str, float] = {}
+        self._after: dict[str, dict[str, float]] = {}
+        self._lock = Lock()
+        for manifest in files.manifests:
+            self._take_manifest(Manifest(manifest, files.base))
+
+    def renew_lock(self) -> None:
+        """Forget who holds the lock; for the child of a fork."""
+        self._lock = Lock()
+
+    def _take_manifest(self, manifest):
+        for record in manifest.read().values():
+            inputs = [record.inputs.get(role) for role in ("source", "left_hrir", "right_hrir")]
+            levels = record.levels
+            if record.product != "at-mic" or not all(isinstance(each, Input) for each in inputs):
+                continue
+            if {"loudness_before", "loudness_after"} <= levels.keys():
+                source, left, right = inputs
+                after = {head_key(left.digest, right.digest): levels["loudness_after"]}
+                self._take(source, levels["loudness_before"], after)
+
+    def _take(self, source, before, after):
+        self._sources[source.path] = source
+        self._before[source.digest] = before
+        self._after.setdefault(source.digest, {}).update(after)
+
+    def look_at(self, file: Path, state: tuple[int, int] | None = None) -> Input:
+        """Digest a stem's file, unless that was done before and it looks unchanged.
+
+        Parameters
+        ----------
+        file : pathlib.Path
+        state : (int, int), optional
+            Its size and time, where the caller knows them; AudioError if it has others by now.
+
+        Raises
+        ------
+        AudioError
+            If it cannot be read.
+        """
+        if state is None:
+            now = self._manifest.stat(file)
+            state = now.bytes, now.mtime_ns
+        name = relative_name(file, self._manifest.base)
+        for refreshed in (False, True):
+            with self._lock:
+                known = self._sources.get(name)
+            if known and (known.bytes, known.mtime_ns) == state:
+                return known
+            if not refreshed:
+                self.refresh()
+        seen = self._manifest.look_at(file)
+        if (seen.bytes, seen.mtime_ns) != state:
+            raise AudioError(f"{file}: changed while it was being read")
+        with self._lock:
+            self._sources[seen.path] = seen
+        return seen
+
+    def known_source(self, file: Path) -> Input | None:
+        """What is known of a stem's file without reading it; None if it is new, has changed or is gone."""
+        with self._lock:
+            known = self._sources.get(relative_name(file, self._manifest.base))
+        try:
+            status = file.stat()
+        except OSError:
+            return None
+        same = known and (known.bytes, known.mtime_ns) == (status.st_size, status.st_mtime_ns)
+        return known if same else None
+
+    def level(self, source: Input, head: str) -> tuple[float, float] | None:
+        """LUFS of a stem before and after a pair of HRIRs; None where they are not known.
+
+        Parameters
+        ----------
+        source : Input
+            The stem's file.
+        head : str
+            The pair's :func:`head_key`.
+        """
+        for refreshed in (False, True):
+            with self._lock:
+                after = self._after.get(source.digest, {}).get(head)
+                if after is not None:
+                    return self._before[source.digest], after
+            if not refreshed:
+                self.refresh()
+        return None
+
+    def missing(self, source: Input, heads: Iterable[str]) -> list[str]:
+        """Those pairs of HRIRs for which the level of a stem is not known."""
+        with self._lock:
+            known = self._after.get(source.digest, {})
+            return [head for head in heads if head not in known]
+
+    def refresh(self) -> None:
+        """Read what this and other processes have appended since the last time."""
+        for place in self.places:
+            with contextlib.suppress(OSError), place.open("rb") as stream:
+                status = os.fstat(stream.fileno())
+                inode, offset = self._read_to.get(place, (status.st_ino, 0))
+                if inode != status.st_ino or offset > status.st_size:
+                    offset = 0
+                if offset == status.st_size:
+                    continue
+                stream.seek(offset)
+                whole, newline, _ = stream.read().rpartition(b"\n")
+                with self._lock:
+                    for line in whole.split(b"\n"):
+                        self._take_line(line)
+                    self._read_to[place] = status.st_ino, offset + len(whole) + len(newline)
+
+    def _take_line(self, line):
+        with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            fields = json.loads(line)
+            if fields["levels"] != FORMAT:
+                return
+            source = Input(*(fields["source"][name] for name in ("path", "bytes", "mtime_ns", "blake3")))
+            after = {str(head): _level(value) for head, value in fields["after"].items()}
+            self._take(source, _level(fields["before"]), after)
+
+    @property
+    def writable(self) -> Path:
+        """Where levels are kept: beside the metadata, or in the user's cache where that cannot be written."""
+        return self.places[0] if os.access(self.places[0].parent, os.W_OK) else self.places[-1]
+
+    def check_writable(self) -> None:
+        """Make sure that levels can be kept.
+
+        Raises
+        ------
+        CadrenderError
+            If neither place can be written.
+        """
+        place = self.writable
+        try:
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            append_lines(place, [])
+        except OSError as error:
+            raise CadrenderError(f"{place}: cannot be written: {error.strerror or error}") from error
+
+    def add(self, source: Input, before: float, after: Mapping[str, float], *, keep: bool = True) -> None:
+        """Keep what was measured: beside the metadata, or in the user's cache where that cannot be written.
+
+        Parameters
+        ----------
+        source : Input
+            The stem's file.
+        before : float
+            LUFS of the stem; minus infinity for silence.
+        after : mapping of str to float
+            LUFS for each pair of HRIRs.
+        keep : bool
+            Whether it is for other processes too.
+        """
+        with self._lock:
+            self._take(source, before, after)
+        if not keep:
+            return
+        line = json.dumps(
+            {
+                "levels": FORMAT,
+                "source": {
+                    "path": source.path,
+                    "bytes": source.bytes,
+                    "mtime_ns": source.mtime_ns,
+                    "blake3": source.digest,
+                },
+                "before": before if math.isfinite(before) else None,
+                "after": {head: value if math.isfinite(value) else None for head, value in after.items()},
+            }
+        )
+        for place in self.places:
+            # Where neither can be written, each process measures for itself.
+            with contextlib.suppress(OSError):
+                if place is not self.places[0]:
+                    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                append_lines(place, [f"{line}\n"])
+                return
+
+
+def _level(value):
+    if value is None:
+        return -math.inf
+    if type(value) not in (int, float):
+        raise TypeError
+    return float(value)

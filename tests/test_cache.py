@@ -1,0 +1,154 @@
+"""The cache holds code: it is kept where this user alone may write, or nowhere, and that is said."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import cadrender
+from tests.roots import environment
+
+PLACES = "from cadrender import cache; print(cache.cache_directory(), cache.code_directory(), sep='\\n')"
+
+# Compiles a small kernel, and runs it.
+COMPILE = """
+import numpy as np
+from cadrender.dsp import kernels
+left, right = np.zeros(8), np.zeros(8)
+kernels.deinterleave(np.arange(16, dtype=np.int16), 0, 8, 1.0, left, 0, right, 0)
+assert left[1] == 2.0
+"""
+
+
+def python(code, **extra):
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(**extra),
+        cwd="/",  # the package is the one on PYTHONPATH
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def places(**extra):
+    done = python(PLACES, **extra)
+    return [None if line == "None" else Path(line) for line in done.stdout.splitlines()], done.stderr
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """A copy of the package in a folder to which everybody may write: nothing may be kept beside its sources."""
+    package = Path(cadrender.__file__).parent
+    copy = tmp_path / "copy/cadrender"
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    (copy / "__pycache__").mkdir()
+    (copy / "__pycache__").chmod(0o777)
+    return str(copy.parent)
+
+
+def mode(folder):
+    return stat.S_IMODE(folder.stat().st_mode)
+
+
+def test_folders_are_made_for_this_user_alone(tmp_path):
+    place = tmp_path / "new" / "cache"
+    (cache, code), error = places(CADRENDER_CACHE_DIR=str(place))
+    assert (cache, error) == (place, "")
+    assert code.parent == place and code.name.startswith("numba-")
+    assert mode(place) == mode(code) == 0o700
+
+
+def test_what_was_made_for_others_to_read_is_closed(tmp_path):
+    place = tmp_path / "cache"
+    (_, code), _ = places(CADRENDER_CACHE_DIR=str(place))
+    place.chmod(0o755)
+    code.chmod(0o755)
+    (cache, same), error = places(CADRENDER_CACHE_DIR=str(place))
+    assert (cache, same, error) == (place, code, "")
+    assert mode(code) == 0o700
+
+
+@pytest.mark.parametrize("bits", [0o777, 0o775, 0o1777])
+def test_a_folder_to_which_others_may_write(tmp_path, elsewhere, bits):
+    place = tmp_path / "cache"
+    place.mkdir()
+    place.chmod(bits)
+    found, error = places(CADRENDER_CACHE_DIR=str(place), PYTHONPATH=elsewhere)
+    assert found == [None, None]
+    assert error == (
+        f"{place}: others may write to it: not used as a cache, every run compiles anew "
+        "(set CADRENDER_CACHE_DIR to a folder of your own)\n"
+    )
+    assert list(place.iterdir()) == []
+
+
+@pytest.mark.parametrize("where", ["numba", "below"])
+def test_machine_code_that_others_may_have_written(tmp_path, where):
+    place = tmp_path / "cache"
+    (_, code), _ = places(CADRENDER_CACHE_DIR=str(place))
+    code.chmod(0o777 if where == "numba" else 0o755)
+    (code / "dsp_1").mkdir()
+    (code / "dsp_1").chmod(0o777)
+    (cache, found), error = places(CADRENDER_CACHE_DIR=str(place))
+    assert (cache, found) == (place, None)
+    assert error.startswith(
+        f"{code}: {'' if where == 'numba' else 'dsp_1 in it: '}others may write to it: not used"
+    )
+    assert error.count("\n") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+def test_a_folder_of_another_user(tmp_path, elsewhere):
+    place = tmp_path / "cache"
+    place.mkdir(mode=0o700)
+    os.chown(place, 12345, 12345)
+    found, error = places(CADRENDER_CACHE_DIR=str(place), PYTHONPATH=elsewhere)
+    assert found == [None, None]
+    assert error.startswith(f"{place}: belongs to another user: not used as a cache")
+
+
+def test_beside_the_sources_only_where_that_is_as_safe(tmp_path, elsewhere):
+    (tmp_path / "file").touch()
+    place = {"CADRENDER_CACHE_DIR": str(tmp_path / "file/cache"), "PYTHONPATH": elsewhere}
+    assert places(**place)[0] == [None, None]
+    beside = Path(elsewhere) / "cadrender/__pycache__"
+    beside.chmod(0o755)
+    (cache, code), error = places(**place)
+    assert (cache, code.parent) == (None, beside)
+    assert mode(code) == 0o700
+    assert error.endswith(
+        "cannot be written (Not a directory): not used as a cache, machine code is kept beside the sources "
+        "(set CADRENDER_CACHE_DIR to a folder of your own)\n"
+    )
+
+
+def test_kernels_keep_to_it(tmp_path, elsewhere):
+    place = tmp_path / "cache"
+    python(COMPILE, CADRENDER_CACHE_DIR=str(place))
+    assert list(place.rglob("*.nbi"))
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    shared.chmod(0o777)
+    done = python(COMPILE, CADRENDER_CACHE_DIR=str(shared), PYTHONPATH=elsewhere, NUMBA_CACHE_DIR=str(shared))
+    assert done.stderr.count("\n") == 1
+    assert list(shared.iterdir()) == []
+    assert list(Path(elsewhere).rglob("*.nbi")) == []
+
+
+def test_it_is_said_once_and_not_by_the_workers(tmp_path):
+    code = f"""
+import subprocess, sys
+from cadrender.cache import cache_directory
+cache_directory(), cache_directory()
+subprocess.run([sys.executable, "-c", {PLACES!r}], check=True)
+"""
+    (tmp_path / "file").touch()
+    done = python(code, CADRENDER_CACHE_DIR=str(tmp_path / "file/cache"))
+    assert done.stderr.count("\n") == 1
