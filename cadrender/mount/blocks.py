@@ -19,7 +19,8 @@ from cadrender.store.writing import frame_bytes, wav_header
 BLOCK = 1 << 18
 """Bytes that are rendered at a time: two requests of the kernel, 1.5 s of 16-bit music."""
 
-# Blocks that are rendered ahead of a sequential reader, at most: 2 MiB, and never more than this part of the cache.
+# Blocks that are rendered ahead of a sequential reader, at most: 2 MiB, and never more than this part of the cache. As
+# far may the kernel's own requests ahead overtake each other.
 _FARTHEST = 8
 _SHARE = 8
 
@@ -259,8 +260,7 @@ class Reader:
 
     def _look_ahead(self, first, last):
         with self._lock:
-            # The kernel's own requests ahead overtake each other.
-            if first > self._reached + 1 or last + 2 < self._reached:
+            if not self._reached - _FARTHEST <= first <= self._reached + _FARTHEST:
                 self._run, self._ordered = 0, last + 1
             elif last + 1 > self._reached:
                 self._run += last + 1 - self._reached

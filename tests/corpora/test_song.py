@@ -12,6 +12,7 @@ from cadrender.corpora import SongCatalogue
 from cadrender.corpora.layout import Corpus, SourceTrack
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.pipeline.plan import make_plan
+from cadrender.store.manifest import Input, Manifest
 from tests.corpora.trees import ingest, read, tone, tree_bytes, write
 
 MANIFEST = "metadata/corpus.manifest.jsonl"
@@ -209,13 +210,22 @@ def test_what_was_found_is_recorded_and_said_again(tmp_path):
     )
     assert put(tmp_path, source)[0] == notes
     assert put(tmp_path, source)[0] == notes
-    lines = [json.loads(line) for line in (tmp_path / "root" / MANIFEST).read_bytes().splitlines()]
-    assert [line["path"] for line in lines] == ["corpus/Song/mixture.wav", "corpus/Song/vocals.wav"]
-    assert all(line["notes"] == notes for line in lines)
-    assert all(list(line["inputs"]) == ["mixture.0", *(f"vocals.{n}" for n in range(4))] for line in lines)
-    assert lines[0]["inputs"]["vocals.1"]["path"] == "long.wav"
+    manifest = Manifest(tmp_path / "root" / MANIFEST, tmp_path)
+    records = manifest.read()
+    assert [record.path for record in records.values()] == [
+        "corpus/Song/mixture.wav",
+        "corpus/Song/vocals.wav",
+    ]
+    for record in records.values():
+        assert record.notes == tuple(notes)
+        assert list(record.inputs) == ["mixture.0", *(f"vocals.{n}" for n in range(4))]
+        assert record.inputs["vocals.1"].path == "long.wav"
+        status = long.stat()
+        assert record.inputs["vocals.1"] == Input("long.wav", status.st_size, status.st_mtime_ns, "")
+    assert manifest.file.read_text().count('"notes"') == 2
+    manifest.file.unlink()
     put(tmp_path, song(mixture=(mix,)))
-    assert "notes" not in json.loads((tmp_path / "root" / MANIFEST).read_bytes().splitlines()[-1])
+    assert manifest.read() and "notes" not in manifest.file.read_text()
 
 
 @pytest.mark.parametrize(

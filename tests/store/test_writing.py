@@ -35,9 +35,9 @@ def write(file, signal, audio_format, piece=1000):
     with AudioWriter(file, len(signal), RATE, audio_format) as writer:
         for start in range(0, len(signal), piece):
             writer.write(signal[start : start + piece])
-        result = writer.finish()
+        digest, size, _ = writer.finish()
         writer.commit()
-    return result
+    return digest, size
 
 
 def by_soundfile(signal, subtype):
@@ -265,7 +265,7 @@ def test_a_length_that_is_not_known_gives_the_same_file(tmp_path, audio_format, 
         for start in range(0, frames, 1000):
             writer.write(signal[start : start + 1000])
         assert writer.frames is None
-        assert writer.finish() == expected
+        assert writer.finish()[:2] == expected
         assert writer.frames == frames
         writer.commit()
     assert (tmp_path / "unknown").read_bytes() == (tmp_path / "known").read_bytes()
@@ -283,7 +283,7 @@ def test_what_was_written_before_a_restart_is_gone(tmp_path, audio_format, known
         writer.write(samples(audio_format, first, seed=7))
         writer.restart()
         writer.write(signal)
-        assert writer.finish() == expected
+        assert writer.finish()[:2] == expected
         writer.commit()
     assert (tmp_path / "restarted").read_bytes() == (tmp_path / "at once").read_bytes()
 
