@@ -267,7 +267,7 @@ def test_folder(tmp_path, root):
     two = source(root, "folder", "Two")
     assert_samples(two["mixture"], *soundfile.read(songs / "Two/mixture.mp3", always_2d=True))
     said = run("remix", *options)
-    assert "no stems, so there is nothing to rebalance: 1 songs (Two)" in said
+    assert "no stems, so there is nothing to rebalance: 1 song (Two)" in said
     assert_as_the_reference(root, {("folder", "One"): found, ("folder", "Two"): two})
 
 
