@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -26,6 +27,9 @@ _SHARE = 8
 
 # Blocks that are rendered together ahead of a reader: each rendering has a cost of its own.
 _TOGETHER = 4
+
+# Renderings ahead that wait for a thread, at most.
+_MOST_AHEAD = 16
 
 _of_this_thread = threading.local()
 
@@ -171,11 +175,14 @@ class BlockCache:
             for number in range(first, last + 1):
                 key = file, number
                 if run := self._waiting.get(key):  # ordered ahead: now it is in a hurry
-                    self._urgent.append(run)
+                    if not run.urgent:
+                        run.urgent = True
+                        self._urgent.append(run)
                 elif key in self._blocks:
                     self._blocks.move_to_end(key)
                     self.found += 1
-            self._order(file, range(first, last + 1), self._urgent, -(-(last + 1 - first) // self.threads))
+            together = -(-(last + 1 - first) // self.threads)
+            self._order(file, range(first, last + 1), self._urgent, together, urgent=True)
             futures = [self._blocks[file, number] for number in range(first, last + 1)]
         return [future.result() for future in futures]
 
@@ -183,14 +190,25 @@ class BlockCache:
         """Order some blocks that will be needed soon."""
         with self._changed:
             self._order(file, numbers, self._ahead, _TOGETHER)
+            self._leave_old()
 
     def submit(self, function: Callable) -> None:
         """Have something done that is not urgent, and may be left undone."""
         with self._changed:
             self._ahead.append(function)
+            self._leave_old()
             self._changed.notify()
 
-    def _order(self, file, numbers, queue, most):
+    def _leave_old(self):
+        """Where more is ordered ahead than can be done, readers have gone on without the oldest."""
+        while len(self._ahead) > _MOST_AHEAD:
+            task = self._ahead.popleft()
+            if isinstance(task, _Run) and not task.urgent and not task.begun:
+                task.begun = True
+                for key in task.keys:
+                    del self._waiting[key], self._blocks[key]
+
+    def _order(self, file, numbers, queue, most, urgent=False):
         """Queue what is neither there nor ordered, so many blocks together at most."""
         run = None
         for number in numbers:
@@ -199,7 +217,7 @@ class BlockCache:
                 run = None
                 continue
             if run is None or run.count == most:
-                run = _Run(file, number)
+                run = _Run(file, number, urgent=urgent)
                 queue.append(run)
                 self._changed.notify()
             run.count += 1
@@ -215,13 +233,17 @@ class BlockCache:
                     return
                 task = (self._urgent or self._ahead).popleft()
                 if isinstance(task, _Run):
-                    futures = [self._blocks[key] for key in task.keys if self._waiting.pop(key, None) is task]
-                    if not futures:
-                        continue  # it was in a hurry, and has been begun
+                    if task.begun:  # it was in a hurry, and stood in both queues
+                        continue
+                    task.begun = True
+                    futures = [self._blocks[key] for key in task.keys]
+                    for key in task.keys:
+                        del self._waiting[key]
             if isinstance(task, _Run):
                 self._render(task, futures)
             else:
-                task()
+                with contextlib.suppress(Exception):  # who reads the file will be told
+                    task()
 
     def _render(self, run, futures):
         try:
@@ -282,6 +304,8 @@ class _Run:
     file: MountedFile
     first: int
     count: int = 0
+    urgent: bool = False
+    begun: bool = False
 
     @property
     def keys(self):
