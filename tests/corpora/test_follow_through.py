@@ -257,7 +257,7 @@ def test_folder(tmp_path, root):
     maps = ("--map", "singing=vocals", "--map", "rest=other")
     ingested, generated, options = follow(root, "folder", songs, *maps)
     assert "One: has no mixture: it is the sum of the stems" in ingested
-    assert "1 songs have no stems: their mixture alone is rendered" in generated
+    assert "1 song has no stems: its mixture alone is rendered" in generated
 
     found = source(root, "folder", "One")
     for stem, file in one.items():
@@ -267,7 +267,7 @@ def test_folder(tmp_path, root):
     two = source(root, "folder", "Two")
     assert_samples(two["mixture"], *soundfile.read(songs / "Two/mixture.mp3", always_2d=True))
     said = run("remix", *options)
-    assert "no stems, so there is nothing to rebalance: 1 songs (Two)" in said
+    assert "no stems, so there is nothing to rebalance: 1 song (Two)" in said
     assert_as_the_reference(root, {("folder", "One"): found, ("folder", "Two"): two})
 
 
@@ -285,7 +285,7 @@ def test_a_song_with_some_of_the_stems_has_no_target(tmp_path, root):
     for command in (("generate", "--remix"), ("remix",)):
         said = run(*command, *options, status=1)
         assert said.count(line) == 1
-        assert "1 failures" in said.splitlines()[-1]
+        assert "1 failure," in said.splitlines()[-1]
     made = {path.stem: source(root, "folder", path.stem) for path in songs.iterdir()}
     assert list(made["Some"]) == ["mixture", "vocals", "drums"]
     assert list(made["Sum"]) == list(STEMS) and not made["Sum"]["bass"].any()

@@ -273,7 +273,7 @@ def drain(running):
 
 def check(work):
     assert work.made() == work.expected
-    assert not [file for file in leftovers(work.root) if file.name != ".ingest.json"]
+    assert not leftovers(work.root)
 
 
 def disturb_often(work, kind, moments, seed):
