@@ -99,7 +99,7 @@ class Settings:
 
     def line_to_keep(self) -> str:
         """The line of the root's own file that would stand for the places given for this run; empty for none."""
-        places = {key.removeprefix("path."): value for key, value in self.given}
+        places = {key.removeprefix("path."): value.replace("${", "\\${") for key, value in self.given}
         return f"path: {json.dumps(places, ensure_ascii=False)}" if places else ""
 
 

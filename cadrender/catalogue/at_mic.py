@@ -276,7 +276,7 @@ class AtMicCatalogue(Catalogue):
                 # One quantisation a batch: a root may hold several.
                 for subtype in dict.fromkeys(output.signal.subtype for output in outputs):
                     alike = tuple(output for output in outputs if output.signal.subtype == subtype)
-                    batches.append(Batch(name, alike, self.manifest))
+                    batches.append(Batch(samples[0].track.name, alike, self.manifest))
         return batches
 
     def complete_samples(self) -> list[Sample]:

@@ -79,10 +79,9 @@ def command(duration, per_song, seed, min_loudness, songs, stems, audio_format, 
     say(f"{plural(files, 'at-mic file')} to render: {size / 1e9:.2f} GB")
     if not run.force:
         work.check_space(size)
-    with cluster_of(run, settings) as cluster:
+    with cluster_of(run, settings) as cluster, resumable():
         if not run.dry_run:
-            with resumable():
-                backups = work.write_metadata(keep=not run.force)
+            backups = work.write_metadata(keep=not run.force)
             for file, backup in backups.items():
                 say(f"{file}: written; the former file is kept as {backup.name}")
         status = run_plan(work.cuts, run, cluster, last=False)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,18 @@ from cadrender.store.writing import frame_bytes, wav_header
 BLOCK = 1 << 18
 """Bytes that are rendered at a time: two requests of the kernel, 1.5 s of 16-bit music."""
 
-# Blocks that are rendered ahead of a sequential reader, at most: 2 MiB, and never more than this part of the cache.
+# Blocks that are rendered ahead of a sequential reader, at most: 2 MiB, and never more than this part of the cache. As
+# far may the kernel's own requests ahead overtake each other.
 _FARTHEST = 8
 _SHARE = 8
+
+# Blocks that are rendered together ahead of a reader: each rendering has a cost of its own.
+_TOGETHER = 4
+
+# Renderings ahead that wait for a thread, at most.
+_MOST_AHEAD = 16
+
+_of_this_thread = threading.local()
 
 _STORED_AS = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
 
@@ -37,7 +47,7 @@ class MountedFile:
     ----------
     output : Output
     state : tuple
-        Its inputs as they were when it was opened; see :func:`inputs_of`.
+        Its inputs as they were when it was opened; see :func:`state_of`.
     size : int
         Its bytes.
     handles : int
@@ -59,35 +69,39 @@ class MountedFile:
         self._first = threading.Lock()
         self._begun = False
 
-    def block(self, number: int) -> np.ndarray:
-        """Render the bytes of one block.
+    def render(self, first: int, count: int = 1) -> list[np.ndarray]:
+        """Render the bytes of some blocks.
 
         Raises
         ------
         ChangedError
             If its inputs have changed since it was opened.
         CadrenderError
-            If it cannot be rendered.
+            If they cannot be rendered.
         """
         # What must be measured or computed once is not begun by several threads at a time.
         if not self._begun:
             with self._first:
-                block = self._render(number)
+                blocks = self._render(first, count)
                 self._begun = True
-                return block
-        return self._render(number)
+                return blocks
+        return self._render(first, count)
 
-    def _render(self, number):
+    def _render(self, first, count):
         self._check()
-        first = number * BLOCK
-        block = np.empty(min(BLOCK, self.size - first), np.uint8)
-        samples = block
-        if number == 0:
-            block[: len(self.header)] = np.frombuffer(self.header, np.uint8)
-            samples = block[len(self.header) :]
-        self._fill(samples, max(0, first - len(self.header)))
+        start = first * BLOCK
+        length = min(count * BLOCK, self.size - start)
+        data = _memory(length) if count > 1 else np.empty(length, np.uint8)
+        samples = data
+        if first == 0:
+            data[: len(self.header)] = np.frombuffer(self.header, np.uint8)
+            samples = data[len(self.header) :]
+        self._fill(samples, max(0, start - len(self.header)))
         self._check()
-        return block
+        if count == 1:
+            return [data]
+        # Views of one array would keep all of it as long as one of them is kept.
+        return [data[at : at + BLOCK].copy() for at in range(0, length, BLOCK)]
 
     def _fill(self, out, at):
         """The bytes of the samples from byte ``at`` on."""
@@ -112,14 +126,17 @@ class MountedFile:
 
 
 class BlockCache:
-    """Blocks, the last ones used, in bounded memory; each is rendered by one thread while others wait for it.
+    """Blocks, the last ones used, in bounded memory, and the threads that render them.
+
+    They are rendered here and nowhere else: each once, however many wait for it, and by threads that keep what they
+    need for the next one, which those that libfuse calls from do not.
 
     Parameters
     ----------
     limit : int
         Bytes.
     threads : int
-        How many render ahead.
+        How many render at the same time.
 
     Attributes
     ----------
@@ -132,77 +149,126 @@ class BlockCache:
 
     def __init__(self, limit: int, threads: int):
         self.limit, self.threads = limit, threads
-        self.rendered = self.found = 0
-        self._lock = threading.Lock()
+        self.bytes = self.rendered = self.found = 0
         self._blocks: OrderedDict[tuple[MountedFile, int], Future] = OrderedDict()
-        self._ordered: set[tuple[MountedFile, int]] = set()  # ahead, and not begun
-        self.bytes = 0
-        self._pool = ThreadPoolExecutor(threads, "ahead")
+        self._waiting: dict[tuple[MountedFile, int], _Run] = {}
+        self._urgent: deque[_Run] = deque()
+        self._ahead: deque[_Run | Callable] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._serve, name=f"render-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def get(self, file: MountedFile, number: int) -> np.ndarray:
-        """A block; not to be changed.
+    def get(self, file: MountedFile, first: int, last: int) -> list[np.ndarray]:
+        """Some blocks, `last` included; not to be changed.
 
         Raises
         ------
         CadrenderError, OSError, MemoryError
-            If it cannot be rendered.
+            If they cannot be rendered.
         """
-        key = file, number
-        with self._lock:
-            future = self._blocks.get(key)
-            mine = future is None or key in self._ordered
-            if future is None:
-                future = self._blocks[key] = Future()
-            else:
-                self._blocks.move_to_end(key)
-                self.found += not mine
-            self._ordered.discard(key)
-        if mine:
-            self._make(future, file, number)
-        return future.result()
+        with self._changed:
+            for number in range(first, last + 1):
+                key = file, number
+                if run := self._waiting.get(key):  # ordered ahead: now it is in a hurry
+                    if not run.urgent:
+                        run.urgent = True
+                        self._urgent.append(run)
+                elif key in self._blocks:
+                    self._blocks.move_to_end(key)
+                    self.found += 1
+            together = -(-(last + 1 - first) // self.threads)
+            self._order(file, range(first, last + 1), self._urgent, together, urgent=True)
+            futures = [self._blocks[file, number] for number in range(first, last + 1)]
+        return [future.result() for future in futures]
 
-    def ahead(self, file: MountedFile, numbers: Iterable[int]) -> None:
-        """Begin to render some blocks that will be needed soon; who needs one before it is begun renders it."""
+    def ahead(self, file: MountedFile, numbers: range) -> None:
+        """Order some blocks that will be needed soon."""
+        with self._changed:
+            self._order(file, numbers, self._ahead, _TOGETHER)
+            self._leave_old()
+
+    def submit(self, function: Callable) -> None:
+        """Have something done that is not urgent, and may be left undone."""
+        with self._changed:
+            self._ahead.append(function)
+            self._leave_old()
+            self._changed.notify()
+
+    def _leave_old(self):
+        """Where more is ordered ahead than can be done, readers have gone on without the oldest."""
+        while len(self._ahead) > _MOST_AHEAD:
+            task = self._ahead.popleft()
+            if isinstance(task, _Run) and not task.urgent and not task.begun:
+                task.begun = True
+                for key in task.keys:
+                    del self._waiting[key], self._blocks[key]
+
+    def _order(self, file, numbers, queue, most, urgent=False):
+        """Queue what is neither there nor ordered, so many blocks together at most."""
+        run = None
         for number in numbers:
             key = file, number
-            with self._lock:
-                if key in self._blocks:
-                    continue
-                self._blocks[key] = Future()
-                self._ordered.add(key)
-            self.submit(self._begin, file, number)
+            if key in self._blocks:
+                run = None
+                continue
+            if run is None or run.count == most:
+                run = _Run(file, number, urgent=urgent)
+                queue.append(run)
+                self._changed.notify()
+            run.count += 1
+            self._blocks[key] = Future()
+            self._waiting[key] = run
 
-    def submit(self, function: Callable, *arguments) -> None:
-        """Have a thread do something that can also be left."""
-        with contextlib.suppress(RuntimeError):  # no further thread, or closed
-            self._pool.submit(function, *arguments)
+    def _serve(self):
+        while True:
+            with self._changed:
+                while not (self._urgent or self._ahead or self._closed):
+                    self._changed.wait()
+                if self._closed:
+                    return
+                task = (self._urgent or self._ahead).popleft()
+                if isinstance(task, _Run):
+                    if task.begun:  # it was in a hurry, and stood in both queues
+                        continue
+                    task.begun = True
+                    futures = [self._blocks[key] for key in task.keys]
+                    for key in task.keys:
+                        del self._waiting[key]
+            if isinstance(task, _Run):
+                self._render(task, futures)
+            else:
+                with contextlib.suppress(Exception):  # who reads the file will be told
+                    task()
 
-    def _begin(self, file, number):
-        key = file, number
-        with self._lock:
-            if key not in self._ordered:
-                return
-            self._ordered.remove(key)
-            future = self._blocks[key]
-        self._make(future, file, number)
-
-    def _make(self, future, file, number):
+    def _render(self, run, futures):
         try:
             try:
-                block = file.block(number)
+                blocks = run.file.render(run.first, run.count)
             except MemoryError:
                 self.clear()
-                block = file.block(number)
+                blocks = run.file.render(run.first, run.count)
         except BaseException as error:
-            with self._lock:
-                self._blocks.pop((file, number), None)
-            future.set_exception(error)
+            if run.count > 1 and not isinstance(error, ChangedError):  # is each of them bad?
+                for number, future in enumerate(futures, run.first):
+                    self._render(_Run(run.file, number, 1), [future])
+                return
+            with self._changed:
+                for key in run.keys:
+                    self._blocks.pop(key, None)
+            for future in futures:
+                future.set_exception(error)
             return
-        with self._lock:
-            self.rendered += 1
-            self.bytes += len(block)
+        with self._changed:
+            self.rendered += run.count
+            self.bytes += sum(map(len, blocks))
+            for future, block in zip(futures, blocks, strict=True):
+                future.set_result(block)
             self._shrink(self.limit)
-        future.set_result(block)
 
     def _shrink(self, limit):
         """Let go of the blocks that were not used for longest; those that are being rendered stay."""
@@ -218,13 +284,32 @@ class BlockCache:
 
     def clear(self) -> None:
         """Let go of all blocks."""
-        with self._lock:
+        with self._changed:
             self._shrink(0)
 
     def close(self) -> None:
         """Render nothing more."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
         self.clear()
+
+
+@dataclass
+class _Run:
+    """Blocks that are rendered together."""
+
+    file: MountedFile
+    first: int
+    count: int = 0
+    urgent: bool = False
+    begun: bool = False
+
+    @property
+    def keys(self):
+        return [(self.file, number) for number in range(self.first, self.first + self.count)]
 
 
 class Reader:
@@ -250,17 +335,16 @@ class Reader:
         if offset >= end:
             return []
         first, last = offset // BLOCK, (end - 1) // BLOCK
-        self._cache.ahead(self.file, range(first + 1, last + 1))  # several at a time
         self._look_ahead(first, last)
+        blocks = self._cache.get(self.file, first, last)
         return [
-            self._cache.get(self.file, number)[max(0, offset - number * BLOCK) : end - number * BLOCK]
-            for number in range(first, last + 1)
+            block[max(0, offset - number * BLOCK) : end - number * BLOCK]
+            for number, block in enumerate(blocks, first)
         ]
 
     def _look_ahead(self, first, last):
         with self._lock:
-            # The kernel's own requests ahead overtake each other.
-            if first > self._reached + 1 or last + 2 < self._reached:
+            if not self._reached - _FARTHEST <= first <= self._reached + _FARTHEST:
                 self._run, self._ordered = 0, last + 1
             elif last + 1 > self._reached:
                 self._run += last + 1 - self._reached
@@ -271,6 +355,14 @@ class Reader:
             self._ordered = max(self._ordered, stop)
         if begin < stop:
             self._cache.ahead(self.file, range(begin, stop))
+
+
+def _memory(length):
+    """Memory of this thread that is used again and again."""
+    memory = getattr(_of_this_thread, "memory", None)
+    if memory is None or len(memory) < length:
+        memory = _of_this_thread.memory = np.empty(length, np.uint8)
+    return memory[:length]
 
 
 def size_of(output: Output) -> int:

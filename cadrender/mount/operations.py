@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import functools
 import itertools
 import os
 import secrets
@@ -189,7 +190,7 @@ class Operations:
         self._readers[info.fh] = Reader(file, self._cache)
         if self._order.expected(path):
             for following in self._order.after(path, self._cache.threads):
-                self._cache.submit(self._prepare, following)
+                self._cache.submit(functools.partial(self._prepare, following))
         return 0
 
     def read(self, path, size, offset, info):
@@ -258,7 +259,7 @@ class Operations:
             output, state = self._find(path)
             with self._lock:
                 file = self._file_of(path, output, state)
-            self._cache.ahead(file, (0,))
+            self._cache.ahead(file, range(1))
 
     def _find(self, path, fresh=False) -> tuple[Output, tuple]:
         """An output, and how its inputs are: now, or within the last second."""

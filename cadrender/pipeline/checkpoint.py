@@ -81,6 +81,9 @@ class Checkpoints:
             If an earlier checkpoint has failed.
         """
         self._pending[number] += [(each.output.file, each.id) for each in written]
+        self._pending[number] += [
+            (place, "") for each in written for place in each.output.beside(each.levels)
+        ]
         self._raise_error()
         self._bytes += sum(each.bytes for each in written)
         due = time.monotonic() - self._last > _INTERVAL or self._bytes > _MOST_BYTES

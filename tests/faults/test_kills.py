@@ -6,7 +6,6 @@
 import contextlib
 import fcntl
 import functools
-import json
 import os
 import pty
 import random
@@ -15,20 +14,17 @@ import subprocess
 import termios
 import threading
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cadrender.metadata import build_gains, gains_json
-from tests.roots import command, environment, leftovers, make_root, make_song, run, tree
+from tests.faults.works import prepare
+from tests.roots import command, environment, run
 
 pytestmark = pytest.mark.faults
 
 MOMENTS = int(os.environ.get("CADRENDER_KILLS", "40"))
-SONGS = tuple(f"Song {letter}" for letter in "ABCD")
-SECONDS = (3.0, 2.0, 1.5, 1.2)
 SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT, "SIGHUP": signal.SIGHUP}
 KINDS = ("kill parent", "kill worker", "kill all", *SIGNALS, "SIGSTOP", "terminal")
 # What the short form tries of each command.
@@ -40,97 +36,9 @@ SHORT = {
     "ingest": ("kill parent", "kill worker", "SIGTERM", "SIGHUP"),
     "index": ("kill all", "SIGINT"),
     "verify --repair": ("kill parent", "SIGTERM"),
-    "demo": ("kill all",),
+    "demo": (),  # takes a minute
 }
 LEAVE = 2.0  # seconds until every process is gone
-
-
-@dataclass
-class Work:
-    """A command on a root, and what it makes: everything but what is listed in ``sources``."""
-
-    root: Path
-    arguments: tuple
-    sources: dict = field(default_factory=dict)
-    damage: tuple = ()
-    expected: dict = field(default_factory=dict)
-    seconds: float = 0.0
-
-    def prepare(self):
-        """Run it once for the caches, and once undisturbed."""
-        self.sources = tree(self.root) if self.root.exists() else {}
-        assert run(*self.arguments).returncode == 0
-        self.empty()
-        began = time.monotonic()
-        done = run(*self.arguments)
-        assert done.returncode == 0, done.stderr
-        self.seconds = time.monotonic() - began
-        self.expected = self.made()
-        return self
-
-    def empty(self):
-        """Take away what was made, and put the damage back that is to be repaired."""
-        for name in tree(self.root) if self.root.exists() else ():
-            if name not in self.sources:
-                (self.root / name).unlink()
-        for name in self.damage:
-            (self.root / name).write_bytes(self.sources[name])
-
-    def made(self):
-        """What is there, in a form that does not depend on the order of the work."""
-        found = {}
-        for name, content in tree(self.root).items():
-            if name.endswith("levels.jsonl"):
-                content = levels_of(content)
-            if not name.endswith(".manifest.jsonl"):
-                found[name] = content
-        return found
-
-
-def levels_of(content):
-    """What a file of levels says, whatever is said in which line."""
-    found = {}
-    for line in content.splitlines():
-        with contextlib.suppress(ValueError):
-            fields = json.loads(line)
-            found.setdefault(fields["source"]["path"], {}).update(fields["after"])
-    return found
-
-
-def a_root(folder):
-    root = make_root(folder / "root", songs=SONGS, seconds=SECONDS)
-    (root / "metadata/gains.json").write_text(gains_json(build_gains()))
-    return root
-
-
-def prepare(name, folder):
-    """The work of a command, by its name."""
-    if name == "demo":
-        return Work(folder / "demo", ("demo", folder / "demo", "-j", 2))
-    if name == "ingest":
-        corpus = folder / "corpus"
-        for number, song in enumerate(f"Song {k}" for k in range(8)):
-            make_song(corpus, song, 8.0, number)
-        source = corpus / "audio/music/train"
-        return Work(folder / "root", ("ingest", "folder", source, "--root", folder / "root", "-j", 2))
-    root = a_root(folder)
-    common = ("--root", root, "-j", 2)
-    if name == "index":
-        return Work(root, ("index", *common))
-    if name == "excerpts":
-        return Work(root, ("excerpts", *common, "--split", "valid", "--duration", "0.5", "--per-song", "2"))
-    if name == "remix":
-        assert run("generate", *common).returncode == 0
-    if name == "verify --repair":
-        assert run("generate", "--remix", *common).returncode == 0
-        files = sorted((root / "audio").rglob("at_mic_music/train/*/bass.wav"))
-        for file in files:
-            content = bytearray(file.read_bytes())
-            content[-100] ^= 1
-            file.write_bytes(content)
-        damage = tuple(str(file.relative_to(root)) for file in files)
-        return Work(root, ("verify", *common, "--repair"), damage=damage)
-    return Work(root, (*name.split(), *common))
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +94,7 @@ class Running:
         return False
 
     def end(self):
-        _, errors = self.process.communicate(timeout=120)
+        _, errors = self.process.communicate(timeout=300)
         return self.process.returncode, errors or ""
 
     def all_gone(self):
@@ -271,21 +179,16 @@ def drain(running):
     threading.Thread(target=read, daemon=True).start()
 
 
-def check(work):
-    assert work.made() == work.expected
-    assert not leftovers(work.root)
-
-
 def disturb_often(work, kind, moments, seed):
     rng = random.Random(f"{kind} {seed}")
     work.empty()
     for _ in range(moments):
         if disturb(work, kind, rng.uniform(0.1, 1.05) * work.seconds, rng):
-            check(work)
+            work.check()
             work.empty()
-    done = run(*work.arguments)
+    done = run(*work.arguments, timeout=300)
     assert done.returncode == 0, done.stderr
-    check(work)
+    work.check()
     for split in ("train", "valid"):
         if (work.root / f"metadata/at_mic_music.{split}.json").exists():
             proof = run("verify", "--root", work.root, "--split", split, "-j", 1)
@@ -318,4 +221,4 @@ def test_a_run_whose_workers_are_at_it(works, whom):
     assert status == (0 if whom == "kill worker" else -signal.SIGKILL), errors
     assert not running.all_gone()
     assert run(*work.arguments).returncode == 0
-    check(work)
+    work.check()

@@ -83,6 +83,28 @@ def test_no_more_is_kept_than_allowed(files, stored, limit):
     cache.close()
 
 
+@pytest.mark.parametrize("limit", [BLOCK, 3 * BLOCK])
+def test_many_readers_of_a_small_cache(files, stored, limit):
+    """Blocks are ordered, left, rendered, evicted and ordered again all the time; every reader gets its bytes."""
+    cache = BlockCache(limit, 2)
+    names = sorted(files)
+
+    def read(seed):
+        rng = random.Random(seed)
+        for _ in range(30):
+            name = rng.choice(names)
+            reader, at = Reader(files[name], cache), rng.randrange(files[name].size)
+            for _ in range(rng.randrange(1, 8)):
+                size = rng.choice((100, BLOCK // 2, 4 * BLOCK))
+                assert b"".join(reader.read(at, size)) == stored[name][at : at + size]
+                at += size
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(read, range(8)))
+    cache.close()
+
+
 def test_who_reads_from_front_to_back_finds_blocks_ready(files):
     file = max(files.values(), key=lambda file: file.size)
     cache = BlockCache(256 << 20, 2)
@@ -122,11 +144,11 @@ def test_a_damaged_file_is_tried_again(files, root):
     cache = BlockCache(1 << 20, 1)
     for _ in range(2):
         with pytest.raises(CadrenderError, match=r"bass\.wav: "):
-            cache.get(cut, 0)
+            cache.get(cut, 0, 1)
     with pytest.raises(ChangedError, match="changed while files made from it are open"):
-        cache.get(files[name], 0)
+        cache.get(files[name], 0, 0)
     source.write_bytes(content)
     os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert look_at(source) == (source.stat().st_ino, len(content), times.st_mtime_ns)
-    assert isinstance(cache.get(files[name], 0), np.ndarray)
+    assert isinstance(cache.get(files[name], 0, 0)[0], np.ndarray)
     cache.close()

@@ -1,19 +1,16 @@
 """A real scheduler, real workers, and what becomes of a run when one of them dies."""
 
-import json
-import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, contextmanager, suppress
 
-import psutil
 import pytest
 
-from tests.roots import REPOSITORY, environment, leftovers, make_root, run, start, tree
+from tests.clusters import cluster, copy_package, holder, only, wait_for
+from tests.roots import environment, leftovers, make_root, run, start, tree
 
 pytest.importorskip("distributed", reason="Dask is not installed (the extra `dask`)")
 
@@ -22,12 +19,7 @@ SONGS = tuple(f"Song {letter}" for letter in "ABCDEF")
 
 @pytest.fixture(scope="module")
 def package(tmp_path_factory):
-    """A copy of the package, which nobody edits while the test runs."""
-    folder = tmp_path_factory.mktemp("package")
-    shutil.copytree(
-        REPOSITORY / "cadrender", folder / "cadrender", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    return folder
+    return copy_package(tmp_path_factory.mktemp("package"))
 
 
 @pytest.fixture(scope="module")
@@ -45,86 +37,6 @@ def root(rendered, tmp_path):
     for file in (root / "metadata").glob("at_mic_music.*"):
         file.unlink()
     return root
-
-
-@contextmanager
-def dask_process(kind, log, *arguments, **variables):
-    """``dask scheduler`` or ``dask worker``, as a user starts it."""
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.dask_{kind}", *map(str, arguments)],
-            stdout=stream,
-            stderr=stream,
-            env=environment(**variables),
-            start_new_session=True,
-        )
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-@contextmanager
-def cluster(folder, package, workers=2, *options, **variables):
-    """A scheduler and some workers; gives the scheduler's address, its process and theirs."""
-    variables = only(package) | variables
-    with ExitStack() as processes:
-        file = folder / "scheduler.json"
-        local = ("--host", "127.0.0.1", "--no-dashboard")
-        scheduler = processes.enter_context(
-            dask_process(
-                "scheduler",
-                folder / "scheduler.log",
-                *local,
-                "--port",
-                0,
-                "--scheduler-file",
-                file,
-                **variables,
-            )
-        )
-        wait_for(file.exists)
-        address = wait_for(lambda: address_in(file))
-        logs = [folder / f"worker{k}.log" for k in range(workers)]
-        started = [
-            processes.enter_context(
-                dask_process(
-                    "worker",
-                    log,
-                    address,
-                    *local,
-                    *("--local-directory", folder),
-                    *(options or ("--nthreads", 1, "--no-nanny")),
-                    **variables,
-                )
-            )
-            for log in logs
-        ]
-        for log in logs:
-            wait_for(lambda log=log: "Registered to" in log.read_text())
-        yield address, scheduler, started
-
-
-def only(package):
-    """Variables with which cadrender comes from there, not from the current folder."""
-    return {"PYTHONPATH": str(package), "PYTHONSAFEPATH": "1"}
-
-
-def address_in(file):
-    try:
-        return json.loads(file.read_text())["address"]
-    except ValueError:
-        return None
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
-    return value
 
 
 def arguments(root, address):
@@ -163,15 +75,6 @@ def test_a_worker_that_dies_loses_its_batch_only_which_runs_elsewhere(tmp_path, 
         assert "Traceback" not in errors
     assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
     assert not leftovers(root)
-
-
-def holder(root, workers):
-    """A worker that has a temporary file open."""
-    for worker in workers:
-        files = [file.path for file in psutil.Process(worker.pid).open_files()]
-        if any(path.startswith(str(root)) and path.endswith(".part") for path in files):
-            return worker
-    return None
 
 
 def test_a_worker_with_several_threads_renders_one_batch_at_a_time(tmp_path, package, rendered, root):

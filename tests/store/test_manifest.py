@@ -31,7 +31,8 @@ def record(path="train/A-hlp_0001/mixture.wav", **changes):
         "levels": {"loudness_before": -20.25, "loudness_after": -21.5, "gain": 1.1, "clipped": 3},
         "version": "1.2",
         "id": "0123456789",
-        "boot": "fedcba9876543210",
+        "mount": "fedcba9876543210",
+        "mtime_ns": 123456789012345679,
     }
     return Record(**(fields | changes))
 
@@ -74,7 +75,7 @@ def test_what_is_appended_is_read(tmp_path):
     for line in manifest.file.read_text().splitlines():
         assert set(json.loads(line)) >= {
             *("product", "path", "parameters", "inputs", "container", "subtype", "samplerate", "frames"),
-            *("bytes", "blake3", "levels", "cadrender", "id", "boot"),
+            *("bytes", "blake3", "levels", "cadrender", "id", "mount", "mtime_ns"),
         }
 
 
@@ -140,7 +141,7 @@ def test_a_foreign_line_is_left_out(tmp_path, line):
     "key",
     [
         *("product", "path", "parameters", "inputs", "container", "subtype", "samplerate", "frames", "bytes"),
-        *("blake3", "levels", "cadrender", "id", "boot"),
+        *("blake3", "levels", "cadrender", "id", "mount", "mtime_ns"),
     ],
 )
 @pytest.mark.parametrize("value", [None, True, [], {}, -1.5, [[], []], {"gain": []}, {"gain": True}])

@@ -1,0 +1,106 @@
+"""Commands that work long, each on a root of its own: what they make, and how it is taken away again."""
+
+import contextlib
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cadrender.metadata import build_gains, gains_json
+from tests.roots import leftovers, make_root, make_song, run, tree
+
+SONGS = tuple(f"Song {letter}" for letter in "ABCD")
+SECONDS = (3.0, 2.0, 1.5, 1.2)
+
+
+@dataclass
+class Work:
+    """A command on a root, and what it makes: everything but what is listed in ``sources``."""
+
+    root: Path
+    arguments: tuple
+    sources: dict = field(default_factory=dict)
+    damage: tuple = ()
+    expected: dict = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def prepare(self):
+        """Run it once for the caches, and once undisturbed."""
+        self.sources = tree(self.root) if self.root.exists() else {}
+        assert run(*self.arguments, timeout=600).returncode == 0  # it compiles
+        self.empty()
+        began = time.monotonic()
+        done = run(*self.arguments, timeout=300)
+        assert done.returncode == 0, done.stderr
+        self.seconds = time.monotonic() - began
+        self.expected = self.made()
+        return self
+
+    def empty(self):
+        """Take away what was made, and put the damage back that is to be repaired."""
+        for name in tree(self.root) if self.root.exists() else ():
+            if name not in self.sources:
+                (self.root / name).unlink()
+        for name in self.damage:
+            (self.root / name).write_bytes(self.sources[name])
+
+    def check(self):
+        """Everything is there as an undisturbed run makes it, and nothing else."""
+        assert self.made() == self.expected
+        assert not [file for file in leftovers(self.root) if file.name != ".ingest.json"]
+
+    def made(self):
+        """What is there, in a form that does not depend on the order of the work."""
+        found = {}
+        for name, content in tree(self.root).items():
+            if name.endswith("levels.jsonl"):
+                content = levels_of(content)
+            if not name.endswith(".manifest.jsonl"):
+                found[name] = content
+        return found
+
+
+def levels_of(content):
+    """What a file of levels says, whatever is said in which line."""
+    found = {}
+    for line in content.splitlines():
+        with contextlib.suppress(ValueError):
+            fields = json.loads(line)
+            found.setdefault(fields["source"]["path"], {}).update(fields["after"])
+    return found
+
+
+def a_root(folder):
+    root = make_root(folder / "root", songs=SONGS, seconds=SECONDS)
+    (root / "metadata/gains.json").write_text(gains_json(build_gains()))
+    return root
+
+
+def prepare(name, folder, jobs=2):
+    """The work of a command, by its name."""
+    if name == "demo":
+        return Work(folder / "demo", ("demo", folder / "demo", "-j", jobs))
+    if name == "ingest":
+        corpus = folder / "corpus"
+        for number, song in enumerate(f"Song {k}" for k in range(8)):
+            make_song(corpus, song, 8.0, number)
+        source = corpus / "audio/music/train"
+        return Work(folder / "root", ("ingest", "folder", source, "--root", folder / "root", "-j", jobs))
+    root = a_root(folder)
+    common = ("--root", root, "-j", jobs)
+    if name == "index":
+        return Work(root, ("index", *common))
+    if name == "excerpts":
+        return Work(root, ("excerpts", *common, "--split", "valid", "--duration", "0.5", "--per-song", "2"))
+    if name == "remix":
+        assert run("generate", *common).returncode == 0
+    if name == "verify --repair":
+        assert run("generate", "--remix", *common).returncode == 0
+        files = sorted((root / "audio").rglob("at_mic_music/train/*/bass.wav"))
+        for file in files:
+            content = bytearray(file.read_bytes())
+            content[-100] ^= 1
+            file.write_bytes(content)
+        damage = tuple(str(file.relative_to(root)) for file in files)
+        return Work(root, ("verify", *common, "--repair"), damage=damage)
+    return Work(root, (*name.split(), *common))
