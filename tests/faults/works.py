@@ -47,7 +47,7 @@ class Work:
     def check(self):
         """Everything is there as an undisturbed run makes it, and nothing else."""
         assert self.made() == self.expected
-        assert not [file for file in leftovers(self.root) if file.name != ".ingest.json"]
+        assert not leftovers(self.root)
 
     def made(self):
         """What is there, in a form that does not depend on the order of the work."""
