@@ -146,7 +146,7 @@ def test_a_file_of_unknown_origin_is_found(root):
     lines = [
         line
         for line in manifest.read_text().splitlines()
-        if f"{SONG}-hlp_0001/bass.wav" not in json.loads(line)["path"]
+        if f"{SONG}-hlp_0001/bass.wav" not in json.loads(line).get("path", "")
     ]
     manifest.write_text("".join(f"{line}\n" for line in lines))
     done = verify(root)
@@ -176,7 +176,7 @@ def test_deep_finds_wrong_samples_that_the_manifest_vouches_for(root):
 
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     for line in lines:
-        if line["path"] == f"train/{SONG}-hlp_0001/bass.wav":
+        if line.get("path") == f"train/{SONG}-hlp_0001/bass.wav":
             line["blake3"] = digest_of(file)
     manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert verify(root).returncode == 0

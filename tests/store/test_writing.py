@@ -75,7 +75,8 @@ def test_pcm_16_file_is_libsndfiles(tmp_path, piece):
 def test_values(tmp_path, audio_format):
     signal = samples(audio_format, 200_000)  # several of the writer's buffers
     file = tmp_path / "a"
-    digest, size = write(file, signal, audio_format, 30_011)
+    digest, size, mtime_ns = write(file, signal, audio_format, 30_011)
+    assert mtime_ns == file.stat().st_mtime_ns
     assert (digest, size) == (blake3(file.read_bytes()).hexdigest(), file.stat().st_size)
     info = soundfile.info(file)
     assert (info.format, info.subtype) == (audio_format.container.upper(), audio_format.subtype)
