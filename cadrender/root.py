@@ -167,11 +167,16 @@ class Root:
         Raises
         ------
         CadrenderError
-            If nothing has been made in the places that are looked at.
+            If nothing has been made in the places that are looked at, or at-mic music was and its songs' list is gone.
         """
         settings = self.settings
         found = []
         songs = any(file.exists() for file in (*settings.music_files, settings.excerpts_file))
+        recorded = Manifest.beside(settings.output_music_file, settings.root).file
+        if not songs and recorded.exists():
+            raise CadrenderError(
+                f"{settings.music_file}: no such file, and {recorded} tells of files made of its songs"
+            )
         at_mic = AtMicCatalogue(settings, audio_format=audio_format) if songs else None
         if at_mic and _was_made(at_mic, {at_mic.folder(sample) for sample in at_mic.samples}):
             if settings.excerpts_file.exists():
