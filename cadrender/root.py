@@ -182,7 +182,8 @@ class Root:
             if settings.excerpts_file.exists():
                 found.append(ExcerptCatalogue.of_list(settings, at_mic.samples))
             found.append(at_mic)
-        if Manifest.beside(settings.output_remix_file, settings.root).file.exists():
+        list_file = settings.output_remix_file
+        if list_file.exists() or Manifest.beside(list_file, settings.root).file.exists():
             found.append(TargetCatalogue(settings, audio_format=audio_format).as_recorded())
         if not found:
             raise CadrenderError(
