@@ -175,17 +175,23 @@ class Root:
         Raises
         ------
         CadrenderError
-            If nothing has been made in the places that are looked at.
+            If nothing has been made in the places that are looked at, or at-mic music was and its songs' list is gone.
         """
         settings = self.settings
         found = []
         songs = any(file.exists() for file in (*settings.music_files, settings.excerpts_file))
+        recorded = Manifest.beside(settings.output_music_file, settings.root).file
+        if not songs and recorded.exists():
+            raise CadrenderError(
+                f"{settings.music_file}: no such file, and {recorded} tells of files made of its songs"
+            )
         at_mic = AtMicCatalogue(settings, audio_format=audio_format) if songs else None
         if at_mic and _was_made(at_mic, {at_mic.folder(sample) for sample in at_mic.samples}):
             if settings.excerpts_file.exists():
                 found.append(ExcerptCatalogue.of_list(settings, at_mic.samples))
             found.append(at_mic)
-        if Manifest.beside(settings.output_remix_file, settings.root).file.exists():
+        list_file = settings.output_remix_file
+        if list_file.exists() or Manifest.beside(list_file, settings.root).file.exists():
             found.append(TargetCatalogue(settings, audio_format=audio_format).as_recorded())
         if submission_manifest(settings).file.exists():
             found.append(SubmissionCatalogue(settings).as_recorded())
