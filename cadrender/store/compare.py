@@ -11,6 +11,8 @@ from cadrender.store.writing import quantised
 
 # Of one step of the file's subtype, in what soundfile reads; float32 has 24 bits.
 _STEP = {"PCM_16": 1, "PCM_24": 256, "FLOAT": 2.0**-23}
+# Two renderings that convolve other stems together agree to a few 2**-53 of full scale before float32 rounds them.
+_ROUNDING = 2.0**-46
 _DTYPE = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
 
 
@@ -33,7 +35,7 @@ class AudioComparer:
     pcm16 : bool
         Whether int16 is compared; else float64.
     different : int
-        Samples that differ so far.
+        Samples that differ so far; in FLOAT by more than rounding does, one step of float32.
     largest : float
         By how many steps of the subtype, at most.
 
@@ -74,6 +76,8 @@ class AudioComparer:
         if len(found) != len(expected):
             raise AudioError(f"{self._file}: damaged: it cannot be read to its end")
         differing = found != expected
+        if differing.any() and self._subtype == "FLOAT":
+            differing = np.abs(found.astype(np.float64) - expected) > np.spacing(np.abs(expected)) + _ROUNDING
         if differing.any():
             steps = np.abs(found[differing].astype(np.float64) - expected[differing]) / _STEP[self._subtype]
             self.different += int(differing.sum())

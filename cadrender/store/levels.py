@@ -88,7 +88,7 @@ class LevelBook:
         self.places = (files.folder / NAME,)
         if cache := cache_directory():
             self.places += (cache / "levels" / f"{fallback}.jsonl",)
-        self._read_to: dict[Path, tuple[int, int]] = {}
+        self._read_to: dict[Path, tuple[int, bytes]] = {}
         self._sources: dict[str, Input] = {}
         self._before: dict[str, float] = {}
         self._after: dict[str, dict[str, float]] = {}
@@ -188,18 +188,19 @@ class LevelBook:
         """Read what this and other processes have appended since the last time."""
         for place in self.places:
             with contextlib.suppress(OSError), place.open("rb") as stream:
-                status = os.fstat(stream.fileno())
-                inode, offset = self._read_to.get(place, (status.st_ino, 0))
-                if inode != status.st_ino or offset > status.st_size:
-                    offset = 0
-                if offset == status.st_size:
-                    continue
-                stream.seek(offset)
+                offset, last = self._read_to.get(place, (0, b""))
+                stream.seek(max(0, offset - len(last)))
+                # Another file in its place may have the same size and even the same inode.
+                if stream.read(len(last)) != last:
+                    offset = stream.seek(0)
                 whole, newline, _ = stream.read().rpartition(b"\n")
+                if not newline:
+                    continue
+                lines = whole.split(b"\n")
                 with self._lock:
-                    for line in whole.split(b"\n"):
+                    for line in lines:
                         self._take_line(line)
-                    self._read_to[place] = status.st_ino, offset + len(whole) + len(newline)
+                    self._read_to[place] = offset + len(whole) + 1, lines[-1] + newline
 
     def _take_line(self, line):
         with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
