@@ -96,7 +96,7 @@ def _shared(place: Path) -> str:
     return ""
 
 
-def _say(line):
+def _say(line) -> None:
     if not os.environ.get(_SAID):
         os.environ[_SAID] = "1"
         logging.getLogger("cadrender").warning(line)

@@ -150,7 +150,7 @@ class Dataset:
         gain_db: tuple[float, float] | None = None,
         swap_channels: bool = False,
         minimum_lufs: float | Mapping[str, float] | None = None,
-    ):
+    ) -> None:
         self.heads = _one_of("heads", heads, ("scenes", "any"))
         self.mixture = _one_of("mixture", mixture, ("file", "sum"))
         self.songs = _one_of("songs", songs, ("one", "mixed"))
@@ -187,11 +187,11 @@ class Dataset:
         self._length = usual if length is None else _whole("length", length, 1)
         self._epoch = _SharedNumber()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         root, split = str(self._settings.root), self._settings.split
         return f"<Dataset {root!r}, {split}: {plural(len(self), 'item')} of {self.seconds:g} s>"
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._length
 
     @property
@@ -346,7 +346,7 @@ class Dataset:
         needed = VDBO if self._sums else self.stems
         return [(stem,) for stem in VDBO if stem in needed] if self.songs == "mixed" else [tuple(needed)]
 
-    def _check_together(self):
+    def _check_together(self) -> None:
         if MIXTURE in self.stems and self.mixture == "file":
             either = "say mixture='sum', or leave the mixture out of stems"
             if self.songs == "mixed":
@@ -390,7 +390,7 @@ class Dataset:
             raise UsageError(f"{where}: empty, there is nothing to draw items from")
         return scenes
 
-    def _check_hrirs(self, scenes):
+    def _check_hrirs(self, scenes) -> None:
         samples = [scene.sample for scene in scenes]
         if self.heads == "any":
             samples = [_moved(samples[0], position) for position in self._positions]
@@ -472,7 +472,7 @@ class _Part:
 class _Draws:
     """Random numbers that follow from a few whole numbers, on every machine and with every NumPy."""
 
-    def __init__(self, *key):
+    def __init__(self, *key) -> None:
         self._raw = PCG64(SeedSequence(key)).random_raw
 
     def below(self, count):
@@ -491,7 +491,7 @@ class _Draws:
 class _SharedNumber:
     """A number that processes started by :mod:`multiprocessing` share; other copies go their own way."""
 
-    def __init__(self, start=0):
+    def __init__(self, start=0) -> None:
         self._memory = RawValue("Q", start) if isinstance(start, int) else start
 
     @property
@@ -499,7 +499,7 @@ class _SharedNumber:
         return self._memory.value
 
     @value.setter
-    def value(self, value):
+    def value(self, value) -> None:
         self._memory.value = value
 
     def __reduce__(self):

@@ -131,7 +131,7 @@ class ExcerptWork:
         )
         return make_plan(catalogue, again=self._again(), shard=self.cuts.shard, shard_songs=self.songs)
 
-    def _remove_unrecorded(self):
+    def _remove_unrecorded(self) -> None:
         settings = self.drawn.settings
         records = Manifest.beside(settings.output_music_file, settings.root).read()
         for file in self._again():

@@ -153,7 +153,7 @@ def look_at_split(settings: Settings, n_jobs: int) -> SplitInfo:
     return info
 
 
-def _look_at_plan(info, catalogue, plan):
+def _look_at_plan(info, catalogue, plan) -> None:
     info.scenes = len(read_scenes(catalogue.settings.scene_file))
     info.samples = len(catalogue.samples)
     info.rendered = len(catalogue.complete_samples())
@@ -281,7 +281,7 @@ def measure_speed(batches: list[Batch]) -> Speed:
     return Speed(1e9 * seconds / rendered, usual, _taps(like), seconds)
 
 
-def _render(batch):
+def _render(batch) -> None:
     report = run_batch(batch)
     if report.error:
         raise CadrenderError(report.error)

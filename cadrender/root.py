@@ -79,10 +79,10 @@ class Root:
         The scenes in file order.
     """
 
-    def __init__(self, settings: Settings):
+    def __init__(self, settings: Settings) -> None:
         self.settings = settings
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Root {str(self.settings.root)!r}, {self.settings.split}>"
 
     @functools.cached_property

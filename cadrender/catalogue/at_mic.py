@@ -71,7 +71,7 @@ class AtMicCatalogue(Catalogue):
         stems: Sequence[str] = STEMS,
         heads: str = "scenes",
         only: Collection[str] | None = None,
-    ):
+    ) -> None:
         self.settings = settings
         self.manifest = Manifest.beside(settings.output_music_file, settings.root)
         self.list_file = settings.output_music_file

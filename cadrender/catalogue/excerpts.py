@@ -90,7 +90,7 @@ class ExcerptCatalogue(Catalogue):
     made = "cut"
     proven_by_contents = True
 
-    def __init__(self, settings: Settings, samples: Sequence[Sample], songs: Mapping[str, Song]):
+    def __init__(self, settings: Settings, samples: Sequence[Sample], songs: Mapping[str, Song]) -> None:
         self.settings = settings
         self.manifest = Manifest.beside(settings.excerpts_file, settings.root)
         self.list_file = settings.excerpts_file
@@ -315,7 +315,7 @@ def _loud_enough(song, frames, samplerate, least):
     return tell
 
 
-def _check_names(excerpts):
+def _check_names(excerpts) -> None:
     names = Counter(excerpt.name for excerpt in excerpts)
     for name, count in names.items():
         if count > 1:

@@ -107,7 +107,7 @@ class TargetCatalogue(Catalogue):
         scenes: Sequence[str] = (),
         songs: Sequence[str] = (),
         after: AtMicCatalogue | None = None,
-    ):
+    ) -> None:
         self.settings = settings
         self.manifest = Manifest.beside(settings.output_remix_file, settings.root)
         self.list_file = settings.output_remix_file
@@ -463,7 +463,7 @@ class SubmissionCatalogue(TargetCatalogue):
         resampler: str = QUALITIES[0],
         scenes: Sequence[str] = (),
         songs: Sequence[str] = (),
-    ):
+    ) -> None:
         super().__init__(
             settings,
             output_rate=SUBMISSION_RATE,

@@ -110,7 +110,7 @@ def _excerpts(settings, lists):
     ]
 
 
-def _check_sums(waiting, n_jobs, tolerance, begin, advance):
+def _check_sums(waiting, n_jobs, tolerance, begin, advance) -> None:
     """Read the songs in threads: reading and summing hold no lock."""
     from joblib import Parallel, delayed
 

@@ -147,7 +147,7 @@ def _area(lists, settings, name, unit):
     return area
 
 
-def _check_music(lists, settings):
+def _check_music(lists, settings) -> None:
     files = [file for file in settings.music_files or (settings.music_file,) if file.exists()]
     if not files:
         return
@@ -162,7 +162,7 @@ def _check_music(lists, settings):
             lists.tracks = (lists.tracks or {}) | {track.name: track}
 
 
-def _check_excerpts(lists, settings, positions):
+def _check_excerpts(lists, settings, positions) -> None:
     file = settings.excerpts_file
     if not file.exists():
         return
@@ -178,7 +178,7 @@ def _check_excerpts(lists, settings, positions):
         _check_known(area, what, "head position", excerpt.position, positions)
 
 
-def _check_scenes(lists, settings, positions, gains):
+def _check_scenes(lists, settings, positions, gains) -> None:
     file = settings.scene_file
     if not file.exists():
         return
@@ -210,7 +210,7 @@ def _check_scenes(lists, settings, positions, gains):
             area.problems.append(str(error))
 
 
-def _check_listeners(lists, settings):
+def _check_listeners(lists, settings) -> None:
     file = settings.listeners_file
     if not file.exists():
         return
@@ -232,7 +232,7 @@ def _check_listeners(lists, settings):
                     )
 
 
-def _check_scene_listeners(lists, settings):
+def _check_scene_listeners(lists, settings) -> None:
     file = settings.scene_listeners_file
     if not file.exists():
         return
@@ -257,7 +257,7 @@ def _check_scene_listeners(lists, settings):
         ]
 
 
-def _check_at_mic(lists, settings, positions):
+def _check_at_mic(lists, settings, positions) -> None:
     file = settings.output_music_file
     if not file.exists():
         return

@@ -41,12 +41,12 @@ class _LazyGroup(click.Group):
             return None
         return importlib.import_module(f"cadrender.cli.{name}").command
 
-    def format_commands(self, ctx, formatter):
+    def format_commands(self, ctx, formatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def _show_version(context, parameter, wanted):
+def _show_version(context, parameter, wanted) -> None:
     if wanted:
         from cadrender.version import version
 
@@ -63,11 +63,11 @@ def _show_version(context, parameter, wanted):
     callback=_show_version,
     help="Say which cadrender this is.",
 )
-def group():
+def group() -> None:
     """Render music as a hearing aid's microphones pick it up (the Cadenza ICASSP 2024 data pipeline)."""
 
 
-def main(argv=None):
+def main(argv=None) -> None:
     """Run the command line and exit.
 
     Exit status: 0 all is well, 1 some work failed, 2 wrong usage or bad metadata, 130 interrupted (143 and 129 by
@@ -157,7 +157,7 @@ def _said(status):
     return status
 
 
-def _unsaid(error):
+def _unsaid(error) -> int:
     """Tell that standard output is full or closed; the exit status."""
     # Python would write the rest at its end, fail again, and exit with 120.
     with contextlib.suppress(OSError, AttributeError):

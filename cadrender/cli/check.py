@@ -31,7 +31,7 @@ _SHOWN = 5
 )
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing if all is well.")
-def command(split, jobs, headers_only, tolerance, everything, as_json, quiet, **options):
+def command(split, jobs, headers_only, tolerance, everything, as_json, quiet, **options) -> None:
     """Check everything that a root holds, and render nothing.
 
     Every metadata file is checked against its contract and against what it names in others; every HRIR: rate,
@@ -81,7 +81,7 @@ def _as_json(root, areas, count):
     }
 
 
-def _show(areas, count, most):
+def _show(areas, count, most) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -108,7 +108,7 @@ def _show(areas, count, most):
 class _Bar:
     """How much of the songs has been read; nothing where there is no terminal."""
 
-    def __init__(self, quiet):
+    def __init__(self, quiet) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -125,10 +125,10 @@ class _Bar:
         )
         self._task = None
 
-    def begin(self, frames):
+    def begin(self, frames) -> None:
         self._task = self._bar.add_task("", total=max(1, frames))
 
-    def advance(self, frames):
+    def advance(self, frames) -> None:
         self._bar.advance(self._task, frames)
 
     def __enter__(self):

@@ -11,7 +11,7 @@ from cadrender.cli.settings import jobs_option
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path), default=Path("cadrender-demo"), metavar="[DIR]")
 @jobs_option
-def command(folder, jobs):
+def command(folder, jobs) -> None:
     """Make a small complete root in DIR (default: ./cadrender-demo) and render it.
 
     Four synthesised songs, 16 heads computed from a spherical-head model, and all the metadata of the challenge:
@@ -29,7 +29,7 @@ def command(folder, jobs):
 
     began = time.monotonic()
 
-    def tell(done, total, what):
+    def tell(done, total, what) -> None:
         if what:
             click.echo(f"[{done + 1} of {total}] making {what}", err=True)
 
@@ -54,7 +54,7 @@ def command(folder, jobs):
     sys.exit(status)
 
 
-def _say_how_to_listen(catalogue, folder):
+def _say_how_to_listen(catalogue, folder) -> None:
     sample = catalogue.samples[0]
     output = catalogue.output(sample, "mixture")
     click.echo(

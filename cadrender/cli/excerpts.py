@@ -37,7 +37,7 @@ from cadrender.errors import CadrenderError
 @stems_option
 @format_options
 @run_options("Replace what is there without a backup; go on although the disk seems too small.")
-def command(duration, per_song, seed, min_loudness, songs, stems, audio_format, run, **options):
+def command(duration, per_song, seed, min_loudness, songs, stems, audio_format, run, **options) -> None:
     """Cut excerpts of songs, draw their scenes, and render them.
 
     With --split valid, excerpts are taken at random places of the songs of musdb18.train.json, each with

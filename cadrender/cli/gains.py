@@ -24,7 +24,7 @@ def _split_numbers(context, parameter, value):
 @click.option("--stems", callback=_split_words, help="Stems, as in lead,backing,rest; VDBO if not said.")
 @click.option("--steps", callback=_split_numbers, help="Steps in dB; -10,-6,-3,3,6,10 if not said.")
 @click.option("--force", is_flag=True, help="Replace a file that is different.")
-def command(stems, steps, force, **options):
+def command(stems, steps, force, **options) -> None:
     """Write the gains file: every combination of steps for one stem, two, and up to all but one.
 
     Without options these are the challenge's 1105 gains. A different file that is there already is left

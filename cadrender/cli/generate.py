@@ -24,7 +24,7 @@ from cadrender.stems import STEMS
     "--remix", is_flag=True, help="Also mix each sample's targets when it is complete; see `remix`."
 )
 @run_options()
-def command(songs, stems, audio_format, remix, run, **options):
+def command(songs, stems, audio_format, remix, run, **options) -> None:
     """Render the at-mic music of a root's scenes.
 
     Only what is missing is rendered: run it again after an interruption. The official script's overrides are

@@ -86,7 +86,7 @@ def _check_factor(context, parameter, value):
 )
 @click.option("--dry-run", is_flag=True, help="List what the files hold and stop; needs no root.")
 @click.option("--force", is_flag=True, help="Replace HRIR files that are different.")
-def command(arguments, root, config, dry_run, force, **options):
+def command(arguments, root, config, dry_run, force, **options) -> None:
     """Add heads from SOFA files to a root: their HRIR files, and positions that use them.
 
     Each file is one head (convention SimpleFreeFieldHRIR, or GeneralFIR with the same fields). HRIR files are
@@ -116,7 +116,7 @@ def command(arguments, root, config, dry_run, force, **options):
     click.echo(f"{planned.positions_file}: {_count(len(planned.ids), 'position')} added{new}")
 
 
-def _count(number, noun):
+def _count(number, noun) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
@@ -158,7 +158,7 @@ def _holdings(sofa, tolerance):
     )
 
 
-def _delays(sofa):
+def _delays(sofa) -> str:
     low, high = sofa.delays.min(), sofa.delays.max()
     return f"{low:g} to {high:g} samples" if low != high else f"{low:g} samples"
 

@@ -20,7 +20,7 @@ from cadrender.cli.settings import RunOptions, jobs_option, settings_from, setti
 @jobs_option
 @click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what went wrong.")
-def command(heads, songs, jobs, dry_run, quiet, **options):
+def command(heads, songs, jobs, dry_run, quiet, **options) -> None:
     """Measure how loud stems are at head positions, so that any part of them can be read at once.
 
     Reading a part of an at-mic stem needs the loudness of the whole stem. It is measured at the first read of each
@@ -51,7 +51,7 @@ def command(heads, songs, jobs, dry_run, quiet, **options):
         sys.exit(1 if plan.catalogue.failures else 0)
     progress = RunProgress(len(plan.batches), plan.frames, 0, settings.sample_rate, quiet, "stems")
 
-    def on_event(event):
+    def on_event(event) -> None:
         if isinstance(event, Progressed):
             progress.advance(event.frame_scenes, event.units)
         else:

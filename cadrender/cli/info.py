@@ -23,7 +23,7 @@ from cadrender.errors import UsageError
 @click.option("--output-music-file", type=click.Path(path_type=Path), help="Where its list is.")
 @click.option("--scenes-file", "scene_file", type=click.Path(path_type=Path), help="The scenes.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-def command(split, jobs, as_json, **options):
+def command(split, jobs, as_json, **options) -> None:
     """Say what a root holds, what is rendered, and how long the rest would take on this machine.
 
     Loudness is the mixtures' integrated loudness, from the manifest where it knows it; others are measured,
@@ -107,7 +107,7 @@ def _lines(info):
     return [info.split, *(f"  {name:<14}{text}".rstrip() for name, text in rows)]
 
 
-def _loudness(loudness):
+def _loudness(loudness) -> str:
     origin = [
         text
         for count, text in ((loudness.known, "from the manifest"), (loudness.measured, "measured now"))
@@ -121,5 +121,5 @@ def _loudness(loudness):
     return f"{loudness.lowest:.1f} to {loudness.highest:.1f} LUFS, median {loudness.median:.1f}{silent} ({origin})"
 
 
-def _gigabytes(count):
+def _gigabytes(count) -> str:
     return f"{count / 1e9:.2f} GB"

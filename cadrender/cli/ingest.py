@@ -17,7 +17,7 @@ _FOLDER = click.Path(path_type=Path)
 @click.option("--remove", metavar="NAME", help="Take the corpus NAME out of ROOT again.")
 @click.option("--root", type=_FOLDER, help="The root to take it out of.")
 @click.pass_context
-def command(context, remove, root):
+def command(context, remove, root) -> None:
     """Turn a corpus as it is on disk into songs of a root.
 
     The songs go to ROOT/audio/music/CORPUS/SONG as stereo PCM_16 WAV files at the rate of the root's HRIRs (44100 Hz
@@ -45,7 +45,7 @@ def command(context, remove, root):
         raise click.UsageError(f"--root ROOT belongs after {context.invoked_subcommand}.")
 
 
-def _remove(name, root):
+def _remove(name, root) -> None:
     from cadrender.config import load_settings
     from cadrender.corpora import remove
     from cadrender.metadata import read_scenes
@@ -101,7 +101,7 @@ def _common(function):
 @click.option(
     "--metadata", type=_FOLDER, help="The folder of the _METADATA.yaml files, if they are elsewhere."
 )
-def _medleydb(src, root, scenes, sample_rate, run, **options):
+def _medleydb(src, root, scenes, sample_rate, run, **options) -> None:
     """MedleyDB 1 and 2: stems summed by a table of instruments.
 
     The songs that are already in MUSDB18-HQ's training split are left out and listed.
@@ -116,7 +116,7 @@ def _medleydb(src, root, scenes, sample_rate, run, **options):
 @click.option(
     "--instruments", type=_FOLDER, help="Another table of instruments than conf/bach10_instruments.yaml."
 )
-def _bach10(src, root, scenes, sample_rate, run, **options):
+def _bach10(src, root, scenes, sample_rate, run, **options) -> None:
     """Bach10: the bassoon is the bass, the rest is other; vocals and drums are silent."""
     from cadrender.corpora import bach10
 
@@ -136,7 +136,7 @@ def _bach10(src, root, scenes, sample_rate, run, **options):
     show_default=True,
     callback=check_number,
 )
-def _fma_small(src, root, scenes, sample_rate, run, **options):
+def _fma_small(src, root, scenes, sample_rate, run, **options) -> None:
     """FMA-small: MP3 clips as mixtures without stems.
 
     Clips that are damaged, or shorter than --min-seconds, are listed and left out.
@@ -159,7 +159,7 @@ def _fma_small(src, root, scenes, sample_rate, run, **options):
     "--license", default="unknown", show_default=True, help="What the list says of the songs' licence."
 )
 @click.option("--genre", default="unknown", show_default=True, help="What the list says of the songs' genre.")
-def _folder(src, root, scenes, sample_rate, run, pairs, **options):
+def _folder(src, root, scenes, sample_rate, run, pairs, **options) -> None:
     """Any tree of SONG/STEM.(wav|flac|mp3|...), STEM being mixture, vocals, drums, bass or other.
 
     Several files of one stem are summed; a song without a mixture gets the sum of its stems. A folder of songs,
@@ -178,7 +178,7 @@ def _folder(src, root, scenes, sample_rate, run, pairs, **options):
     _run(folder.scan(src, stems=stems, skip=(root,), **options), root, scenes, sample_rate, run)
 
 
-def _run(corpus, root, scenes, sample_rate, run):
+def _run(corpus, root, scenes, sample_rate, run) -> None:
     """Convert the songs that were found and say what came of it; the exit status is the process's."""
     if scenes and run.shard:
         raise click.UsageError("--scenes needs the whole corpus: draw them when all shards are complete.")
@@ -233,7 +233,7 @@ def _own_screen():
         yield
 
 
-def _summary(catalogue, summary):
+def _summary(catalogue, summary) -> str:
     (tally,) = summary.tallies
     left_out = catalogue.left_out
     failures = sum(not song.expected for song in left_out)

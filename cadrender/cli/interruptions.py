@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import sys
+from typing import Never
 
 
 class Terminated(BaseException):
@@ -29,13 +30,13 @@ def interruptible(last: bool = False):
     """
     dropped = [KeyboardInterrupt()]
 
-    def raise_terminated(number, frame):
+    def raise_terminated(number, frame) -> Never:
         raise Terminated(number)
 
-    def raise_again(number, frame):
+    def raise_again(number, frame) -> Never:
         raise dropped[-1]
 
-    def on_unraisable(unraisable):
+    def on_unraisable(unraisable) -> None:
         if isinstance(unraisable.exc_value, INTERRUPTIONS):
             dropped.append(unraisable.exc_value)
             signal.setitimer(signal.ITIMER_REAL, 0.01)

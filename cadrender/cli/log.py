@@ -75,7 +75,7 @@ def logged(file: Path | None) -> Iterator[None]:
 class _LogFile(logging.FileHandler):
     """A log file; when it can no longer be written, that is said once."""
 
-    def handleError(self, record):  # noqa: N802 - as logging names it
+    def handleError(self, record) -> None:  # noqa: N802 - as logging names it
         error = sys.exception()
         print(f"{self.baseFilename}: the log cannot be written: {error}", file=sys.stderr)
         _logger.removeHandler(self)

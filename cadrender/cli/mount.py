@@ -81,7 +81,7 @@ def command(
     quiet,
     verbose,
     **options,
-):
+) -> None:
     """Show the tree that `generate` would write, complete and read-only, at no disk space.
 
     Every file is there with its name, size and bytes, and is rendered when it is read. MOUNTPOINT is an empty folder;
@@ -123,7 +123,7 @@ def command(
         raise CadrenderError("not enough memory to mount; a smaller --cache may do") from error
 
 
-def _say(line):
+def _say(line) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
@@ -155,7 +155,7 @@ def _go_to_background(log_file):
     os.close(told)
     os.setsid()
 
-    def ready():
+    def ready() -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         nothing = os.open(os.devnull, os.O_RDONLY)

@@ -29,7 +29,7 @@ from cadrender.errors import UsageError
     help="Convert HRIR files of another rate to the root's, and keep the former ones as numbered backups.",
 )
 @click.option("--force", is_flag=True, help="Replace a file that is different.")
-def command(mics, subjects, pairs, angles, resample, force, **options):
+def command(mics, subjects, pairs, angles, resample, force, **options) -> None:
     """Write the positions file: every head with every pair of a left and a right loudspeaker.
 
     Heads, microphones and angles are read from the names of the HRIR files. The challenge's 96 files give its
@@ -74,5 +74,5 @@ def command(mics, subjects, pairs, angles, resample, force, **options):
         )
 
 
-def _count(number, noun):
+def _count(number, noun) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -37,7 +37,7 @@ class RunProgress:
         Processes at work.
     """
 
-    def __init__(self, samples, frame_scenes, size, samplerate, quiet=False, unit="samples", jobs=1):
+    def __init__(self, samples, frame_scenes, size, samplerate, quiet=False, unit="samples", jobs=1) -> None:
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._samples, self._total = samples, frame_scenes
         self._samplerate, self._bytes = samplerate, size / max(1, frame_scenes)
@@ -60,7 +60,7 @@ class RunProgress:
             )
             self._task = self._bar.add_task("", total=max(1, frame_scenes))
 
-    def _count(self):
+    def _count(self) -> str:
         written = f", {self._done * self._bytes / 1e9:.2f} GB" if self._bytes else ""
         return f"{self._samples_done} of {self._samples} {self._unit}{written}"
 
@@ -69,19 +69,19 @@ class RunProgress:
         seconds = self._seconds / self._jobs or self._advanced - self._began
         return self._done / max(1e-9, seconds)
 
-    def _rate(self):
+    def _rate(self) -> str:
         return f"{self._speed() / self._samplerate:.0f} s of audio a second"
 
-    def _short_rate(self):
+    def _short_rate(self) -> str:
         return f"{self._speed() / self._samplerate:.0f} x real time"
 
-    def _left(self):
+    def _left(self) -> str:
         if not (speed := self._speed()):
             return "starting"
         left = (self._total - self._done) / speed - (time.monotonic() - self._advanced)
         return f"{duration(max(0.0, left))} left"
 
-    def advance(self, frame_scenes, samples, seconds=0.0):
+    def advance(self, frame_scenes, samples, seconds=0.0) -> None:
         """Count work done and samples completed; `seconds` is how long that took one process, if it is known."""
         self._advanced = time.monotonic()
         self._seconds += seconds
@@ -95,7 +95,7 @@ class RunProgress:
             line = f"{percentage:.0f} %: {self._count()}, {self._rate()}, {self._left()}"
             (tell if self._bar is None and not self._quiet else record)(line)
 
-    def say(self, line):
+    def say(self, line) -> None:
         """Print one line above the bar, or to the log."""
         if self._bar is None:
             tell(line)
@@ -116,7 +116,7 @@ class RunProgress:
 class _Now(TextColumn):
     """What a function says at the moment."""
 
-    def __init__(self, text):
+    def __init__(self, text) -> None:
         super().__init__("")
         self._text = text
 

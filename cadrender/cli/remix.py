@@ -59,7 +59,7 @@ def command(
     resampler,
     run,
     **options,
-):
+) -> None:
     """Make the rebalanced target of every scene.
 
     A target is the sum of the scene's at-mic stems, each turned up or down by the scene's gain, at the

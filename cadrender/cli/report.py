@@ -35,7 +35,7 @@ from cadrender.cli.settings import settings_from, settings_options
 )
 @click.option("--force", is_flag=True, help="Replace a file that is no report.")
 @click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
-def command(output, scenes, examples, seconds, force, quiet, **options):
+def command(output, scenes, examples, seconds, force, quiet, **options) -> None:
     """Write a report: one HTML page with pictures and sound that needs no network.
 
     It shows the heads, the scenes, the listeners, loudness and clipping, plays a few seconds of songs against
@@ -47,7 +47,7 @@ def command(output, scenes, examples, seconds, force, quiet, **options):
 
     terminal = not quiet and sys.stderr.isatty()
 
-    def tell(what):
+    def tell(what) -> None:
         if terminal:  # each in the place of the last
             click.echo(f"\r\033[K{what}", err=True, nl=False)
 

@@ -120,7 +120,7 @@ def make(plan: Plan, run: RunOptions, cluster=None, *, tell: Callable[[Event], s
         min(jobs, len(plan.batches)) or 1,
     )
 
-    def on_event(event):
+    def on_event(event) -> None:
         if isinstance(event, Progressed):
             units = event.units if event.unit == first.catalogue.unit else 0
             progress.advance(event.frame_scenes, units, event.seconds)
@@ -152,7 +152,7 @@ def describe(plan: Plan, jobs: int, cluster=None) -> list[str]:
     return lines
 
 
-def _amount(share: Share):
+def _amount(share: Share) -> str:
     """What is complete and what is to be made of a catalogue."""
     catalogue, todo = share.catalogue, share.todo
     seconds = sum(output.signal.cost / output.signal.samplerate for output in todo)
@@ -193,7 +193,7 @@ def _replacements(share):
     return lines
 
 
-def _are(count):
+def _are(count) -> str:
     return "is" if count == 1 else "are"
 
 

@@ -28,7 +28,7 @@ from cadrender.errors import UsageError
 )
 @click.option("--force", is_flag=True, help="Replace scenes that were not drawn by this command.")
 @click.option("--no-backup", is_flag=True, help="Keep no numbered backup of files that change.")
-def command(seed_listeners, without_listeners, listeners_only, force, no_backup, **options):
+def command(seed_listeners, without_listeners, listeners_only, force, no_backup, **options) -> None:
     """Draw scenes and write the scenes and scene-listeners files.
 
     The draws are the challenge's own: the same names and numbers give its files to the byte, and more scenes
@@ -50,7 +50,7 @@ def command(seed_listeners, without_listeners, listeners_only, force, no_backup,
     )
 
 
-def draw_scenes(settings, **options):
+def draw_scenes(settings, **options) -> None:
     """Draw as `cadrender.scenes.draw` does, and say what came of it."""
     from cadrender.scenes import draw
 

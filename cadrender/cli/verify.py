@@ -54,7 +54,9 @@ def _percentage(context, parameter, value):
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print the problems and nothing else.")
-def command(jobs, audio_format, deep, seed, no_sources, repair, everything, as_json, quiet, **options):
+def command(
+    jobs, audio_format, deep, seed, no_sources, repair, everything, as_json, quiet, **options
+) -> None:
     """Prove that what was made of a split is whole and up to date.
 
     At-mic files, rebalanced and amplified targets, submissions and excerpts' stems are read and compared with the
@@ -120,7 +122,7 @@ def command(jobs, audio_format, deep, seed, no_sources, repair, everything, as_j
     sys.exit(1 if last.problems else 0)
 
 
-def _count(problems):
+def _count(problems) -> str:
     return f"{len(problems) or 'no'} problem{'s' if len(problems) != 1 else ''}"
 
 
@@ -144,7 +146,7 @@ def _problem(problem):
 class _Progress:
     """A bar on a terminal, lines in a log, and problems between them; counts from several threads."""
 
-    def __init__(self, quiet, most):
+    def __init__(self, quiet, most) -> None:
         from collections import Counter
 
         from rich.console import Console
@@ -167,13 +169,13 @@ class _Progress:
         self._spoke = time.monotonic()
         self._most, self._kinds = most, Counter()
 
-    def begin(self, what, total):
+    def begin(self, what, total) -> None:
         self._what, self._done, self._total = what, 0, total
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(what, total=max(total, 1))
 
-    def advance(self, count):
+    def advance(self, count) -> None:
         self._bar.update(self._task, advance=count)
         self._done += count  # for the log only: a count lost between two threads does no harm
         if self._log and time.monotonic() - self._spoke >= _LOG_INTERVAL:
@@ -182,12 +184,12 @@ class _Progress:
                 f"{self._what}: {100 * self._done / max(self._total, 1):.0f} %", file=sys.stderr, flush=True
             )
 
-    def say(self, problem):
+    def say(self, problem) -> None:
         self._kinds[problem.kind] += 1
         if self._most is None or self._kinds[problem.kind] <= self._most:
             self._print(problem)
 
-    def _print(self, line):
+    def _print(self, line) -> None:
         if self._bar.disable:
             print(line, flush=True)
         else:

@@ -67,7 +67,7 @@ class SongCatalogue(Catalogue):
     unit = "songs"
     made = "converted"
 
-    def __init__(self, corpus: Corpus, root: Path, samplerate: int | None = None):
+    def __init__(self, corpus: Corpus, root: Path, samplerate: int | None = None) -> None:
         self.corpus = corpus
         self.settings = load_settings(root=root)
         self.list_file, self.report_file = _lists(corpus.name, self.settings)
@@ -255,7 +255,7 @@ def check_inside(place: Path, root: Path) -> None:
         raise UsageError(f"{place}: is a link that leads out of {root}; expected a folder inside it")
 
 
-def _check_places(corpus, settings):
+def _check_places(corpus, settings) -> None:
     """See that all places are safe to write to."""
     music = settings.music_dir / corpus.name
     for place in (music, settings.metadata_dir):
@@ -271,7 +271,7 @@ def _check_places(corpus, settings):
         )
 
 
-def _check_songs(corpus, settings):
+def _check_songs(corpus, settings) -> None:
     """Refuse songs that another list of the root has: no command could tell which of them a scene means."""
     own = settings.metadata_dir / f"{corpus.name}.json"
     official = settings.metadata_dir / "musdb18.train.json"

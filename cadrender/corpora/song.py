@@ -117,13 +117,13 @@ class _Memory:
     pcm16 = True
     folder = None
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.pieces = []
 
-    def restart(self):
+    def restart(self) -> None:
         self.pieces.clear()
 
-    def write(self, piece):
+    def write(self, piece) -> None:
         self.pieces.append(piece)
 
 

@@ -45,7 +45,7 @@ def play(song):
     return _master({stem: _finish(*desk.pop(stem), level) for stem, level in song.levels.items()}, frames)
 
 
-def _add(tracks, seconds, signal, gain, pan, share):
+def _add(tracks, seconds, signal, gain, pan, share) -> None:
     """Add a mono signal to left, right and the room's send, panned with equal power; its end may be cut."""
     start, side = round(seconds * RATE), (np.clip(pan, -1, 1) + 1) * np.pi / 4
     for track, weight in zip(tracks, (np.cos(side), np.sin(side), share), strict=True):

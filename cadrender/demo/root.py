@@ -202,7 +202,7 @@ def _recipe():
 class _Made:
     """The files of a demo root and the digests under which its mark knows them."""
 
-    def __init__(self, root, digests):
+    def __init__(self, root, digests) -> None:
         self.root = root
         self.written = []
         self._synced = 0
@@ -255,7 +255,7 @@ class _Made:
         except OSError:
             return None
 
-    def put(self, name, content):
+    def put(self, name, content) -> None:
         """Write a file, whole or not at all, unless it is there with that content or has been changed."""
         file = self.root / name
         digest = _digest(content)
@@ -275,7 +275,7 @@ class _Made:
             raise CadrenderError(f"{file}: cannot write the file: {error.strerror or error}") from error
         self.written.append(name)
 
-    def mark(self):
+    def mark(self) -> None:
         """Write down what has been made so far: first the files reach the disk, then the mark that tells them apart."""
         sync_files(self.root / name for name in self.written[self._synced :])
         self._synced = len(self.written)

@@ -23,7 +23,7 @@ class Amplifier:
         For each listener the filter of the left and of the right ear, all of one length.
     """
 
-    def __init__(self, filters: Iterable[tuple[np.ndarray, np.ndarray]]):
+    def __init__(self, filters: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
         filters = list(filters)
         silent = np.zeros_like(filters[0][0])
         self._heads = Heads(

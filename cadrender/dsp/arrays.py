@@ -96,5 +96,5 @@ def checked_dtype(dtype: object, types: tuple[str, ...] = ("int16", "float64")) 
     return name
 
 
-def _named(types):
+def _named(types) -> str:
     return f"{', '.join(types[:-1])} or {types[-1]}"

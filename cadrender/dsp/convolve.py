@@ -170,7 +170,7 @@ class _Blocks:
         (heads,): samples that were clipped; the caller sets them to zero.
     """
 
-    def __init__(self, signal, heads, gains, pcm16):
+    def __init__(self, signal, heads, gains, pcm16) -> None:
         count = len(heads)
         groups = -(-count // 4)
         group = -(-count // groups)
@@ -195,7 +195,7 @@ class _Blocks:
         self._all = np.full(count, 2 * self.batch)
         self.clipped = np.zeros(count, np.int64)
 
-    def convolve(self, start, out, at):
+    def convolve(self, start, out, at) -> None:
         """Write what the batch from frame ``start`` on gives to ``out`` (heads, any), from column ``at`` on."""
         forward, block, blocks, rows = self._forward, self._grid.block, self._blocks, self._rows
         if forward.filled > block:  # by another call with longer blocks, perhaps since the last batch

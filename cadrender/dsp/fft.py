@@ -112,7 +112,7 @@ class Transform:
         Columns of ``input`` that may hold something; for callers that leave the rest zero.
     """
 
-    def __init__(self, input, output, fftw):
+    def __init__(self, input, output, fftw) -> None:
         self.input = input
         self.output = output
         self.execute = fftw.execute

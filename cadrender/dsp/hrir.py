@@ -121,7 +121,7 @@ class Heads:
         Taps of the longest response, delay included.
     """
 
-    def __init__(self, hrirs):
+    def __init__(self, hrirs) -> None:
         self._hrirs = list(hrirs)
         both = []
         for left, right in self._hrirs:
@@ -136,7 +136,7 @@ class Heads:
         self.trimmed_taps = max(len(response) for _, response in both)
         self._made = {}
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.delays)
 
     def block(self) -> Grid:

@@ -99,7 +99,7 @@ class KWeighting:
         In hertz.
     """
 
-    def __init__(self, samplerate):
+    def __init__(self, samplerate) -> None:
         self._biquads = k_weighting(samplerate)
         self._responses = k_weighting_responses(samplerate)
         self._state = np.zeros((2, 6))
@@ -198,7 +198,7 @@ def gated_loudness(blocks: Gating, energies: np.ndarray) -> float:
     return -0.691 + 10.0 * math.log10(mean_squares[counted].mean())
 
 
-def load_planar(signal, start, frames, scale, out, out_start):
+def load_planar(signal, start, frames, scale, out, out_start) -> None:
     """Copy frames of an interleaved signal (frames, 2) to the two rows of ``out``, times ``scale``."""
     kernels.deinterleave(signal.reshape(-1), start, frames, scale, out[0], out_start, out[1], out_start)
 

@@ -42,7 +42,7 @@ class MixMeter:
         If `frames` are less than 400 ms.
     """
 
-    def __init__(self, frames: int, samplerate: int, weights: np.ndarray):
+    def __init__(self, frames: int, samplerate: int, weights: np.ndarray) -> None:
         self._gating = gating(frames, samplerate)
         self._weights = np.array(weights, dtype=np.float64)
         self._gain, self._coefficients = _coefficients(samplerate)

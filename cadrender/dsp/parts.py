@@ -139,7 +139,7 @@ def _source_type(parts):
     return dtype
 
 
-def _check_out(out, shape, dtype, pcm16):
+def _check_out(out, shape, dtype, pcm16) -> None:
     accepted = ("int16", "float32", "float64") if pcm16 else ("float32", "float64")
     if out.dtype not in accepted:
         raise ValueError(f"dtype {out.dtype}: one of {', '.join(accepted)} is needed")

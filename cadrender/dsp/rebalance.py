@@ -25,7 +25,7 @@ class BlockSource(Protocol):
 class ArraySource:
     """A signal in memory, (frames, 2), as a :class:`BlockSource`."""
 
-    def __init__(self, signal: np.ndarray):
+    def __init__(self, signal: np.ndarray) -> None:
         self._flat = signal.reshape(-1)
 
     def read(self, start: int, out: np.ndarray) -> None:
@@ -87,7 +87,9 @@ class StemBlocks:
         Bytes to keep them in; :meth:`bytes_needed` says how many it takes.
     """
 
-    def __init__(self, sources: Sequence[BlockSource], frames: int, dtype, memory: np.ndarray | None = None):
+    def __init__(
+        self, sources: Sequence[BlockSource], frames: int, dtype, memory: np.ndarray | None = None
+    ) -> None:
         self._sources, self._frames = sources, frames
         shape = (1 if memory is None else -(-frames // BLOCK), len(sources), 2 * BLOCK)
         if memory is None:
@@ -125,7 +127,7 @@ class KeptSum:
         Bytes to keep it in; :meth:`bytes_needed` says how many it takes.
     """
 
-    def __init__(self, frames: int, memory: np.ndarray):
+    def __init__(self, frames: int, memory: np.ndarray) -> None:
         self._frames = frames
         self._row = memory[: self.bytes_needed(frames)].view(np.float64)[None]
 

@@ -272,7 +272,7 @@ def _choose_measurements(sofa, angles, tolerance, distance):
     return chosen
 
 
-def _lacking(sofa, lacking, tolerance):
+def _lacking(sofa, lacking, tolerance) -> str:
     """Say which directions were not measured, and which near ones were."""
     near = sorted(
         {int(number) for numbers in lacking.values() for number in numbers}, key=sofa.azimuths.__getitem__
@@ -285,13 +285,13 @@ def _lacking(sofa, lacking, tolerance):
     )
 
 
-def _direction(sofa, number):
+def _direction(sofa, number) -> str:
     elevation = sofa.elevations[number]
     height = f" at elevation {elevation:.4g}" if abs(elevation) > _SAME_DIRECTION else ""
     return f"{round(float(sofa.azimuths[number]), 2) + 0.0:g}{height}"
 
 
-def _degrees(number):
+def _degrees(number) -> str:
     return f"{number:g} degree{'' if number == 1 else 's'}"
 
 

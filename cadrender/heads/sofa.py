@@ -48,7 +48,7 @@ class Receiver:
         kept = "".join(word for word in words if word.casefold() not in _SIDES)
         return re.sub(r"[\s_-]+", "_", kept).strip("_,;:()/ ")
 
-    def __str__(self):
+    def __str__(self) -> str:
         parts = (self.side, shown(self.description) if self.description else "")
         return " ".join(filter(None, (str(self.number), *parts)))
 
@@ -265,7 +265,7 @@ def _receivers(data, file, count):
     return tuple(Receiver(*parts) for parts in zip(range(count), descriptions, sides, strict=True))
 
 
-def _side_of(left):
+def _side_of(left) -> str:
     if (left > _HORIZONTAL).all():
         return "left"
     return "right" if (left < -_HORIZONTAL).all() else ""

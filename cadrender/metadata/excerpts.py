@@ -181,7 +181,7 @@ def cut_excerpts(
     return _drawn(track, split, frames, pieces, remark)
 
 
-def _too_short(track, song_frames, frames):
+def _too_short(track, song_frames, frames) -> str:
     return f"{track.name}: shorter than an excerpt: {song_frames} frames of the {frames} needed"
 
 

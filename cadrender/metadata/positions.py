@@ -246,14 +246,14 @@ def build_positions(
     return {name: HeadPosition(name, *pair) for name, pair in positions.items()}
 
 
-def _check_names(what, wanted, present):
+def _check_names(what, wanted, present) -> None:
     for name in wanted:
         if name not in present:
             there = ", ".join(sorted(present, key=_natural)) or "none"
             raise MetadataError(f"no HRIR file is named after the {what} {shown(name)}; there are: {there}")
 
 
-def _keep_angles(head, sides, angles):
+def _keep_angles(head, sides, angles) -> None:
     """Remove all other angles from a head's two sets, or raise an error that names those it lacks."""
     present = {-angle for angle, _ in sides["n"]} | {angle for angle, _ in sides["p"]}
     if lacking := sorted(set(angles) - present):

@@ -103,7 +103,7 @@ def trees_of(
     """
     found: dict[Path, Tree] = {}
 
-    def add(where, catalogue, *lists):
+    def add(where, catalogue, *lists) -> None:
         tree = found.get(where, Tree(where, ()))
         found[where] = Tree(where, (*tree.catalogues, catalogue), (*tree.lists, *lists))
 
@@ -159,7 +159,7 @@ class Mount:
         allow_other: bool = False,
         signals: bool = False,
         say: Callable[[str], None] = _log.warning,
-    ):
+    ) -> None:
         self._trees, self._allow_other, self._say, self._signals = trees, allow_other, say, signals
         self._cache = BlockCache(max(cache, 2 * BLOCK), threads or usable_cpus())
         self._wake = self._waker = None
@@ -219,7 +219,7 @@ class Mount:
         megabytes = cache.rendered * BLOCK / 1e6
         return f"{opened} files opened, {megabytes:.0f} MB rendered, {cache.found} blocks found in the cache"
 
-    def _warm_up(self):
+    def _warm_up(self) -> None:
         """Compile and plan what reading needs, with the first file that can be read."""
         for tree in self._trees:
             for catalogue in tree.catalogues:
@@ -250,7 +250,7 @@ def _caught(stopped, waker):
 class _Session:
     """One mounted tree, served by threads of libfuse."""
 
-    def __init__(self, fuse, place, catalogues, cache, say, waker):
+    def __init__(self, fuse, place, catalogues, cache, say, waker) -> None:
         self.operations = Operations(catalogues, cache, say, fuse.fuse_exit)
         self._fuse, self._place, self._waker = fuse, place, waker
         self._thread = None
@@ -260,7 +260,7 @@ class _Session:
     def running(self):
         return self._thread is not None and self._thread.is_alive()
 
-    def begin(self, allow_other):
+    def begin(self, allow_other) -> None:
         """Mount; return when the tree can be used."""
         options = {"ro": True, "fsname": KIND, "default_permissions": True}
         options |= {"allow_other": True} if allow_other else {}
@@ -282,7 +282,7 @@ class _Session:
         if sys.platform == "linux":
             set_readahead(self._place, _READAHEAD)
 
-    def _serve(self, options):
+    def _serve(self, options) -> None:
         try:
             fuse_class(self._fuse)(self.operations, str(self._place), raw_fi=True, foreground=True, **options)
         except Exception as error:
@@ -291,7 +291,7 @@ class _Session:
             with contextlib.suppress(OSError):
                 os.write(self._waker, b"\0")
 
-    def end(self):
+    def end(self) -> None:
         """Unmount, whatever is open."""
         if self.running:
             # The name is answered by ending the session, and the answer wakes its threads.
@@ -351,7 +351,7 @@ def _text_of(file):
         return None
 
 
-def _write(file, text):
+def _write(file, text) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with AtomicFile(file) as atomic:
         atomic.write(text.encode(errors="surrogateescape"))

@@ -58,7 +58,7 @@ class MountedFile:
         The same file in earlier states, as long as readers have these open.
     """
 
-    def __init__(self, output: Output, state: tuple):
+    def __init__(self, output: Output, state: tuple) -> None:
         signal = output.signal
         self.output, self.state = output, state
         self.header = wav_header(signal.frames, signal.samplerate, signal.subtype)
@@ -103,7 +103,7 @@ class MountedFile:
         # Views of one array would keep all of it as long as one of them is kept.
         return [data[at : at + BLOCK].copy() for at in range(0, length, BLOCK)]
 
-    def _fill(self, out, at):
+    def _fill(self, out, at) -> None:
         """The bytes of the samples from byte ``at`` on."""
         signal, width = self.output.signal, self.output.audio_format.bytes_per_frame
         start, skipped = divmod(at, width)
@@ -118,7 +118,7 @@ class MountedFile:
         if read != frames:
             raise ChangedError(f"{self.output.name}: {read} frames instead of {frames} from {start} on")
 
-    def _check(self):
+    def _check(self) -> None:
         now = state_of(self.output.signal)
         if now != self.state:
             changed = sorted({file for file, _ in {*now} ^ {*self.state}})
@@ -147,7 +147,7 @@ class BlockCache:
         How many blocks were rendered so far, and how often one was there already.
     """
 
-    def __init__(self, limit: int, threads: int):
+    def __init__(self, limit: int, threads: int) -> None:
         self.limit, self.threads = limit, threads
         self.bytes = self.rendered = self.found = 0
         self._blocks: OrderedDict[tuple[MountedFile, int], Future] = OrderedDict()
@@ -199,7 +199,7 @@ class BlockCache:
             self._leave_old()
             self._changed.notify()
 
-    def _leave_old(self):
+    def _leave_old(self) -> None:
         """Where more is ordered ahead than can be done, readers have gone on without the oldest."""
         while len(self._ahead) > _MOST_AHEAD:
             task = self._ahead.popleft()
@@ -208,7 +208,7 @@ class BlockCache:
                 for key in task.keys:
                     del self._waiting[key], self._blocks[key]
 
-    def _order(self, file, numbers, queue, most, urgent=False):
+    def _order(self, file, numbers, queue, most, urgent=False) -> None:
         """Queue what is neither there nor ordered, so many blocks together at most."""
         run = None
         for number in numbers:
@@ -224,7 +224,7 @@ class BlockCache:
             self._blocks[key] = Future()
             self._waiting[key] = run
 
-    def _serve(self):
+    def _serve(self) -> None:
         while True:
             with self._changed:
                 while not (self._urgent or self._ahead or self._closed):
@@ -245,7 +245,7 @@ class BlockCache:
                 with contextlib.suppress(Exception):  # who reads the file will be told
                     task()
 
-    def _render(self, run, futures):
+    def _render(self, run, futures) -> None:
         try:
             try:
                 blocks = run.file.render(run.first, run.count)
@@ -270,7 +270,7 @@ class BlockCache:
                 future.set_result(block)
             self._shrink(self.limit)
 
-    def _shrink(self, limit):
+    def _shrink(self, limit) -> None:
         """Let go of the blocks that were not used for longest; those that are being rendered stay."""
         if self.bytes <= limit:
             return
@@ -315,7 +315,7 @@ class _Run:
 class Reader:
     """One open file: notices that it is read from front to back, and has the next blocks rendered ahead."""
 
-    def __init__(self, file: MountedFile, cache: BlockCache):
+    def __init__(self, file: MountedFile, cache: BlockCache) -> None:
         self.file = file
         self._cache = cache
         self._lock = threading.Lock()
@@ -342,7 +342,7 @@ class Reader:
             for number, block in enumerate(blocks, first)
         ]
 
-    def _look_ahead(self, first, last):
+    def _look_ahead(self, first, last) -> None:
         with self._lock:
             if not self._reached - _FARTHEST <= first <= self._reached + _FARTHEST:
                 self._run, self._ordered = 0, last + 1

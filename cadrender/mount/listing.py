@@ -15,7 +15,7 @@ def fuse_class(fuse):
     """
 
     class Fuse(fuse.FUSE):
-        def readdir_fuse_3(self, path, buffer, fill, offset, info, flags):
+        def readdir_fuse_3(self, path, buffer, fill, offset, info, flags) -> int:
             entries = self.operations.listing(info.contents.fh, offset, bool(flags & _WANTED))
             for place, (name, attributes, complete) in enumerate(entries, offset + 1):
                 status = fuse.c_stat()

@@ -72,7 +72,7 @@ class Operations:
         cache: BlockCache,
         say: Callable[[str], None],
         leave: Callable[[], None],
-    ):
+    ) -> None:
         self._catalogues, self._cache, self._say, self._leave = catalogues, cache, say, leave
         self.farewell = f".{secrets.token_hex(16)}"
         self.begun = threading.Event()
@@ -99,7 +99,7 @@ class Operations:
 
     # Callbacks
 
-    def init_with_config(self, connection, config):
+    def init_with_config(self, connection, config) -> None:
         """Answer the kernel's first question."""
         if config is not None:
             config.attr_timeout = _FRESH
@@ -131,7 +131,7 @@ class Operations:
         self._listings[handle] = path[1:], names
         return handle
 
-    def releasedir(self, path, handle):
+    def releasedir(self, path, handle) -> int:
         """Close a folder."""
         del self._listings[handle]
         return 0
@@ -166,7 +166,7 @@ class Operations:
                     pass
             yield name, self._file, False
 
-    def open(self, path, info):
+    def open(self, path, info) -> int:
         """Open a file: what it is made from is looked at, and is not to change from now on."""
         if info.flags & (os.O_WRONLY | os.O_RDWR):
             raise OSError(errno.EROFS, path)
@@ -213,7 +213,7 @@ class Operations:
             return (ctypes.c_char * len(pieces[0])).from_buffer(pieces[0])
         return b"".join(pieces)
 
-    def release(self, path, info):
+    def release(self, path, info) -> int:
         """Close a file."""
         reader = self._readers.pop(info.fh)
         with self._lock:
@@ -253,7 +253,7 @@ class Operations:
                 del self._files[closed]
         return file
 
-    def _prepare(self, path):
+    def _prepare(self, path) -> None:
         """Do what must be done before a file's first samples are there: it is going to be read."""
         with contextlib.suppress(OSError):
             output, state = self._find(path)
@@ -298,7 +298,7 @@ class Operations:
             self._changes += 1
         return state
 
-    def _try_again(self, catalogue):
+    def _try_again(self, catalogue) -> None:
         """Forget which songs could not be used, now and then: they may have been repaired."""
         now = time.monotonic()
         if now - self._tried >= _FRESH:
@@ -311,14 +311,14 @@ class Operations:
         times = {"st_atime": changed, "st_mtime": changed, "st_ctime": changed}
         return {**self._file, **times, "st_size": size, "st_blocks": -(-size // 512), "st_blksize": BLOCK}
 
-    def _damaged(self, file, error):
+    def _damaged(self, file, error) -> None:
         """Tell of a song that cannot be rendered, once, whichever of its files is read."""
         inputs = [path for path, _ in file.state]
         song = inputs[0].parent if inputs else file.output.unit
         whole = isinstance(error, CadrenderError)
         self._tell(song, error if whole else f"{file.output.name}: {type(error).__name__}: {error}")
 
-    def _tell(self, key, line):
+    def _tell(self, key, line) -> None:
         with self._lock:
             known = key in self._told
             self._told.add(key)

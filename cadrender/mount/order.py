@@ -18,7 +18,7 @@ class Order:
         The names in a folder, in order; those of folders end with ``/``.
     """
 
-    def __init__(self, names: Callable[[str], Sequence[str]]):
+    def __init__(self, names: Callable[[str], Sequence[str]]) -> None:
         self._names = names
         self._expected: OrderedDict[str, None] = OrderedDict()
         self._lock = threading.Lock()

@@ -91,7 +91,7 @@ def claimed(place: Path):
         os.close(folder)
 
 
-def _remove_dead(place):
+def _remove_dead(place) -> None:
     kind = _kind_at(place)
     if kind not in (None, f"fuse.{KIND}"):
         raise UsageError(f"{place}: what is mounted there ({kind}) does not answer: unmount it first")

@@ -35,7 +35,7 @@ class Checkpoints:
         Makes files durable that several machines write; by default this one does.
     """
 
-    def __init__(self, shares: Sequence[Share], sync: Callable[[Sequence[Path]], None] | None = None):
+    def __init__(self, shares: Sequence[Share], sync: Callable[[Sequence[Path]], None] | None = None) -> None:
         self._disks = Disks()
         self._folders = [
             [*dict.fromkeys(output.file.parent for output in share.todo), *share.catalogue.folders[:1]]
@@ -126,19 +126,19 @@ class Checkpoints:
         taken, self._pending = self._pending, [[] for _ in self._manifests]
         return taken
 
-    def _in_background(self, taken):
+    def _in_background(self, taken) -> None:
         try:
             self._checkpoint(taken)
         except CadrenderError as error:
             self._error = error
 
-    def _raise_error(self):
+    def _raise_error(self) -> None:
         if self._error:
             # What was written since has met the same disk.
             self._give_up(self._take())
             raise self._error
 
-    def _checkpoint(self, taken, ended=False):
+    def _checkpoint(self, taken, ended=False) -> None:
         if files := [file for share in taken for file, _ in share]:
             try:
                 self._sync(files)
@@ -150,7 +150,7 @@ class Checkpoints:
             with _named(manifest):
                 manifest.mark_durable(_ids(taken[number]), self._runs[number] if ended else "")
 
-    def _give_up(self, taken):
+    def _give_up(self, taken) -> None:
         """Note that files may not be what reading them gives: the system does not try again to write them."""
         for number, manifest in enumerate(self._manifests):
             with contextlib.suppress(OSError, CadrenderError):  # on the same disk, perhaps

@@ -129,7 +129,7 @@ def is_there(output: Output, stale, manifest: Manifest) -> bool:
     return output.is_complete()
 
 
-def _make(batch, done):
+def _make(batch, done) -> None:
     for needed, stale in batch.needs:
         if not is_there(needed, stale, batch.manifest):
             raise NotReadyError(f"{needed.unit}: {needed.file.name} is not complete: nothing is made of it")
@@ -154,7 +154,7 @@ def _make(batch, done):
             _commit(batch, outputs, writers, batch.make(outputs, writers), done)
 
 
-def _commit(batch, outputs, writers, made, done):
+def _commit(batch, outputs, writers, made, done) -> None:
     """Record finished files and move them into place; a file's line comes before its name.
 
     Where text files belong to a file, an old version of it is removed before, and the new one comes after them: so

@@ -74,7 +74,7 @@ class Cluster:
         If the scheduler cannot be reached, has no workers, or a worker cannot be used.
     """
 
-    def __init__(self, address: str, folder: Path, say: Callable[[str], None] = lambda line: None):
+    def __init__(self, address: str, folder: Path, say: Callable[[str], None] = lambda line: None) -> None:
         try:
             from distributed import Client, KilledWorker
         except ImportError as error:
@@ -95,7 +95,7 @@ class Cluster:
             self._client.close()
             raise
 
-    def _check_workers(self, folder, say):
+    def _check_workers(self, folder, say) -> None:
         try:
             self._client.wait_for_workers(1, timeout=_PATIENCE)
         except TimeoutError as error:
@@ -199,7 +199,7 @@ class Cluster:
             self._client.close(timeout=1)
 
 
-def _silence():
+def _silence() -> None:
     """Keep Dask's own remarks, tracebacks of lost connections among them, off the screen."""
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("distributed", "tornado"):

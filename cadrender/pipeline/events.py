@@ -32,7 +32,7 @@ class Failed(Event):
     text: str
     song: str = ""
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"failed: {self.text}"
 
 
@@ -51,7 +51,7 @@ class Clipped(Event):
     file: Path
     count: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"clipped: {self.file}: {self.count} PCM value{'s' if self.count != 1 else ''}"
 
 
@@ -67,7 +67,7 @@ class Silent(Event):
     detail = True
     file: Path
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"silent: {self.file}: no loudness before or after the HRIRs, written as zeros"
 
 
@@ -83,7 +83,7 @@ class Remark(Event):
 
     text: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return self.text
 
 
@@ -109,5 +109,5 @@ class Progressed(Event):
     unit: str
     seconds: float = 0.0
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.units} {self.unit} completed"

@@ -104,7 +104,7 @@ class Plan:
     shares: list[Share]
     shard: Shard | None = None
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         parts = [f"{len(each.todo)} files of {each.catalogue.unit}" for each in self.shares]
         return f"<Plan: {', '.join(parts)} to make>"
 
@@ -366,7 +366,7 @@ class Check:
         recorded: Contents | None = None,
         digested: dict[Path, Input | None] | None = None,
         contents: dict[Path, bool] | None = None,
-    ):
+    ) -> None:
         recorded = catalogue.recorded if recorded is None else recorded
         self._recorded = recorded
         self._records = recorded.records

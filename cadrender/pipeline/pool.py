@@ -185,7 +185,7 @@ def _interrupts_held_back():
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _start_trackers():
+def _start_trackers() -> None:
     """Start the processes that clean up after the pool, with no way to talk about what killed workers left.
 
     It is done here because they, too, change the signal mask while they start.
@@ -218,20 +218,20 @@ def _no_stderr():
         os.close(nowhere)
 
 
-def _begin_worker(parent):
+def _begin_worker(parent) -> None:
     startup.hold_collector()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent):
+def _end_with(parent) -> None:
     """End this process when its parent is gone: loky's workers would wait for work for five minutes."""
     while os.getppid() == parent:
         time.sleep(_WATCH_INTERVAL)
     os._exit(1)
 
 
-def _end_workers(kill):
+def _end_workers(kill) -> None:
     """End the pool's processes, in the middle of their work if need be.
 
     Those that have nothing left to do end by themselves, unless one of them was killed just now: it may have taken
@@ -259,7 +259,7 @@ def _end_workers(kill):
         _are_gone(processes)
 
 
-def _are_gone(processes):
+def _are_gone(processes) -> bool:
     """Wait for processes to end, for a while; tell whether all have."""
     deadline = time.monotonic() + _LEAVE
     while alive := any(process.is_alive() for process in processes):

@@ -96,7 +96,7 @@ def run(
 class _Run:
     """A run while it goes on."""
 
-    def __init__(self, plan, jobs, on_event, cluster):
+    def __init__(self, plan, jobs, on_event, cluster) -> None:
         self._plan, self._jobs, self._on_event, self._cluster = plan, jobs, on_event, cluster
         tallies = [
             Tally(
@@ -130,7 +130,7 @@ class _Run:
         self._summary.seconds = time.perf_counter() - began
         return self._summary
 
-    def _begin(self):
+    def _begin(self) -> None:
         """Make folders, remove what killed runs left, bring the manifests up to date."""
         removed = 0
         for share in self._plan.shares:
@@ -147,12 +147,12 @@ class _Run:
             _begin_manifest(share)
         self._checkpoints.begin()
 
-    def _sweep(self):
+    def _sweep(self) -> None:
         """Remove the temporary files of workers that were ended, on a full disk for instance."""
         for folder in {output.file.parent for output in self._plan.todo}:
             remove_leftovers(folder)
 
-    def _make(self, batches):
+    def _make(self, batches) -> None:
         """Run batches; those whose files another process is writing are looked at again until they are done."""
         told = False
         while batches:
@@ -180,15 +180,15 @@ class _Run:
     def _reports(self, batches):
         return run_batches(batches, self._jobs, say=self._note, cluster=self._cluster)
 
-    def _note(self, line):
+    def _note(self, line) -> None:
         self._on_event(Remark(line))
 
-    def _fail(self, line, batch):
+    def _fail(self, line, batch) -> None:
         self._summary.failures.append(line)
         self._failed |= {output.file.parent for output in batch.outputs}
         self._on_event(Failed(line, batch.song))
 
-    def _take(self, report: BatchReport):
+    def _take(self, report: BatchReport) -> None:
         """Count what became of a batch, and tell."""
         if report.error:
             if report.fatal:
@@ -214,7 +214,7 @@ class _Run:
         made = [written.output for written in report.written]
         self._complete(number, made, report.found, report.seconds)
 
-    def _complete(self, number, made, found=(), seconds=0.0):
+    def _complete(self, number, made, found=(), seconds=0.0) -> None:
         lacking, ours = self._lacking[number], self._ours[number]
         ours.update(output.unit for output in made)
         there = [*made, *found]
@@ -256,7 +256,7 @@ class _Run:
                 left.append(batch.having(lacking))
         return left
 
-    def _finish(self, ended=True):
+    def _finish(self, ended=True) -> None:
         """Make everything durable, then write the lists of what is complete; the last of several shards does that."""
         for folder in self._failed:
             with contextlib.suppress(OSError):  # unless something of it could be made
@@ -309,7 +309,7 @@ def make_folders(bases: Iterable[Path], folders: Iterable[Path]) -> int:
     return removed
 
 
-def _begin_manifest(share: Share):
+def _begin_manifest(share: Share) -> None:
     """Start a manifest, or bring it up to date with inputs that were only touched."""
     if not (share.reasons or share.touched):
         return

@@ -23,7 +23,7 @@ class Shard:
     index: int
     count: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.index}/{self.count}"
 
     @classmethod

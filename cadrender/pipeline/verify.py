@@ -45,7 +45,7 @@ class Problem:
     text: str
     redo: tuple[Path, ...] = ()
 
-    def __str__(self):
+    def __str__(self) -> str:
         return f"{self.file}: {self.text}"
 
 
@@ -136,7 +136,7 @@ def verify(
     began = time.perf_counter()
     verdict = Verdict()
 
-    def report(problem):
+    def report(problem) -> None:
         verdict.problems.append(problem)
         found(problem)
 
@@ -320,7 +320,7 @@ def _problem_of(file, record, found, owner, catalogue):
     return Problem("changed", file, "its bytes are not those that were written", (file,))
 
 
-def _judge_sources(part, digests, inputs, report):
+def _judge_sources(part, digests, inputs, report) -> None:
     """Compare sources and HRIRs with what the files were made from; one problem a source."""
     check = Check(part.catalogue, digested=inputs)
     redo = {}
@@ -337,7 +337,7 @@ def _judge_sources(part, digests, inputs, report):
         report(Problem("source", cause, text, tuple(files)))
 
 
-def _judge_contents(part, wrong, n_jobs, report):
+def _judge_contents(part, wrong, n_jobs, report) -> None:
     """Compare files with their signals where that is the proof; one problem a unit."""
     from joblib import Parallel, delayed
 
@@ -363,7 +363,7 @@ def _judge_contents(part, wrong, n_jobs, report):
         report(Problem("excerpt", different[0].file.parent, text, redo))
 
 
-def _make_anew(parts, digests, n_jobs, deep, seed, verdict, report, begin, advance):
+def _make_anew(parts, digests, n_jobs, deep, seed, verdict, report, begin, advance) -> None:
     """Make some of the files that are there once more, and compare."""
     there = [output.file for part in parts for output in part.outputs if digests[output.file]]
     chosen = set(random.Random(seed).sample(there, math.ceil(len(there) * min(deep, 100.0) / 100.0)))

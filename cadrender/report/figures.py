@@ -40,14 +40,14 @@ def _short(text: str) -> str:
     return text if len(text) <= 12 else f"{text[:11]}…"
 
 
-def _bold(axes, x, y, hue, style="-"):
+def _bold(axes, x, y, hue, style="-") -> None:
     """A median over thin lines, set off from them."""
     for shade, width, alpha in (("paper", 4.6, 0.8), (hue, 2.2, 1.0)):
         line = axes.plot(x, y, style, color=colour(shade), lw=width, ms=4.2, mew=0, alpha=alpha)[0]
         line.set_gid("median:0")
 
 
-def _rows(axes, names, cells=False, **ticks):
+def _rows(axes, names, cells=False, **ticks) -> None:
     """One row for each name, from the top; of cells, without lines between them."""
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", **ticks)
@@ -355,7 +355,7 @@ def grade_bars(listeners: Sequence[Listener]) -> "Markup":
 def loudness_strips(levels: Sequence[FileLevel]) -> "Markup":
     """Loudness of each stem's files: of the song, and of its convolution with the HRIRs."""
 
-    def draw(axes, row, files):
+    def draw(axes, row, files) -> str:
         before = _strip(axes, [level.before for level in files], row - 0.19, "cool")
         after = _strip(axes, [level.after for level in files], row + 0.19, "warm")
         return f"{before:.1f} before and {after:.1f} after"
@@ -366,7 +366,7 @@ def loudness_strips(levels: Sequence[FileLevel]) -> "Markup":
 def gain_strips(levels: Sequence[FileLevel]) -> "Markup":
     """The gain that brings each file to its source's loudness."""
 
-    def draw(axes, row, files):
+    def draw(axes, row, files) -> str:
         values = [level.gain_db for level in files]
         median = _strip(axes, values, row, "muted", spread=0.3)
         return f"{median:+.1f} ({min(values):+.1f} to {max(values):+.1f})"

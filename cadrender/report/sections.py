@@ -141,7 +141,7 @@ def _row(level):
     return level.sample, level.stem, decibels(level.before), decibels(level.after), gain, level.clipped
 
 
-def _share(share):
+def _share(share) -> str:
     return f"{100 * share:.2g} %" if share >= 1e-4 else f"{1e6 * share:.2g} ppm"
 
 

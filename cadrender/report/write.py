@@ -126,7 +126,7 @@ def write_report(
     )
 
 
-def _check_place(file, force):
+def _check_place(file, force) -> None:
     if file.is_dir():
         raise UsageError(f"{file}: a folder; give a file, such as {file / 'report.html'}")
     if force or not os.path.lexists(file):
@@ -144,7 +144,7 @@ def _check_place(file, force):
         )
 
 
-def _write(file, content):
+def _write(file, content) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with AtomicFile(file) as atomic:

@@ -32,7 +32,7 @@ _measured: dict[Path, threading.Lock] = {}
 _measured_lock = threading.Lock()
 
 
-def _renew_locks():
+def _renew_locks() -> None:
     """A fork while another thread holds a lock would leave it held in the child for ever."""
     global _measured_lock
     _measured_lock = threading.Lock()

@@ -196,13 +196,13 @@ class Signal:
 class Kept:
     """Whole signals as they are stored, the last ones used, in bounded memory; for signals read in parts."""
 
-    def __init__(self, limit: int = _KEPT_BYTES):
+    def __init__(self, limit: int = _KEPT_BYTES) -> None:
         self._limit = limit
         self._arrays: OrderedDict[object, np.ndarray] = OrderedDict()
         self._renew_lock()
         os.register_at_fork(after_in_child=self._renew_lock)  # another thread may hold it
 
-    def _renew_lock(self):
+    def _renew_lock(self) -> None:
         self._lock = Lock()
 
     def get(self, key: object, make) -> np.ndarray:

@@ -410,7 +410,7 @@ class _Rendered:
 
     pcm16 = True
 
-    def __init__(self, at_mic, dtype, folder, manifest):
+    def __init__(self, at_mic, dtype, folder, manifest) -> None:
         self._dtype = dtype
         source = manifest.look_at(at_mic.source)
         signal = read_source(at_mic.source, at_mic.frames, at_mic.samplerate)
@@ -427,11 +427,11 @@ class _Rendered:
             "right_hrir": look_at_hrir(at_mic.right_hrir, at_mic.samplerate, manifest),
         }
 
-    def write(self, piece):
+    def write(self, piece) -> None:
         """Take the next int16 frames."""
         self._file.append(piece)
 
-    def read(self, start, out):
+    def read(self, start, out) -> None:
         """Fill ``out`` (2 * frames,) from frame ``start`` on."""
         pcm = out if self._dtype == np.int16 else np.empty(len(out), np.int16)
         self._file.read(4 * start, pcm)
@@ -451,16 +451,16 @@ class _NamelessFile:
     A context manager.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed on exit
         self.close = self._file.close
 
-    def append(self, array):
+    def append(self, array) -> None:
         view = memoryview(array).cast("B")
         while len(view):
             view = view[self._file.write(view) :]
 
-    def read(self, offset, out):
+    def read(self, offset, out) -> None:
         """Fill `out` from a byte on."""
         if os.preadv(self._file.fileno(), [out], offset) != out.nbytes:
             raise OSError("a temporary file has lost its end")
@@ -475,7 +475,7 @@ class _NamelessFile:
 class _Output:
     """Resamples and quantises one target into its sink."""
 
-    def __init__(self, signal, sink):
+    def __init__(self, signal, sink) -> None:
         self.signal = signal
         self.clipped = 0
         self._sink = sink
@@ -493,13 +493,13 @@ class _Output:
         """Whether the mixer's int16 can be written as it is."""
         return self._sink.pcm16 and self._resampler is None and self.signal.listener is None
 
-    def write_int16(self, piece, clipped):
+    def write_int16(self, piece, clipped) -> None:
         """Write int16 frames."""
         self._sink.write(piece)
         self._left -= len(piece)
         self.clipped += clipped
 
-    def write(self, piece, last=False):
+    def write(self, piece, last=False) -> None:
         """Write float64 frames of full scale 1."""
         if self._resampler is not None:
             piece = self._resampler.resample_chunk(np.ascontiguousarray(piece), last=last)
@@ -509,7 +509,7 @@ class _Output:
         self._left -= len(piece)
         self._store(piece)
 
-    def _store(self, piece):
+    def _store(self, piece) -> None:
         from cadrender.dsp.mix import to_int16
 
         if self._sink.pcm16:
@@ -519,7 +519,7 @@ class _Output:
             self.clipped += int(np.count_nonzero(np.abs(piece) > 1.0))
         self._sink.write(piece)
 
-    def finish(self):
+    def finish(self) -> None:
         """Write what the resampler still holds."""
         if self._resampler is not None:
             self.write(np.zeros((0, 2)), last=True)
@@ -533,16 +533,16 @@ class _Output:
 class _ScaledOutput(_Output):
     """Keeps one target until its peak is known, and scales it then."""
 
-    def __init__(self, signal, sink, kept):
+    def __init__(self, signal, sink, kept) -> None:
         super().__init__(signal, sink)
         self._kept = kept
         self._peak = 0.0
 
-    def _store(self, piece):
+    def _store(self, piece) -> None:
         self._peak = max(self._peak, float(np.abs(piece).max(initial=0.0)))
         self._kept.append(np.ascontiguousarray(piece))
 
-    def finish(self):
+    def finish(self) -> None:
         """Write all of it."""
         from cadrender.dsp.mix import to_int16
 
@@ -562,7 +562,7 @@ class _ScaledOutput(_Output):
 class _Scene:
     """Makes one scene's target, and the target as each listener's hearing aid amplifies it."""
 
-    def __init__(self, outputs, weights, gain):
+    def __init__(self, outputs, weights, gain) -> None:
         from cadrender.dsp.mix import BLOCK
 
         self._weights, self._gain = weights, gain
@@ -573,7 +573,7 @@ class _Scene:
         self._pcm = np.empty((BLOCK, 2), np.int16)
         self._float = np.empty((BLOCK, 2))
 
-    def feed(self, block, count):
+    def feed(self, block, count) -> None:
         """Take the next frames of the stems."""
         from cadrender.dsp.mix import mix_float64, mix_int16
 
@@ -588,14 +588,14 @@ class _Scene:
             if self._amplifier:
                 self._pass_on(self._amplifier.feed(piece))
 
-    def finish(self):
+    def finish(self) -> None:
         """Take the end of the stems."""
         if self._amplifier:
             self._pass_on(self._amplifier.finish())
         for output in (*self._plain, *self._amplified):
             output.finish()
 
-    def _pass_on(self, pieces):
+    def _pass_on(self, pieces) -> None:
         for number, piece in pieces:
             self._amplified[number].write(piece)
 

@@ -79,7 +79,7 @@ class AtomicFile:
         If the temporary file cannot be made.
     """
 
-    def __init__(self, file: Path):
+    def __init__(self, file: Path) -> None:
         self.file = file
         self._temporary = temporary_name(file)
         flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW

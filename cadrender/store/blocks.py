@@ -31,7 +31,7 @@ class BlockReader:
         If the file cannot be opened or is not such a file.
     """
 
-    def __init__(self, file: Path, frames: int, samplerate: int, dtype):
+    def __init__(self, file: Path, frames: int, samplerate: int, dtype) -> None:
         header = read_header(file)
         if (header.frames, header.samplerate, header.channels) != (frames, samplerate, 2):
             raise AudioError(

@@ -47,7 +47,7 @@ class AudioComparer:
 
     folder = None
 
-    def __init__(self, file: Path, frames: int, audio_format: AudioFormat):
+    def __init__(self, file: Path, frames: int, audio_format: AudioFormat) -> None:
         self.pcm16 = audio_format.subtype == "PCM_16"
         self.different = 0
         self.largest = 0.0

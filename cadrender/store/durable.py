@@ -67,7 +67,7 @@ class Disks:
     The system tells of a failed write once, and only those who had the file system open when it failed.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._opened: dict[int, int] = {}
 
     def open(self, folders: Iterable[Path]) -> None:
@@ -162,7 +162,7 @@ def sync_folder(folder: Path) -> None:
     _with_descriptor(folder, sync_descriptor)
 
 
-def _with_descriptor(place, sync):
+def _with_descriptor(place, sync) -> None:
     try:
         descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:  # replaced or removed by another process meanwhile
@@ -194,7 +194,7 @@ def _from_libc(name):
     except (OSError, AttributeError):
         return None
 
-    def call(*arguments):
+    def call(*arguments) -> None:
         while function(*arguments):
             number = ctypes.get_errno()
             if number != errno.EINTR:

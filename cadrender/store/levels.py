@@ -63,7 +63,7 @@ _books: dict[LevelFiles, "LevelBook"] = {}
 _books_lock = Lock()
 
 
-def _renew_locks():
+def _renew_locks() -> None:
     """A fork while another thread holds a lock would leave it held in the child for ever."""
     global _books_lock
     _books_lock = Lock()
@@ -82,7 +82,7 @@ class LevelBook:
     files : LevelFiles
     """
 
-    def __init__(self, files: LevelFiles):
+    def __init__(self, files: LevelFiles) -> None:
         self._manifest = Manifest(files.folder / NAME, files.base)
         fallback = hashlib.md5(str(files.folder).encode(), usedforsecurity=False).hexdigest()
         self.places = (files.folder / NAME,)
@@ -100,7 +100,7 @@ class LevelBook:
         """Forget who holds the lock; for the child of a fork."""
         self._lock = Lock()
 
-    def _take_manifest(self, manifest):
+    def _take_manifest(self, manifest) -> None:
         for record in manifest.read().values():
             inputs = [record.inputs.get(role) for role in ("source", "left_hrir", "right_hrir")]
             levels = record.levels
@@ -111,7 +111,7 @@ class LevelBook:
                 after = {head_key(left.digest, right.digest): levels["loudness_after"]}
                 self._take(source, levels["loudness_before"], after)
 
-    def _take(self, source, before, after):
+    def _take(self, source, before, after) -> None:
         self._sources[source.path] = source
         self._before[source.digest] = before
         self._after.setdefault(source.digest, {}).update(after)
@@ -202,7 +202,7 @@ class LevelBook:
                         self._take_line(line)
                     self._read_to[place] = offset + len(whole) + 1, lines[-1] + newline
 
-    def _take_line(self, line):
+    def _take_line(self, line) -> None:
         with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
             fields = json.loads(line)
             if fields["levels"] != FORMAT:

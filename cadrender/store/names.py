@@ -26,7 +26,7 @@ def check_distinct(folders: Iterable[Path]) -> None:
             _check_group(group)
 
 
-def _check_group(folders):
+def _check_group(folders) -> None:
     seen = {}
     for folder in folders:
         try:

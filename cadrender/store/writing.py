@@ -42,7 +42,7 @@ def wav_header(frames: int, samplerate: int, subtype: str = "PCM_16") -> bytes:
 class _Sink:
     """What libsndfile writes a file into; keeps the system's error, which libsndfile does not pass on."""
 
-    def __init__(self, atomic):
+    def __init__(self, atomic) -> None:
         self._atomic = atomic
         self.error = None
 
@@ -89,7 +89,7 @@ class AudioWriter:
         If the file would be larger than a WAV file can be.
     """
 
-    def __init__(self, file: Path, frames: int | None, samplerate: int, audio_format: AudioFormat):
+    def __init__(self, file: Path, frames: int | None, samplerate: int, audio_format: AudioFormat) -> None:
         self.pcm16 = audio_format.subtype == "PCM_16"
         self.folder = file.parent
         self.frames = frames
@@ -103,7 +103,7 @@ class AudioWriter:
             self._atomic.__exit__()
             raise
 
-    def _begin(self):
+    def _begin(self) -> None:
         self._written = 0
         self._sound = None
         if self._format.container == "wav":
@@ -133,7 +133,7 @@ class AudioWriter:
         self._atomic.rewind()
         self._begin()
 
-    def _check_size(self, frames):
+    def _check_size(self, frames) -> None:
         if self._format.container == "wav" and frames * self._format.bytes_per_frame > _WAV_LIMIT:
             raise AudioError(f"{self._file}: {frames} frames are more than a WAV file can hold")
 
@@ -161,12 +161,12 @@ class AudioWriter:
             if self._filled == len(self._buffer):
                 self._flush()
 
-    def _flush(self):
+    def _flush(self) -> None:
         if self._filled:
             self._append(self._buffer[: self._filled])
             self._filled = 0
 
-    def _append(self, data):
+    def _append(self, data) -> None:
         """Write to the file, and digest what is still in the cache."""
         data = memoryview(data).cast("B")
         if self._hasher is not None:
