@@ -1,4 +1,4 @@
-"""``python -m benchmarks.on_demand``: what the README says of parts, training items and the mount.
+"""``python -m benchmarks.on_demand``: the tables of docs/on-demand.md: parts, training items, the mount.
 
 Everything goes through what people use: the public classes, and the command. Stored files lie in the page cache. All
 ways to the same thing take turns; before anything is timed, all values are compared. audiomentations takes part where
@@ -416,7 +416,7 @@ def main() -> None:
         "--cores", type=int, default=machine.cores(), help="processes of generate (default: all usable CPUs)"
     )
     options.add_argument("--folder", type=Path, help="where temporary files go (default: the system's place)")
-    options.add_argument("--write", type=Path, nargs="+", default=[], help="documents to put the tables into")
+    markdown.add_write_option(options, markdown.ON_DEMAND)
     given = options.parse_args()
     repeats = given.repeats or (2 if given.quick else 7)
     seconds = given.seconds or (_SHORTEST if given.quick else 60.0)
@@ -460,7 +460,7 @@ def main() -> None:
         ]
     )
     print(text)
-    markdown.write_blocks(given.write, {"on-demand table": text})
+    markdown.write_blocks(given.write, markdown.ON_DEMAND, {"on-demand table": text})
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import machine, rivals
+from benchmarks import machine, markdown, rivals
 from benchmarks.interleaved import medians, timed
 from benchmarks.roots import make_places, make_root, plan_of
 from cadrender.pipeline.commit import run_batch
@@ -105,7 +105,7 @@ def main() -> None:
     options.add_argument("--taps", type=int, nargs="+", default=TAPS)
     options.add_argument("--repeats", type=int, default=5)
     options.add_argument("--folder", type=Path, help="where the temporary roots go")
-    options.add_argument("--output", type=Path, default=Path(__file__).parent / "figures" / "hrir_length.png")
+    options.add_argument("--output", type=Path, default=markdown.SPEED.parent / "figures" / "hrir_length.png")
     given = options.parse_args()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("benchmarks").setLevel(logging.INFO)

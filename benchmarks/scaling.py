@@ -153,14 +153,13 @@ def measured_table(found: dict[tuple[int, float], float], copies: dict[int, floa
                 f"{n}",
                 "measured",
                 f"{seconds:.2f} s",
-                f"{1e9 * seconds / most:.1f}",
                 f"{found[1, most] / seconds:.2f} x",
                 f"{of.seconds(most, n):.2f} s",
                 f"{1e-6 * AT_MIC_BYTES * most / seconds:.0f} MB/s",
                 f"{rate:.0f} MB/s",
             ]
         )
-    header = ["workers", "", "whole command", "ns per frame-scene", "gain", "by the fit", "written"]
+    header = ["workers", "", "whole command", "gain", "by the fit", "written"]
     return markdown.table([*header, "plain copy"], rows)
 
 
@@ -199,7 +198,7 @@ def main() -> None:
     options.add_argument(
         "--folder", type=Path, help="where the temporary roots go; files go to the same disk"
     )
-    options.add_argument("--write", type=Path, nargs="+", default=[], help="documents to put the tables into")
+    markdown.add_write_option(options, markdown.SPEED)
     given = options.parse_args()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("benchmarks").setLevel(logging.INFO)
@@ -218,6 +217,7 @@ def main() -> None:
         here = local_disk_mb(folder)
         about = machine.describe(folder)
     of = fit(found, in_system)
+    largest = max(work for _, work in found)
     rates = {f"{name} ({read} / {write} MB/s)": (read, write) for name, (read, write) in DISKS.items()}
     local = {f"this machine's (writes {here:.0f} MB/s, measured)": (here, here)}
     notes = "; ".join(f"{name}: {note}" for name, note in _DISK_NOTES.items())
@@ -226,8 +226,8 @@ def main() -> None:
             f"Measured, {time.strftime('%Y-%m-%d')}: {about}.",
             measured_table(found, copies, of),
             f"The fit: {of.start:.2f} s of start and end ({of.pool:.2f} s more with worker processes), "
-            f"{of.nanoseconds:.2f} ns per frame-scene and core ({100 * of.in_system:.0f} % of the processor time in "
-            f"the kernel, reading and writing), {100 * of.contention:.1f} % lost for each further worker.",
+            f"{1e-9 * of.nanoseconds * largest:.2f} s of one core's work ({100 * of.in_system:.0f} % of the processor "
+            f"time in the kernel, reading and writing), {100 * of.contention:.1f} % lost for each further worker.",
             f"Predicted from it, {FRAME_SCENES / 1e9:.0f} x 10^9 frame-scenes, {READ_GB:.0f} GB read and "
             f"{WRITTEN_GB:.0f} GB written; the disks' MB/s (reading / writing) are assumptions ({notes}). The shorter "
             "time supposes that further workers do not get into each other's way more than the measured ones, "
@@ -237,7 +237,7 @@ def main() -> None:
         ]
     )
     print(text)
-    markdown.write_blocks(given.write, {"scaling table": text})
+    markdown.write_blocks(given.write, markdown.SPEED, {"scaling table": text})
 
 
 if __name__ == "__main__":

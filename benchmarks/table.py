@@ -1,4 +1,4 @@
-"""``python -m benchmarks.table``: the speed table of the README, and where each nanosecond goes.
+"""``python -m benchmarks.table``: the speed tables of docs/speed.md, and where each nanosecond goes.
 
 Everything is measured on a temporary root, files included, in turns and several times; medians count. The engine
 is charged for the whole command, from its start to its exit; the others start with everything imported and their
@@ -103,7 +103,7 @@ def _hours(nanoseconds):
 
 
 def speed_table(ns: dict[tuple[str, int], list[float]], all_cores: int, started: float) -> str:
-    """The table of the README, the distance from the limit, and a core's work without start-up."""
+    """The table of contenders, the distance from the limit, and a core's work without start-up."""
     header = ["", "1 core: ns", "against the reference", f"{all_cores} cores: ns", "gain of the cores"]
     header.append(f"the 88 GB set, {all_cores} cores")
     rows = []
@@ -188,7 +188,7 @@ def main() -> None:
         "--folder", type=Path, help="where the temporary root goes; files go to the same disk"
     )
     options.add_argument("--skip", nargs="+", default=[], choices=list(_RIVALS), help="rivals to leave out")
-    options.add_argument("--write", type=Path, nargs="+", default=[], help="documents to put the tables into")
+    markdown.add_write_option(options, markdown.SPEED)
     given = options.parse_args()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("benchmarks").setLevel(logging.INFO)
@@ -222,7 +222,7 @@ def main() -> None:
         "start table": starts,
     }
     print("\n\n".join(blocks.values()))
-    markdown.write_blocks(given.write, blocks)
+    markdown.write_blocks(given.write, markdown.SPEED, blocks)
 
 
 if __name__ == "__main__":

@@ -238,7 +238,7 @@ class Root:
         Parameters
         ----------
         sample : Sample or str
-            One of :attr:`samples`, or its name.
+            One of the root's ``samples``, or its name.
         stem : str
             ``mixture``, ``vocals``, ``drums``, ``bass`` or ``other``.
         subtype : {"PCM_16", "PCM_24", "FLOAT"}
@@ -267,7 +267,7 @@ class Root:
         Parameters
         ----------
         scene : Scene or str
-            One of :attr:`scenes`, or its id.
+            One of the root's ``scenes``, or its id.
         listener : Listener or str, optional
             Any listener of the listeners file, or an id.
         subtype : {"PCM_16", "PCM_24", "FLOAT"}

@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
@@ -26,7 +25,7 @@ from cadrender.demo import make_root as make_demo_root
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
 from cadrender.metadata import HeadPosition, build_gains, gains_json
 from cadrender.stems import STEMS, VDBO
-from tests import reference
+from tests import pages, reference
 from tests.plausible import make_plausible_root
 from tests.roots import REPOSITORY, SAMPLERATE, SONGS, edit_json, environment, make_root, run, write_wav
 
@@ -835,9 +834,7 @@ def run_python(*arguments, cwd):
 
 @needs_torch
 def test_the_readme_example_runs_beside_a_demo_folder(demo):
-    text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    (section,) = re.findall(r"^### Train on it\n(.*?)(?=^#)", text, re.DOTALL | re.MULTILINE)
-    example = textwrap.dedent("".join(re.findall(r"^(?:    .*)?\n", section, re.MULTILINE)))
+    example = pages.python_under("README.md", "Train on it")
     result = run_python("-c", example, cwd=demo)
     assert result.returncode == 0, result.stderr
     assert result.stdout.count("torch.Size([4, 2, 264600]) torch.Size([4, 2, 264600])") == 2

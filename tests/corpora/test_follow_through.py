@@ -1,8 +1,7 @@
-"""From a corpus as it is unpacked to at-mic files and targets, by the README's commands, against the reference."""
+"""From a corpus as it is unpacked to at-mic files and targets, by the commands of its page, against the reference."""
 
 import itertools
 import json
-import re
 import shlex
 
 import numpy as np
@@ -20,7 +19,7 @@ from cadrender.metadata import (
     positions_json,
 )
 from cadrender.stems import STEMS, VDBO
-from tests import roots
+from tests import pages, roots
 from tests.corpora.trees import bach10, fma, medleydb_song, mp3, read, tone, tree_bytes, write
 
 RATE = 44100
@@ -306,16 +305,6 @@ def official_songs(root):
     return {("train", name): source(root, "train", name) for name in roots.SONGS}
 
 
-def readme_commands(section):
-    """The commands that a section of the README shows, as lists of words."""
-    text = (roots.REPOSITORY / "README.md").read_text(encoding="utf-8")
-    (body,) = re.findall(rf"^## {section}$(.*?)^## ", text, re.DOTALL | re.MULTILINE)
-    return [
-        shlex.split(line, comments=True)[1:]
-        for line in re.findall(r"^    (cadrender .*)$", body, re.MULTILINE)
-    ]
-
-
 def test_lists_that_are_named_one_by_one(tmp_path, root):
     songs = official_songs(root)
     run("ingest", "bach10", bach10(tmp_path / "Bach10"), "--root", root, "-j", 1, "--scenes")
@@ -334,7 +323,7 @@ def test_lists_that_are_named_one_by_one(tmp_path, root):
     assert_as_the_reference(root, songs)
 
 
-def test_official_songs_and_others_as_the_readme_says(tmp_path, root):
+def test_official_songs_and_others_as_their_page_says(tmp_path, root):
     songs = official_songs(root)
     run("scenes", "--root", root)
     run("generate", "--root", root, "-j", 1)
@@ -345,7 +334,7 @@ def test_official_songs_and_others_as_the_readme_says(tmp_path, root):
 
     songs |= medleydb_tree(tmp_path / "MedleyDB")
     places = {"/data/MedleyDB": str(tmp_path / "MedleyDB")}
-    shown = readme_commands("Other songs")
+    shown = [shlex.split(line)[1:] for line in pages.commands_under("docs/songs.md", "A corpus")]
     assert [command for command, *_ in shown] == ["ingest", "generate"]
     for words in shown:
         run(*(places.get(word, word.replace("ROOT", str(root))) for word in words))

@@ -1,0 +1,123 @@
+"""``python -m benchmarks.overview``: README's table, picked from the tables of the documentation's pages.
+
+Nothing is measured here. Run it with ``--write`` after another script has written a page.
+"""
+
+import argparse
+import re
+from collections.abc import Sequence
+
+from benchmarks import markdown
+
+_CONDITIONS = re.compile(r"^(\d{4}-\d\d-\d\d): (.*?), (\d+) cores?,", re.MULTILINE)
+
+
+class Page:
+    """The tables between two comments of a page."""
+
+    def __init__(self, file, *names):
+        self._text = "\n\n".join(markdown.read_block(file, name) for name in names)
+        self._tables = markdown.read_tables(self._text)
+        self._file = file
+
+    def cell(self, row: str, column: str) -> str:
+        """The cell in the row of this name, in the column whose name matches a regular expression.
+
+        Raises
+        ------
+        SystemExit
+            If no table has it.
+        """
+        for header, *rows in self._tables:
+            columns = [k for k, name in enumerate(header) if re.fullmatch(column, name)]
+            for cells in rows:
+                if cells[0] == row and columns:
+                    return cells[columns[-1]]
+        raise SystemExit(f"{self._file}: no table has a row {row!r} with a column {column!r}")
+
+    def conditions(self) -> Sequence[str]:
+        """Date, processor, number of cores.
+
+        Raises
+        ------
+        SystemExit
+            If the page does not give them.
+        """
+        if not (found := _CONDITIONS.search(self._text)):
+            raise SystemExit(f"{self._file}: no line gives the date and the machine")
+        return found.groups()
+
+
+def overview() -> str:
+    """The table, and where its figures come from."""
+    speed = Page(markdown.SPEED, "speed table", "start table")
+    parts = Page(markdown.ON_DEMAND, "on-demand table")
+    date, processor, cores = speed.conditions()
+    later, other, others = parts.conditions()
+    ours, challenge = "**cadrender generate**", "the reference: lfilter, pyloudnorm, soundfile"
+    copy = "the limit: the same bytes copied with `read` and `write`"
+    items, stored = "**`cadrender.Dataset`**", "soundfile: stored WAV"
+    any_head = '**`cadrender.Dataset`, `heads="any"`**'
+    whole, one, processes = r"the 88 GB set, \d+ cores?", "1 core: ns", r"\d+ process(es)?"
+    part, disk, rate = "5 stems, 6 s", "disk for the whole set", "`cp -r`: MB/s"
+    rows = [
+        [
+            f"the 88 GB training set, {cores} cores",
+            speed.cell(ours, whole),
+            f"{speed.cell(challenge, whole)}: the challenge's way",
+        ],
+        [
+            "one core: ns per frame of a stem and scene",
+            speed.cell(ours, one),
+            f"{speed.cell(challenge, one)}: the challenge's way; {speed.cell(copy, one)}: copying the bytes",
+        ],
+        [
+            "from the command to the first samples",
+            speed.cell("every later run, `-j 1`: the same", "time"),
+            f"{speed.cell('first run on a machine: from the command to the first samples', 'time')}: first run",
+        ],
+        [
+            "disk for the whole set",
+            parts.cell(items, disk),
+            f"{parts.cell(stored, disk)}: stored files",
+        ],
+        [
+            "a part: five stems of 6 s, float32",
+            f"{parts.cell(part, re.escape('**cadrender**: nothing stored'))} ms",
+            f"{parts.cell(part, 'soundfile: stored WAV')} ms: soundfile, stored WAV",
+        ],
+        [
+            f"training items a second, {others} processes",
+            parts.cell(items, processes),
+            f"{parts.cell(stored, processes)}: soundfile, stored WAV",
+        ],
+        [
+            "the same, at any of 144 head positions",
+            parts.cell(any_head, processes),
+            re.sub(r".*\((.*)\)", r"\1", parts.cell(any_head, disk)),
+        ],
+        [
+            "copying the mounted tree",
+            f"{parts.cell('**`cadrender mount`**', rate)} MB/s",
+            f"{parts.cell('`cadrender generate`, writing WAV', rate)} MB/s: `generate` writing it",
+        ],
+    ]
+    table = markdown.table(["", "cadrender", "for comparison"], rows)
+    return (
+        f"{table}\n\nThe first three rows: {date}, {processor}, {cores} cores ([docs/speed.md](docs/speed.md)); the "
+        f"others: {later}, {other}, {others} cores ([docs/on-demand.md](docs/on-demand.md)). Files in memory; medians."
+    )
+
+
+def main() -> None:
+    """Print the table; put it into README on request."""
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    markdown.add_write_option(options, markdown.README)
+    given = options.parse_args()
+    text = overview()
+    print(text)
+    markdown.write_blocks(given.write, markdown.README, {"overview table": text})
+
+
+if __name__ == "__main__":
+    main()
