@@ -17,10 +17,13 @@ from benchmarks.interleaved import medians, timed
 from benchmarks.machine import describe
 from benchmarks.markdown import table
 from benchmarks.roots import make_places, make_root, plan_of
-from cadrender.catalogue import Batch, TargetCatalogue
+from cadrender.catalogue.output import Batch
+from cadrender.catalogue.targets import TargetCatalogue
 from cadrender.config import load_settings
 from cadrender.demo.listeners import make_listeners
-from cadrender.metadata import generate_scene_listeners, listeners_json, scene_listeners_json, write_json
+from cadrender.metadata.listeners import listeners_json
+from cadrender.metadata.scenes import generate_scene_listeners, scene_listeners_json
+from cadrender.metadata.writing import write_json
 from cadrender.pipeline.commit import run_batch
 from cadrender.pipeline.plan import Plan, make_plan
 

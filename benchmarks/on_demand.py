@@ -28,7 +28,7 @@ from benchmarks.parts import SECONDS, STEMS
 from benchmarks.roots import SAMPLERATE, make_root
 from benchmarks.scaling import FRAME_SCENES, READ_GB, WRITTEN_GB
 from cadrender.index import LevelBatch, measure_batch
-from cadrender.signals import AtMic
+from cadrender.signals.at_mic import AtMic
 from cadrender.store.levels import NAME, LevelFiles
 
 OURS = "cadrender"

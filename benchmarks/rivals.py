@@ -12,7 +12,7 @@ import soundfile
 from scipy.signal import oaconvolve
 
 from benchmarks import reference
-from cadrender.catalogue import Batch
+from cadrender.catalogue.output import Batch
 
 
 def convolve(signal: np.ndarray, left_hrir: np.ndarray, right_hrir: np.ndarray) -> np.ndarray:

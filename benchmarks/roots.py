@@ -12,22 +12,17 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from cadrender.catalogue import AtMicCatalogue, Batch
+from cadrender.catalogue.at_mic import AtMicCatalogue
+from cadrender.catalogue.output import Batch
 from cadrender.config import load_settings
 from cadrender.demo.arrange import play
 from cadrender.demo.head import ANGLES, MIC, SUBJECTS
 from cadrender.demo.songs import SONGS
-from cadrender.metadata import (
-    Track,
-    build_gains,
-    build_positions,
-    gains_json,
-    generate_scenes,
-    positions_json,
-    scenes_json,
-    tracks_json,
-    write_json,
-)
+from cadrender.metadata.gains import build_gains, gains_json
+from cadrender.metadata.music import Track, tracks_json
+from cadrender.metadata.positions import build_positions, positions_json
+from cadrender.metadata.scenes import generate_scenes, scenes_json
+from cadrender.metadata.writing import write_json
 from cadrender.pipeline.plan import Plan, make_plan
 
 SAMPLERATE = 44100

@@ -18,8 +18,10 @@ from numpy.random import PCG64, SeedSequence
 
 from cadrender.catalogue.songs import check_hrirs
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
-from cadrender.metadata import HeadPosition, Sample, read_gains, sample_name
-from cadrender.signals import AtMic
+from cadrender.metadata.gains import read_gains
+from cadrender.metadata.positions import HeadPosition
+from cadrender.metadata.samples import Sample, sample_name
+from cadrender.signals.at_mic import AtMic
 from cadrender.stems import MIXTURE, STEMS, VDBO
 from cadrender.wording import plural
 

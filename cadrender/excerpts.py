@@ -4,15 +4,15 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cadrender.catalogue import AtMicCatalogue, ExcerptCatalogue
-from cadrender.catalogue.excerpts import Recipe, draw
+from cadrender.catalogue.at_mic import AtMicCatalogue
+from cadrender.catalogue.excerpts import ExcerptCatalogue, Recipe, draw
 from cadrender.catalogue.songs import check_hrirs, matches, select_songs
 from cadrender.config import Settings
 from cadrender.errors import CadrenderError, UsageError
-from cadrender.metadata import holds, write_all
+from cadrender.metadata.writing import holds, write_all
 from cadrender.pipeline.plan import Plan, check_free, make_plan
 from cadrender.pipeline.shards import Shard
-from cadrender.signals import AtMic
+from cadrender.signals.at_mic import AtMic
 from cadrender.stems import STEMS
 from cadrender.store import AudioFormat, is_complete
 from cadrender.store.manifest import Manifest, key_of

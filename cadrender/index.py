@@ -5,12 +5,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cadrender.catalogue import AtMicCatalogue
+from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.pipeline.events import Event, Failed, Progressed, Remark
 from cadrender.pipeline.pool import run_batches, usable_cpus
-from cadrender.signals import AtMic
-from cadrender.signals.at_mic import head_keys, measure
+from cadrender.signals.at_mic import AtMic, head_keys, measure
 
 
 @dataclass(frozen=True)

@@ -7,32 +7,24 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cadrender.catalogue import (
-    AtMicCatalogue,
-    Catalogue,
-    ExcerptCatalogue,
-    SubmissionCatalogue,
-    TargetCatalogue,
-)
-from cadrender.catalogue.targets import submission_manifest
+from cadrender.catalogue.at_mic import AtMicCatalogue
+from cadrender.catalogue.base import Catalogue
+from cadrender.catalogue.excerpts import ExcerptCatalogue
+from cadrender.catalogue.targets import SubmissionCatalogue, TargetCatalogue, submission_manifest
 from cadrender.config import Settings, load_settings
 from cadrender.errors import CadrenderError, UsageError
-from cadrender.metadata import (
-    HeadPosition,
-    Listener,
-    Sample,
-    Track,
-    read_gains,
-    read_listeners,
-    read_positions,
-    read_scene_listeners,
-    read_scenes,
-    read_track_lists,
-)
+from cadrender.metadata.gains import read_gains
+from cadrender.metadata.listeners import Listener, read_listeners
+from cadrender.metadata.music import Track, read_track_lists
+from cadrender.metadata.positions import HeadPosition, read_positions
+from cadrender.metadata.samples import Sample
+from cadrender.metadata.scenes import read_scene_listeners, read_scenes
 from cadrender.pipeline.plan import Plan, make_plan
 from cadrender.pipeline.shards import Shard
 from cadrender.pipeline.verify import Verdict, verify
-from cadrender.signals import AtMic, Signal, Target
+from cadrender.signals.at_mic import AtMic
+from cadrender.signals.base import Signal
+from cadrender.signals.target import Target
 from cadrender.stems import STEMS
 from cadrender.store import AudioFormat, read_stem
 from cadrender.store.manifest import Manifest

@@ -6,22 +6,21 @@ from pathlib import Path
 
 from cadrender.config import Settings
 from cadrender.errors import MetadataError, UsageError
-from cadrender.metadata import (
+from cadrender.metadata.gains import read_gains
+from cadrender.metadata.listeners import read_listeners
+from cadrender.metadata.music import read_track_lists
+from cadrender.metadata.positions import read_positions
+from cadrender.metadata.samples import sample_name
+from cadrender.metadata.scenes import (
     SceneRecord,
     generate_scene_listeners,
     generate_scenes,
-    holds,
     is_own_draw,
-    read_gains,
-    read_listeners,
-    read_positions,
     read_scenes,
-    read_track_lists,
-    sample_name,
     scene_listeners_json,
     scenes_json,
-    write_all,
 )
+from cadrender.metadata.writing import holds, write_all
 
 
 @dataclass(frozen=True)

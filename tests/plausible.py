@@ -5,16 +5,13 @@ from dataclasses import replace
 
 from cadrender.demo.head import ANGLES, MIC, make_head, make_hrir
 from cadrender.demo.listeners import make_listeners
-from cadrender.metadata import (
-    build_gains,
-    build_positions,
-    gains_json,
+from cadrender.metadata.gains import build_gains, gains_json
+from cadrender.metadata.listeners import listeners_json
+from cadrender.metadata.music import read_tracks
+from cadrender.metadata.positions import build_positions, hrir_names, positions_json
+from cadrender.metadata.scenes import (
     generate_scene_listeners,
     generate_scenes,
-    hrir_names,
-    listeners_json,
-    positions_json,
-    read_tracks,
     scene_listeners_json,
     scenes_json,
 )

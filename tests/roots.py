@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from cadrender.metadata import HeadPosition, positions_json
+from cadrender.metadata.positions import HeadPosition, positions_json
 from cadrender.stems import STEMS, VDBO
 
 SAMPLERATE = 44100

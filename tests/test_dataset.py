@@ -23,7 +23,8 @@ import cadrender
 from cadrender.dataset import _SharedNumber
 from cadrender.demo import make_root as make_demo_root
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
-from cadrender.metadata import HeadPosition, build_gains, gains_json
+from cadrender.metadata.gains import build_gains, gains_json
+from cadrender.metadata.positions import HeadPosition
 from cadrender.stems import STEMS, VDBO
 from tests import pages, reference
 from tests.plausible import make_plausible_root

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import soundfile
 
-from cadrender.catalogue import AtMicCatalogue
+from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.catalogue.excerpts import draw
 from cadrender.config import load_settings
 from cadrender.errors import CadrenderError, MetadataError, UsageError
 from cadrender.excerpts import Recipe, plan_excerpts
-from cadrender.metadata import excerpts_json, read_excerpts, read_scenes
+from cadrender.metadata.excerpts import excerpts_json, read_excerpts
+from cadrender.metadata.scenes import read_scenes
 from cadrender.pipeline.plan import Reason, make_plan
 from cadrender.stems import STEMS
 from cadrender.store import AudioFormat, read_stem

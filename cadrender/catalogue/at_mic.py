@@ -9,15 +9,12 @@ from cadrender.catalogue.output import Batch, Output
 from cadrender.catalogue.songs import Song, check_hrirs, select_songs, song_of
 from cadrender.config import Settings
 from cadrender.errors import AudioError, UsageError
-from cadrender.metadata import (
-    Sample,
-    at_mic_json,
-    read_positions,
-    read_samples,
-    read_track_lists,
-    sample_name,
-)
-from cadrender.signals import AtMic, ExcerptStem
+from cadrender.metadata.excerpts import read_samples
+from cadrender.metadata.music import read_track_lists
+from cadrender.metadata.positions import read_positions
+from cadrender.metadata.samples import Sample, at_mic_json, sample_name
+from cadrender.signals.at_mic import AtMic
+from cadrender.signals.excerpt import ExcerptStem
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat
 from cadrender.store.levels import LevelFiles

@@ -14,27 +14,23 @@ from cadrender.catalogue.output import CONTAINERS, Batch, Output
 from cadrender.catalogue.songs import Song, song_of
 from cadrender.config import Settings
 from cadrender.errors import AudioError, MetadataError, UsageError
-from cadrender.metadata import (
+from cadrender.metadata.excerpts import (
+    SEED,
     Excerpt,
-    Sample,
     cut_excerpts,
     draw_excerpts,
     excerpt_samples,
     excerpt_scenes,
     excerpts_json,
-    generate_scene_listeners,
     read_excerpts,
-    read_gains,
-    read_listeners,
-    read_positions,
-    read_scenes,
-    read_track_lists,
-    scene_listeners_json,
-    scenes_json,
 )
-from cadrender.metadata.excerpts import SEED
-from cadrender.signals import ExcerptStem
-from cadrender.signals.excerpt import excerpt_format
+from cadrender.metadata.gains import read_gains
+from cadrender.metadata.listeners import read_listeners
+from cadrender.metadata.music import read_track_lists
+from cadrender.metadata.positions import read_positions
+from cadrender.metadata.samples import Sample
+from cadrender.metadata.scenes import generate_scene_listeners, read_scenes, scene_listeners_json, scenes_json
+from cadrender.signals.excerpt import ExcerptStem, excerpt_format
 from cadrender.stems import MIXTURE
 from cadrender.store import read_header, read_stem
 from cadrender.store.manifest import Manifest

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cadrender.signals import Made, Signal
-from cadrender.signals.base import Sink
+from cadrender.signals.base import Made, Signal, Sink
 from cadrender.store import AudioFormat, is_complete
 from cadrender.store.manifest import Manifest, key_of
 

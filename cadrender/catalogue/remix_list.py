@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cadrender.config import Settings
-from cadrender.metadata import SceneRecord, sample_name
-from cadrender.signals import Amplified, Target
+from cadrender.metadata.samples import sample_name
+from cadrender.metadata.scenes import SceneRecord
+from cadrender.signals.target import Amplified, Target
 from cadrender.store import AudioFormat, is_complete
 from cadrender.store.manifest import Contents
 

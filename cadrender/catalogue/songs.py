@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cadrender.config import Settings
 from cadrender.errors import AudioError, MetadataError, UsageError
-from cadrender.metadata import Sample, Track
+from cadrender.metadata.music import Track
+from cadrender.metadata.samples import Sample
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import read_header, read_hrir
 from cadrender.store.audio import check_stem_header

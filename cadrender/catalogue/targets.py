@@ -12,20 +12,14 @@ from cadrender.catalogue.remix_list import remix_json
 from cadrender.catalogue.songs import check_hrirs, matches
 from cadrender.config import Settings
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
-from cadrender.metadata import (
-    Listener,
-    Sample,
-    SceneRecord,
-    check_name,
-    read_at_mic,
-    read_gains,
-    read_listeners,
-    read_scene_listeners,
-    read_scenes,
-    sample_name,
-)
-from cadrender.signals import Amplified, AtMic, Stored, Submission, Target
-from cadrender.signals.target import QUALITIES, target_frames
+from cadrender.metadata.contract import check_name
+from cadrender.metadata.gains import read_gains
+from cadrender.metadata.listeners import Listener, read_listeners
+from cadrender.metadata.samples import Sample, read_at_mic, sample_name
+from cadrender.metadata.scenes import SceneRecord, read_scene_listeners, read_scenes
+from cadrender.signals.at_mic import AtMic
+from cadrender.signals.stored import Stored
+from cadrender.signals.target import QUALITIES, Amplified, Submission, Target, target_frames
 from cadrender.stems import MIXTURE, VDBO
 from cadrender.store import AudioFormat, read_header
 from cadrender.store.audio import check_stem_header

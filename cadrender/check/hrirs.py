@@ -7,7 +7,7 @@ import numpy as np
 
 from cadrender.check.area import Area
 from cadrender.errors import AudioError
-from cadrender.metadata import HeadPosition, on_median_plane
+from cadrender.metadata.positions import HeadPosition, on_median_plane
 from cadrender.store import read_hrir
 
 # Where a response begins: at the first tap of this part of its peak.

@@ -7,24 +7,14 @@ from pathlib import Path
 from cadrender.check.area import Area
 from cadrender.config import Settings
 from cadrender.errors import MetadataError
-from cadrender.metadata import (
-    AtMicTrack,
-    Excerpt,
-    HeadPosition,
-    Listener,
-    SceneRecord,
-    Track,
-    read_at_mic,
-    read_excerpts,
-    read_gains,
-    read_listeners,
-    read_positions,
-    read_scene_listeners,
-    read_scenes,
-    read_tracks,
-    sample_name,
-)
 from cadrender.metadata.contract import check_name, near, shown
+from cadrender.metadata.excerpts import Excerpt, read_excerpts
+from cadrender.metadata.gains import read_gains
+from cadrender.metadata.listeners import Listener, read_listeners
+from cadrender.metadata.music import Track, read_tracks
+from cadrender.metadata.positions import HeadPosition, read_positions
+from cadrender.metadata.samples import AtMicTrack, read_at_mic, sample_name
+from cadrender.metadata.scenes import SceneRecord, read_scene_listeners, read_scenes
 from cadrender.stems import VDBO
 
 # What audiometers can measure, and a little beyond; and what a gain may be in earnest.

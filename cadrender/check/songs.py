@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from cadrender.errors import AudioError
-from cadrender.metadata import AtMicTrack
+from cadrender.metadata.samples import AtMicTrack
 from cadrender.stems import MIXTURE, STEMS, VDBO
 from cadrender.store import Header, read_header
 from cadrender.store.audio import check_stem_header, check_values

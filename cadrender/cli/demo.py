@@ -19,7 +19,7 @@ def command(folder, jobs) -> None:
     """
     import time
 
-    from cadrender.catalogue import AtMicCatalogue
+    from cadrender.catalogue.at_mic import AtMicCatalogue
     from cadrender.cli.running import run_plan
     from cadrender.cli.settings import RunOptions
     from cadrender.config import load_settings

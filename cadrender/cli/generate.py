@@ -38,7 +38,7 @@ def command(songs, stems, audio_format, remix, run, **options) -> None:
     if remix and len(stems) < len(STEMS):
         raise click.UsageError("--remix needs whole samples: it does not go with --stems.")
     settings = settings_from(**options)
-    from cadrender.catalogue import AtMicCatalogue, TargetCatalogue
+    from cadrender.catalogue.at_mic import AtMicCatalogue
     from cadrender.cli.running import cluster_of, run_plan
     from cadrender.pipeline.plan import make_plan
     from cadrender.pipeline.shards import Shard
@@ -47,6 +47,8 @@ def command(songs, stems, audio_format, remix, run, **options) -> None:
     at_mic = AtMicCatalogue(settings, audio_format=audio_format, songs=songs, stems=stems)
     catalogues = [at_mic]
     if remix:
+        from cadrender.catalogue.targets import TargetCatalogue
+
         catalogues.append(TargetCatalogue(settings, audio_format=audio_format, songs=songs, after=at_mic))
     plan = make_plan(*catalogues, shard=shard)
     with cluster_of(run, settings) as cluster:

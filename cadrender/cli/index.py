@@ -30,7 +30,7 @@ def command(heads, songs, jobs, dry_run, quiet, **options) -> None:
     Exit status: 0 all is known, 1 something failed, 2 wrong usage or bad metadata, 130 interrupted.
     """
     settings = settings_from(**options)
-    from cadrender.catalogue import AtMicCatalogue
+    from cadrender.catalogue.at_mic import AtMicCatalogue
     from cadrender.cli.progress import RunProgress
     from cadrender.cli.running import resumable
     from cadrender.index import plan_index

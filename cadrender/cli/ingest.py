@@ -48,7 +48,7 @@ def command(context, remove, root) -> None:
 def _remove(name, root) -> None:
     from cadrender.config import load_settings
     from cadrender.corpora import remove
-    from cadrender.metadata import read_scenes
+    from cadrender.metadata.scenes import read_scenes
 
     removed = remove(name, root)
     songs = f"{len(removed.songs)} song{'' if len(removed.songs) == 1 else 's'}"

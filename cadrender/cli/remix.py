@@ -82,7 +82,7 @@ def command(
             "--submission does not go with --format, --subtype, --sample-rate and --listeners: its format is fixed."
         )
     settings = settings_from(**options)
-    from cadrender.catalogue import SubmissionCatalogue, TargetCatalogue
+    from cadrender.catalogue.targets import SubmissionCatalogue, TargetCatalogue
     from cadrender.cli.running import cluster_of, run_plan
     from cadrender.pipeline.plan import make_plan
     from cadrender.pipeline.shards import Shard

@@ -107,7 +107,7 @@ def parsed_angles(context, parameter, value):
     """Callback of ``--angles``: see `cadrender.metadata.parse_angles`."""
     if value is None:
         return None
-    from cadrender.metadata import parse_angles
+    from cadrender.metadata.positions import parse_angles
 
     return parse_angles(value)
 

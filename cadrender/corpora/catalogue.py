@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from cadrender.catalogue import Catalogue
+from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.output import Batch, Output
 from cadrender.config import Settings, ingested_lists, load_settings
 from cadrender.corpora.decode import SAMPLERATE
 from cadrender.corpora.layout import Corpus, LeftOut, SourceTrack
 from cadrender.corpora.song import SongStem
 from cadrender.errors import AudioError, MetadataError, UsageError
-from cadrender.metadata import Track, check_name, read_tracks, tracks_json
-from cadrender.metadata.contract import read_json
+from cadrender.metadata.contract import check_name, read_json
+from cadrender.metadata.music import Track, read_tracks, tracks_json
 from cadrender.pipeline.plan import Check
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat, is_complete, read_header

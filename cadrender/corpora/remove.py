@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from cadrender.config import ingested_lists, load_settings
 from cadrender.corpora.catalogue import RESERVED, check_inside
 from cadrender.errors import CadrenderError, UsageError
-from cadrender.metadata import check_name
+from cadrender.metadata.contract import check_name
 from cadrender.stems import STEMS
 from cadrender.store import remove_leftovers
 from cadrender.store.manifest import Manifest

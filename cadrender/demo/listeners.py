@@ -3,7 +3,7 @@
 import numpy as np
 
 from cadrender.demo.seeds import generator
-from cadrender.metadata import Listener
+from cadrender.metadata.listeners import Listener
 
 FREQUENCIES = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)
 

@@ -14,20 +14,17 @@ from cadrender.demo.head import ANGLES, MIC, SAMPLERATE, SUBJECTS, make_head, ma
 from cadrender.demo.listeners import make_listeners
 from cadrender.demo.songs import SONGS
 from cadrender.errors import CadrenderError, UsageError
-from cadrender.metadata import (
-    Track,
-    build_gains,
-    build_positions,
-    gains_json,
+from cadrender.metadata.gains import build_gains, gains_json
+from cadrender.metadata.listeners import listeners_json
+from cadrender.metadata.music import Track, tracks_json
+from cadrender.metadata.positions import build_positions, positions_json
+from cadrender.metadata.scenes import (
     generate_scene_listeners,
     generate_scenes,
-    listeners_json,
-    positions_json,
     scene_listeners_json,
     scenes_json,
-    tracks_json,
-    write_json,
 )
+from cadrender.metadata.writing import write_json
 from cadrender.stems import STEMS
 from cadrender.store import AtomicFile
 from cadrender.store.durable import sync_files

@@ -10,8 +10,9 @@ from cadrender.config import Settings
 from cadrender.errors import AudioError, MetadataError, UsageError
 from cadrender.heads.impulse import delayed, resampled, wav_bytes
 from cadrender.heads.sofa import MOST_TAPS, Receiver, Sofa, read_responses, read_sofa
-from cadrender.metadata import add_positions, build_positions, hrir_name, on_median_plane, write_all
 from cadrender.metadata.contract import shown
+from cadrender.metadata.positions import add_positions, build_positions, hrir_name, on_median_plane
+from cadrender.metadata.writing import write_all
 from cadrender.store import read_hrir
 
 ANGLES = (-37.5, -30.0, -22.5, 22.5, 30.0, 37.5)

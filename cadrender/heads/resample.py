@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cadrender.errors import AudioError, MetadataError
 from cadrender.heads.impulse import resampled, wav_bytes
-from cadrender.metadata import write_all
+from cadrender.metadata.writing import write_all
 from cadrender.store import read_header, read_hrir
 
 

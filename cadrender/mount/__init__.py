@@ -26,11 +26,12 @@ from pathlib import Path
 
 import psutil
 
-from cadrender.catalogue import AtMicCatalogue, TargetCatalogue
+from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.catalogue.songs import check_hrirs
+from cadrender.catalogue.targets import TargetCatalogue
 from cadrender.config import Settings
 from cadrender.errors import CadrenderError, UsageError
-from cadrender.metadata import at_mic_json
+from cadrender.metadata.samples import at_mic_json
 from cadrender.mount.blocks import BLOCK, BlockCache
 from cadrender.mount.listing import fuse_class
 from cadrender.mount.operations import Operations

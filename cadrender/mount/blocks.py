@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cadrender.catalogue import Output
+from cadrender.catalogue.output import Output
 from cadrender.errors import CadrenderError
-from cadrender.signals import Stored
+from cadrender.signals.stored import Stored
 from cadrender.store.writing import frame_bytes, wav_header
 
 BLOCK = 1 << 18

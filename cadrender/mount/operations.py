@@ -16,7 +16,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cadrender.catalogue import AtMicCatalogue, Output, TargetCatalogue
+from cadrender.catalogue.at_mic import AtMicCatalogue
+from cadrender.catalogue.output import Output
+from cadrender.catalogue.targets import TargetCatalogue
 from cadrender.errors import CadrenderError, UsageError
 from cadrender.mount.blocks import (
     BLOCK,

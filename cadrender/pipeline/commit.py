@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from cadrender.catalogue.output import Batch, Output, state_of
 from cadrender.errors import AudioError, CadrenderError
-from cadrender.signals import NotReadyError
+from cadrender.signals.base import NotReadyError
 from cadrender.store import AtomicFile, AudioWriter, ClaimedError
 from cadrender.store.durable import this_mount
 from cadrender.store.manifest import Manifest, Record, new_id

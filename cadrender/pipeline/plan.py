@@ -15,9 +15,10 @@ import numpy as np
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.output import Batch, Output, State, state_of
 from cadrender.errors import AudioError, CadrenderError
-from cadrender.metadata import holds
+from cadrender.metadata.writing import holds
 from cadrender.pipeline.shards import Shard
-from cadrender.signals import Signal, Stored
+from cadrender.signals.base import Signal
+from cadrender.signals.stored import Stored
 from cadrender.store import read_header, read_stem
 from cadrender.store.durable import this_mount
 from cadrender.store.manifest import Contents, Input, Manifest, Record, new_id, relative_name

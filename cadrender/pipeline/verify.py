@@ -11,7 +11,7 @@ from pathlib import Path
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.output import Batch, Output
 from cadrender.errors import AudioError, CadrenderError
-from cadrender.metadata import holds
+from cadrender.metadata.writing import holds
 from cadrender.pipeline.events import Event
 from cadrender.pipeline.plan import Check, holds_signal, make_plan, wrong_beside
 from cadrender.pipeline.pool import run_batches

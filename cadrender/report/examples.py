@@ -11,7 +11,8 @@ import soundfile
 
 from cadrender.dsp.loudness import full_scale
 from cadrender.errors import AudioError, UsageError
-from cadrender.metadata import Sample, SceneRecord
+from cadrender.metadata.samples import Sample
+from cadrender.metadata.scenes import SceneRecord
 from cadrender.report.levels import FileLevel
 from cadrender.report.survey import Survey, render
 from cadrender.stems import MIXTURE

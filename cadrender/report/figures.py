@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cadrender.errors import MetadataError
-from cadrender.metadata import HeadPosition, Listener
+from cadrender.metadata.listeners import Listener
+from cadrender.metadata.positions import HeadPosition
 from cadrender.report.charts import colour, drawing, frequency_axis, hertz, to_svg
 from cadrender.report.levels import FileLevel
 from cadrender.report.responses import HIGHEST, LOWEST, Response, wrapped

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cadrender.metadata import parse_hrir_name
+from cadrender.metadata.positions import parse_hrir_name
 
 LOWEST, HIGHEST = 100.0, 20_000.0
 _PER_OCTAVE = 12

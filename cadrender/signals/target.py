@@ -9,19 +9,16 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
 from cadrender.dsp.nalr import ORDER
-from cadrender.errors import AudioError
-from cadrender.metadata import Listener
-from cadrender.signals.at_mic import AtMic, heads_of, look_at_hrir, read_source, render_into, size_and_time
+from cadrender.metadata.listeners import Listener
+from cadrender.signals.at_mic import AtMic, heads_of, look_at_hrir, read_source, render_into
 from cadrender.signals.base import Kept, Made, NotReadyError, Signal, Sink, as_float
+from cadrender.signals.stored import Stored
 from cadrender.stems import VDBO
-from cadrender.store import read_header, read_stem
-from cadrender.store.audio import exact_dtype
 from cadrender.store.blocks import BlockReader
 from cadrender.store.manifest import Inputs, Manifest, check_unchanged
 from cadrender.store.writing import quantised
@@ -37,78 +34,6 @@ _MOST_MEMORY = 300_000_000
 
 _memory_kept = np.empty(0, np.uint8)
 _kept = Kept()
-
-
-@dataclass(frozen=True)
-class Stored:
-    """An at-mic stem that a target is mixed from: as it is stored or, where it is not, as it would be.
-
-    Attributes
-    ----------
-    stem : str
-    files : tuple of pathlib.Path
-        Where its file may be.
-    frames, samplerate : int
-        What the file must have to count.
-    subtype : str
-        Likewise; any by default.
-    at_mic : AtMic, optional
-        What it is rendered from where none of the files is complete.
-    doubtful : bool
-        Whether a power cut may have spoilt the files, so that they are not used.
-    """
-
-    stem: str
-    files: tuple[Path, ...]
-    frames: int
-    samplerate: int
-    subtype: str = ""
-    at_mic: AtMic | None = None
-    doubtful: bool = False
-
-    def find(self) -> tuple[Path, str] | None:
-        """The complete file, and the array type that holds its samples exactly; None if there is none."""
-        for file in () if self.doubtful else self.files:
-            try:
-                header = read_header(file)
-            except AudioError:
-                continue
-            if (header.frames, header.samplerate, header.channels) != (self.frames, self.samplerate, 2):
-                continue
-            if self.subtype in ("", header.subtype):
-                return file, exact_dtype(header)
-        return None
-
-    def whole(self) -> np.ndarray:
-        """All of it, (frames, 2), in the type that holds it exactly.
-
-        Raises
-        ------
-        AudioError
-            If it is not stored and cannot be rendered.
-        """
-        if found := self.find():
-            return read_stem(found[0], self.samplerate)
-        return self.signal.read_whole()
-
-    def state(self) -> tuple:
-        """Stand for its samples: size and time of its file, or of what it is rendered from."""
-        if found := self.find():
-            return found[0], size_and_time(found[0])
-        return tuple((file, size_and_time(file)) for file in self.signal.inputs().values())
-
-    @property
-    def signal(self) -> AtMic:
-        """What it is rendered from.
-
-        Raises
-        ------
-        AudioError
-            If there is no song.
-        """
-        if self.at_mic is None:
-            raise AudioError(f"{self.files[0]}: not complete, and there is no song to render it from")
-        return self.at_mic
 
 
 @dataclass(frozen=True)

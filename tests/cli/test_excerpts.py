@@ -12,7 +12,8 @@ import pytest
 import soundfile
 
 import cadrender
-from cadrender.metadata import read_positions, read_scene_listeners, read_scenes
+from cadrender.metadata.positions import read_positions
+from cadrender.metadata.scenes import read_scene_listeners, read_scenes
 from cadrender.stems import STEMS
 from tests import reference
 from tests.plausible import TEST, TRAIN, make_plausible_root

@@ -7,7 +7,7 @@ import pytest
 
 from cadrender.cli import COMMANDS
 from cadrender.config import load_settings
-from cadrender.metadata import build_gains, gains_json
+from cadrender.metadata.gains import build_gains, gains_json
 from tests.roots import SONGS, make_root, run, tree
 
 # What each command needs beside its root to get as far as its settings; demo makes a root of its own.

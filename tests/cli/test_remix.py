@@ -19,7 +19,9 @@ from benchmarks import reference
 from cadrender import metadata
 from cadrender.cli import main
 from cadrender.dsp.nalr import nalr_filter
-from cadrender.metadata import Listener, build_gains, gains_json, listeners_json, scene_listeners_json
+from cadrender.metadata.gains import build_gains, gains_json
+from cadrender.metadata.listeners import Listener, listeners_json
+from cadrender.metadata.scenes import scene_listeners_json
 from cadrender.stems import STEMS, VDBO
 from cadrender.store.atomic import temporary_name
 from tests.roots import (

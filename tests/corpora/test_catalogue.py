@@ -11,7 +11,8 @@ from cadrender.config import load_settings
 from cadrender.corpora import SongCatalogue, remove
 from cadrender.corpora.layout import Corpus, LeftOut, SourceTrack
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
-from cadrender.metadata import Sample, read_track_lists, read_tracks
+from cadrender.metadata.music import read_track_lists, read_tracks
+from cadrender.metadata.samples import Sample
 from cadrender.pipeline.events import Failed, Progressed
 from cadrender.pipeline.plan import make_plan
 from cadrender.pipeline.shards import Shard

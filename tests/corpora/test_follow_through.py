@@ -10,14 +10,9 @@ import soundfile
 import soxr
 
 from benchmarks.reference import remix, render
-from cadrender.metadata import (
-    HeadPosition,
-    Listener,
-    build_gains,
-    gains_json,
-    listeners_json,
-    positions_json,
-)
+from cadrender.metadata.gains import build_gains, gains_json
+from cadrender.metadata.listeners import Listener, listeners_json
+from cadrender.metadata.positions import HeadPosition, positions_json
 from cadrender.stems import STEMS, VDBO
 from tests import pages, roots
 from tests.corpora.trees import bach10, fma, medleydb_song, mp3, read, tone, tree_bytes, write

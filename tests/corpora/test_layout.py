@@ -17,7 +17,7 @@ from cadrender.corpora.layout import (
     walk,
 )
 from cadrender.errors import UsageError
-from cadrender.metadata import check_name
+from cadrender.metadata.contract import check_name
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,11 @@ import soundfile
 
 from cadrender.demo import make_root
 from cadrender.errors import UsageError
-from cadrender.metadata import (
-    read_gains,
-    read_listeners,
-    read_positions,
-    read_scene_listeners,
-    read_scenes,
-    read_tracks,
-)
+from cadrender.metadata.gains import read_gains
+from cadrender.metadata.listeners import read_listeners
+from cadrender.metadata.music import read_tracks
+from cadrender.metadata.positions import read_positions
+from cadrender.metadata.scenes import read_scene_listeners, read_scenes
 from cadrender.stems import MIXTURE, STEMS, VDBO
 
 MAKE = "import sys; from cadrender.demo import make_root; make_root(sys.argv[1], songs=1, subjects=1)"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from cadrender.metadata import build_gains, gains_json
+from cadrender.metadata.gains import build_gains, gains_json
 from tests.roots import SONGS, leftovers, make_root, run, tree
 
 

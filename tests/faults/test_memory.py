@@ -12,10 +12,10 @@ import psutil
 import pytest
 import soundfile
 
-from cadrender.catalogue import Batch, Output
+from cadrender.catalogue.output import Batch, Output
 from cadrender.pipeline.commit import BatchReport
 from cadrender.pipeline.pool import run_batches
-from cadrender.signals import AtMic
+from cadrender.signals.at_mic import AtMic
 from cadrender.store.manifest import Manifest
 from tests.roots import environment, head_response, leftovers, make_root, run, start, tree, write_wav
 
@@ -26,10 +26,10 @@ SCENES = 16
 WORKER = """
 import re, resource, sys
 from pathlib import Path
-from cadrender.catalogue import Batch, Output
+from cadrender.catalogue.output import Batch, Output
 from cadrender.pipeline.commit import run_batch
 from cadrender.pipeline.warmup import warm_up
-from cadrender.signals import AtMic
+from cadrender.signals.at_mic import AtMic
 from cadrender.store.manifest import Manifest
 
 folder, frames, scenes, limit = Path(sys.argv[1]), *map(int, sys.argv[2:])

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from cadrender.catalogue import AtMicCatalogue
+from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.config import load_settings
 from cadrender.pipeline.plan import make_plan
 from cadrender.store.manifest import Contents

@@ -11,7 +11,7 @@ import shutil
 import pytest
 
 from cadrender.errors import CadrenderError
-from cadrender.metadata import build_gains, gains_json
+from cadrender.metadata.gains import build_gains, gains_json
 from cadrender.root import open_root
 from tests.roots import POSITIONS, SONGS, make_root, run
 

@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from cadrender.catalogue import AtMicCatalogue
+from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.config import load_settings
 from cadrender.pipeline.plan import make_plan
 from tests.roots import POSITIONS, SONGS, leftovers, make_root, run, start, tree

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cadrender.metadata import build_gains, gains_json
+from cadrender.metadata.gains import build_gains, gains_json
 from tests.roots import leftovers, make_root, make_song, run, tree
 
 SONGS = tuple(f"Song {letter}" for letter in "ABCD")

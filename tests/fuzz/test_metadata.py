@@ -11,7 +11,7 @@ import shutil
 
 import pytest
 
-from cadrender.catalogue import AtMicCatalogue
+from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.config import load_settings
 from cadrender.errors import CadrenderError
 from cadrender.pipeline.plan import make_plan

@@ -7,11 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cadrender.errors import MetadataError, UsageError
-from cadrender.metadata import (
+from cadrender.metadata.excerpts import (
+    Draw,
     Excerpt,
-    HeadPosition,
-    SceneRecord,
-    Track,
     cut_excerpts,
     draw_excerpts,
     excerpt_samples,
@@ -19,7 +17,9 @@ from cadrender.metadata import (
     excerpts_json,
     read_excerpts,
 )
-from cadrender.metadata.excerpts import Draw
+from cadrender.metadata.music import Track
+from cadrender.metadata.positions import HeadPosition
+from cadrender.metadata.scenes import SceneRecord
 
 SONG = Track("Señor Ñandú - What's Up & Away", "Pop", "Test", "CC0", "train", "train/elsewhere")
 POSITIONS = [f"hlp_{k:04d}" for k in range(1, 13)]

@@ -19,7 +19,7 @@ import pytest
 import soundfile
 
 from cadrender.config import load_settings
-from cadrender.metadata import build_gains, gains_json
+from cadrender.metadata.gains import build_gains, gains_json
 from cadrender.mount import Mount, trees_of
 from cadrender.stems import STEMS
 from tests.mount.conftest import mounted

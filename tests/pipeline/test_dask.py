@@ -151,11 +151,11 @@ def test_ctrl_c_ends_a_run_on_a_cluster(tmp_path, package, rendered, root):
 BOMB = """
 import os, sys, time
 from pathlib import Path
-from cadrender.catalogue import Batch, Output
+from cadrender.catalogue.output import Batch, Output
 from cadrender.pipeline.commit import BatchReport
 from cadrender.pipeline.dask import Cluster
 from cadrender.pipeline.pool import run_batches
-from cadrender.signals import AtMic
+from cadrender.signals.at_mic import AtMic
 from cadrender.store.manifest import Manifest
 
 def bomb(batch):

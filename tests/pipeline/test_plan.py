@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
-from cadrender.catalogue import AtMicCatalogue
+from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.catalogue.songs import look_at_song
 from cadrender.config import load_settings
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError

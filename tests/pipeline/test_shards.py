@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cadrender.catalogue import Batch, Output
+from cadrender.catalogue.output import Batch, Output
 from cadrender.errors import UsageError
 from cadrender.pipeline.shards import Shard
-from cadrender.signals import AtMic
+from cadrender.signals.at_mic import AtMic
 from cadrender.stems import STEMS
 from cadrender.store.manifest import Manifest
 from tests.roots import POSITIONS, SONGS, leftovers, make_root, run, start, tree

@@ -3,7 +3,9 @@ import json
 import pytest
 
 from cadrender.config import load_settings
-from cadrender.metadata import HeadPosition, Listener, build_gains, gains_json, listeners_json
+from cadrender.metadata.gains import build_gains, gains_json
+from cadrender.metadata.listeners import Listener, listeners_json
+from cadrender.metadata.positions import HeadPosition
 from cadrender.report import write_report
 from tests.report import browser as chromium
 from tests.roots import make_root, run

@@ -10,7 +10,7 @@ import soundfile
 
 from cadrender.config import load_settings
 from cadrender.errors import UsageError
-from cadrender.metadata import SceneRecord
+from cadrender.metadata.scenes import SceneRecord
 from cadrender.report.examples import ENVELOPE, choose_scenes, make_example
 from cadrender.report.survey import take_survey
 from cadrender.store import read_stem

@@ -4,7 +4,8 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from cadrender.metadata import HeadPosition, Listener
+from cadrender.metadata.listeners import Listener
+from cadrender.metadata.positions import HeadPosition
 from cadrender.report import figures
 from cadrender.report.levels import FileLevel
 from cadrender.report.responses import Response, frequencies

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cadrender.config import load_settings
-from cadrender.metadata import HeadPosition, SceneRecord
+from cadrender.metadata.positions import HeadPosition
+from cadrender.metadata.scenes import SceneRecord
 from cadrender.report.examples import Clip, Example
 from cadrender.report.page import make_page
 from cadrender.report.survey import Survey

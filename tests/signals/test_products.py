@@ -5,11 +5,16 @@ import pytest
 import soundfile
 
 import cadrender
-from cadrender.catalogue import AtMicCatalogue, ExcerptCatalogue, SubmissionCatalogue, TargetCatalogue
+from cadrender.catalogue.at_mic import AtMicCatalogue
+from cadrender.catalogue.excerpts import ExcerptCatalogue
 from cadrender.catalogue.songs import look_at_song
+from cadrender.catalogue.targets import SubmissionCatalogue, TargetCatalogue
 from cadrender.config import load_settings
 from cadrender.errors import AudioError, UsageError
-from cadrender.metadata import Listener, Sample, build_gains, gains_json, listeners_json, scene_listeners_json
+from cadrender.metadata.gains import build_gains, gains_json
+from cadrender.metadata.listeners import Listener, listeners_json
+from cadrender.metadata.samples import Sample
+from cadrender.metadata.scenes import scene_listeners_json
 from cadrender.pipeline.plan import make_plan
 from cadrender.stems import STEMS
 from cadrender.store import AudioFormat

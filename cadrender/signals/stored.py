@@ -1,0 +1,83 @@
+"""At-mic stems as targets are mixed from them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cadrender.errors import AudioError
+from cadrender.signals.at_mic import AtMic, size_and_time
+from cadrender.store import read_header, read_stem
+from cadrender.store.audio import exact_dtype
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An at-mic stem that a target is mixed from: as it is stored or, where it is not, as it would be.
+
+    Attributes
+    ----------
+    stem : str
+    files : tuple of pathlib.Path
+        Where its file may be.
+    frames, samplerate : int
+        What the file must have to count.
+    subtype : str
+        Likewise; any by default.
+    at_mic : AtMic, optional
+        What it is rendered from where none of the files is complete.
+    doubtful : bool
+        Whether a power cut may have spoilt the files, so that they are not used.
+    """
+
+    stem: str
+    files: tuple[Path, ...]
+    frames: int
+    samplerate: int
+    subtype: str = ""
+    at_mic: AtMic | None = None
+    doubtful: bool = False
+
+    def find(self) -> tuple[Path, str] | None:
+        """The complete file, and the array type that holds its samples exactly; None if there is none."""
+        for file in () if self.doubtful else self.files:
+            try:
+                header = read_header(file)
+            except AudioError:
+                continue
+            if (header.frames, header.samplerate, header.channels) != (self.frames, self.samplerate, 2):
+                continue
+            if self.subtype in ("", header.subtype):
+                return file, exact_dtype(header)
+        return None
+
+    def whole(self) -> np.ndarray:
+        """All of it, (frames, 2), in the type that holds it exactly.
+
+        Raises
+        ------
+        AudioError
+            If it is not stored and cannot be rendered.
+        """
+        if found := self.find():
+            return read_stem(found[0], self.samplerate)
+        return self.signal.read_whole()
+
+    def state(self) -> tuple:
+        """Stand for its samples: size and time of its file, or of what it is rendered from."""
+        if found := self.find():
+            return found[0], size_and_time(found[0])
+        return tuple((file, size_and_time(file)) for file in self.signal.inputs().values())
+
+    @property
+    def signal(self) -> AtMic:
+        """What it is rendered from.
+
+        Raises
+        ------
+        AudioError
+            If there is no song.
+        """
+        if self.at_mic is None:
+            raise AudioError(f"{self.files[0]}: not complete, and there is no song to render it from")
+        return self.at_mic
