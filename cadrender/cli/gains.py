@@ -30,11 +30,12 @@ def command(stems, steps, force, **options) -> None:
     Without options these are the challenge's 1105 gains. A different file that is there already is left
     alone.
     """
-    from cadrender import metadata
+    from cadrender.metadata.gains import STEPS, build_gains, gains_json
+    from cadrender.metadata.writing import write_unless_different
     from cadrender.stems import VDBO
 
     settings = settings_from(**options)
-    gains = metadata.build_gains(stems or VDBO, steps or metadata.STEPS)
-    written = metadata.write_unless_different(settings.gains_file, metadata.gains_json(gains), force=force)
+    gains = build_gains(stems or VDBO, steps or STEPS)
+    written = write_unless_different(settings.gains_file, gains_json(gains), force=force)
     news = "written" if written else "as they are there already"
     click.echo(f"{settings.gains_file}: {len(gains)} gains, {news}")

@@ -5,9 +5,9 @@ import sys
 import pytest
 from click.testing import CliRunner
 
-from cadrender import metadata
 from cadrender.cli.gains import command
 from cadrender.errors import UsageError
+from cadrender.metadata.gains import build_gains, read_gains
 
 
 def run(*arguments):
@@ -30,7 +30,7 @@ def test_a_fresh_root_gets_the_official_gains(tmp_path):
 
 def test_the_file_can_be_elsewhere(tmp_path):
     assert run("--root", tmp_path, f"path.gains_file={tmp_path}/mine.json").exit_code == 0
-    assert len(metadata.read_gains(tmp_path / "mine.json")) == 1105
+    assert len(read_gains(tmp_path / "mine.json")) == 1105
 
 
 def test_other_stems_and_steps(tmp_path):
@@ -56,13 +56,13 @@ def test_a_different_file_needs_force(tmp_path):
     assert str(file) in str(result.exception) and "--force" in str(result.exception)
     assert file.read_bytes() == before
     assert run("--root", tmp_path, "--force").exit_code == 0
-    assert len(metadata.read_gains(file)) == 1105
+    assert len(read_gains(file)) == 1105
 
 
 def test_the_same_content_is_left_as_it_is(tmp_path):
     file = tmp_path / "metadata" / "gains.json"
     file.parent.mkdir()
-    distributed = json.dumps(metadata.build_gains(), indent=1) + "\n"
+    distributed = json.dumps(build_gains(), indent=1) + "\n"
     file.write_text(distributed)
     result = run("--root", tmp_path)
     assert result.exit_code == 0 and "already" in result.output

@@ -6,9 +6,9 @@ import soundfile
 import soxr
 from click.testing import CliRunner
 
-from cadrender import metadata
 from cadrender.cli.positions import command
 from cadrender.errors import MetadataError, UsageError
+from cadrender.metadata.positions import HeadPosition, read_positions
 from tests.roots import head_response, write_wav
 
 HUMANS = ["E1", "E2", "E4", "E5", "E6", "E7", "E8", "E9", "E11", "E12", "E13", "N1", "N3", "N4", "N5", "N6"]
@@ -34,10 +34,10 @@ def test_the_official_files_give_the_official_positions(root):
     assert (done.returncode, done.stderr) == (0, "")
     file = root / "metadata" / "head_loudspeaker_positions.json"
     assert done.stdout == f"{file}: 144 positions of 16 heads, written\n"
-    positions = metadata.read_positions(file)
+    positions = read_positions(file)
     assert list(positions) == [f"hlp_{n:04d}" for n in range(1, 145)]
-    assert positions["hlp_0001"] == metadata.HeadPosition("hlp_0001", "VP_E1", -37.5, 22.5, "BTE_fr")
-    assert positions["hlp_0144"] == metadata.HeadPosition("hlp_0144", "VP_N6", -22.5, 37.5, "BTE_fr")
+    assert positions["hlp_0001"] == HeadPosition("hlp_0001", "VP_E1", -37.5, 22.5, "BTE_fr")
+    assert positions["hlp_0144"] == HeadPosition("hlp_0144", "VP_N6", -22.5, 37.5, "BTE_fr")
     for position in positions.values():
         for hrir in (position.left_hrir, position.right_hrir):
             assert (root / "audio" / "hrtf" / hrir).is_file()
@@ -63,9 +63,9 @@ def test_a_different_file_needs_force(root):
     assert isinstance(result.exception, UsageError) and "--force" in str(result.exception)
     assert file.read_bytes() == before
     assert run("--root", root, "--force").exit_code == 0
-    positions = metadata.read_positions(file)
+    positions = read_positions(file)
     assert len(positions) == 145
-    assert positions["hlp_0001"] == metadata.HeadPosition("hlp_0001", "KEMAR", -30, 30, "BTE_fr")
+    assert positions["hlp_0001"] == HeadPosition("hlp_0001", "KEMAR", -30, 30, "BTE_fr")
 
 
 def test_a_folder_without_hrirs_is_an_error(tmp_path):
@@ -78,7 +78,7 @@ def test_a_folder_without_hrirs_is_an_error(tmp_path):
 
 
 def pairs(root):
-    positions = metadata.read_positions(root / "metadata" / "head_loudspeaker_positions.json")
+    positions = read_positions(root / "metadata" / "head_loudspeaker_positions.json")
     return [(p.mic, p.subject, p.left_angle, p.right_angle) for p in positions.values()]
 
 

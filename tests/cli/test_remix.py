@@ -16,12 +16,11 @@ import soundfile
 import soxr
 
 from benchmarks import reference
-from cadrender import metadata
 from cadrender.cli import main
 from cadrender.dsp.nalr import nalr_filter
 from cadrender.metadata.gains import build_gains, gains_json
 from cadrender.metadata.listeners import Listener, listeners_json
-from cadrender.metadata.scenes import scene_listeners_json
+from cadrender.metadata.scenes import read_scenes, scene_listeners_json
 from cadrender.stems import STEMS, VDBO
 from cadrender.store.atomic import temporary_name
 from tests.roots import (
@@ -696,7 +695,7 @@ def test_excerpts(bare):
         )
         == 0
     )
-    scenes = metadata.read_scenes(bare / "metadata/scenes.valid.json")
+    scenes = read_scenes(bare / "metadata/scenes.valid.json")
     folder = bare / AT_MIC / "valid"
     expected = {}
     for scene in scenes:

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from cadrender import metadata
+import cadrender
 from cadrender.cli.scenes import command
 from cadrender.errors import CadrenderError
+from cadrender.metadata.gains import build_gains, gains_json
+from cadrender.metadata.positions import build_positions, positions_json
 
-CHECKOUT = Path(metadata.__file__).parents[2]
+CHECKOUT = Path(cadrender.__file__).parents[1]
 SONGS = ["A Classic Education - NightOwl", "Café & B's", "Mr. X - ... 音楽"]
 LISTENERS = [f"L{n:04d}" for n in range(2, 85)]
 AUDIOGRAM = {
@@ -35,11 +37,11 @@ def root(tmp_path):
 
     write("musdb18.train.json", [{"Track Name": song, "Split": "train"} for song in SONGS])
     write("listeners.train.json", {name: {"name": name, **AUDIOGRAM} for name in LISTENERS})
-    (folder / "gains.json").write_text(metadata.gains_json(metadata.build_gains()))
+    (folder / "gains.json").write_text(gains_json(build_gains()))
     hrirs = (
         f"BTE_fr-{s}-{side}{angle}.wav" for s in SUBJECTS for side in "np" for angle in (22.5, 30.0, 37.5)
     )
-    positions = metadata.positions_json(metadata.build_positions(hrirs))
+    positions = positions_json(build_positions(hrirs))
     (folder / "head_loudspeaker_positions.json").write_text(positions)
     return folder.parent
 

@@ -10,10 +10,11 @@ import pytest
 import soundfile
 import soxr
 
-from cadrender import heads, metadata
+from cadrender import heads
 from cadrender.config import load_settings
 from cadrender.errors import CadrenderError, MetadataError, UsageError
 from cadrender.heads.add import angles_between
+from cadrender.metadata.positions import build_positions, positions_json, read_positions
 from tests.roots import POSITIONS, environment
 from tests.sofas import AZIMUTHS, make_sofa, responses
 
@@ -56,8 +57,8 @@ def test_the_challenges_directions_are_taken_by_default(file, settings, cartesia
         assert np.abs(hrir(settings, f"ear-KEMAR-{side}.wav") - taps).max() < 1e-6 * np.abs(taps).max()
     info = soundfile.info(settings.hrtf_dir / "ear-KEMAR-n30.0.wav")
     assert (info.format, info.subtype, info.samplerate) == ("WAV", "FLOAT", 44100)
-    positions = metadata.read_positions(settings.head_loudspeaker_positions_file)
-    assert positions == metadata.build_positions(path.name for path in settings.hrtf_dir.iterdir())
+    positions = read_positions(settings.head_loudspeaker_positions_file)
+    assert positions == build_positions(path.name for path in settings.hrtf_dir.iterdir())
     assert len(positions) == 9
     assert planned.ids == list(positions)
 
@@ -66,7 +67,7 @@ def test_positions_that_are_there_stay_and_ids_continue(file, settings):
     make_sofa(file)
     written = settings.head_loudspeaker_positions_file
     written.parent.mkdir(parents=True)
-    present = json.loads(metadata.positions_json({p.id: p for p in POSITIONS}))
+    present = json.loads(positions_json({p.id: p for p in POSITIONS}))
     present["mine"] = {**present["hlp_0002"], "mic": "X", "note": "kept"}
     present["hlp_0144"] = {**present["hlp_0002"], "mic": "Y"}
     written.write_text(json.dumps(present))
@@ -177,7 +178,7 @@ def test_all_angles_are_those_of_the_horizontal_plane(file, settings):
     assert np.allclose(hrir(settings, "ear-KEMAR-p0.0.wav"), ir[0].T, atol=1e-6)
     pairs = {
         (p.left_angle, p.right_angle)
-        for p in metadata.read_positions(settings.head_loudspeaker_positions_file).values()
+        for p in read_positions(settings.head_loudspeaker_positions_file).values()
     }
     assert pairs == {(left, right) for left in (-180, -45, -33.33, 0) for right in (0, 33.33, 180)}
 

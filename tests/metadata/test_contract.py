@@ -6,18 +6,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cadrender import metadata
 from cadrender.errors import MetadataError
-from cadrender.metadata.contract import check_number, read_json
+from cadrender.metadata.contract import check_name, check_number, check_path, read_json
+from cadrender.metadata.gains import read_gains
+from cadrender.metadata.listeners import read_listeners
+from cadrender.metadata.music import read_tracks
+from cadrender.metadata.positions import read_positions
+from cadrender.metadata.samples import read_at_mic
+from cadrender.metadata.scenes import read_scene_listeners, read_scenes
 
 READERS = [
-    metadata.read_tracks,
-    metadata.read_positions,
-    metadata.read_gains,
-    metadata.read_scenes,
-    metadata.read_scene_listeners,
-    metadata.read_listeners,
-    metadata.read_at_mic,
+    read_tracks,
+    read_positions,
+    read_gains,
+    read_scenes,
+    read_scene_listeners,
+    read_listeners,
+    read_at_mic,
 ]
 every_reader = pytest.mark.parametrize("reader", READERS)
 
@@ -111,14 +116,14 @@ def test_bad_json_is_named_with_its_place(reader, content, named, tmp_path):
 @every_reader
 def test_the_wrong_outer_structure_is_refused(reader, tmp_path):
     file = tmp_path / "bad.json"
-    file.write_text('{"a": {}}' if reader is metadata.read_tracks else "[{}]")
+    file.write_text('{"a": {}}' if reader is read_tracks else "[{}]")
     assert str(file) in refused(reader, file)
 
 
 @every_reader
 def test_an_empty_file_of_the_right_structure_is_empty(reader, tmp_path):
     file = tmp_path / "empty.json"
-    file.write_text("[]" if reader is metadata.read_tracks else "{}")
+    file.write_text("[]" if reader is read_tracks else "{}")
     assert len(reader(file)) == 0
 
 
@@ -127,7 +132,7 @@ def test_an_empty_file_of_the_right_structure_is_empty(reader, tmp_path):
 def test_hostile_ids_are_refused(reader, name, tmp_path):
     file = tmp_path / "bad.json"
     entry = {"Track Name": name, "Split": "train"}
-    file.write_text(json.dumps([entry] if reader is metadata.read_tracks else {name: {}}))
+    file.write_text(json.dumps([entry] if reader is read_tracks else {name: {}}))
     assert str(file) in refused(reader, file)
 
 
@@ -139,7 +144,7 @@ def test_a_byte_order_mark_is_passed_over(tmp_path):
 
 @pytest.mark.parametrize("name", HOSTILE_NAMES)
 def test_hostile_names_are_refused(name):
-    message = refused(metadata.check_name, name, Path("list.json"), "Track Name")
+    message = refused(check_name, name, Path("list.json"), "Track Name")
     assert message.startswith("list.json: Track Name")
     if isinstance(name, str) and len(name) < 50:
         assert repr(name) in message
@@ -147,21 +152,21 @@ def test_hostile_names_are_refused(name):
 
 @pytest.mark.parametrize("name", GOOD_NAMES)
 def test_ordinary_names_are_returned_as_they_are(name):
-    assert metadata.check_name(name, Path("list.json"), "Track Name") == name
-    assert metadata.check_path(f"train/{name}", Path("list.json"), "Path") == f"train/{name}"
+    assert check_name(name, Path("list.json"), "Track Name") == name
+    assert check_path(f"train/{name}", Path("list.json"), "Path") == f"train/{name}"
 
 
 @pytest.mark.parametrize(
     "path", ["", "/", "/a", "a/", "a//b", "./a", "a/.", "../a", "a/..", "a/../b", "a/b\0", "a\\b/c", None, 3]
 )
 def test_hostile_paths_are_refused(path):
-    assert "list.json" in refused(metadata.check_path, path, Path("list.json"), "Path")
+    assert "list.json" in refused(check_path, path, Path("list.json"), "Path")
 
 
 @given(st.text())
 def test_a_name_that_passes_stays_in_its_folder(name):
     try:
-        metadata.check_name(name, Path("list.json"), "name")
+        check_name(name, Path("list.json"), "name")
     except MetadataError:
         return
     folder = Path("/folder")
@@ -173,7 +178,7 @@ def test_a_name_that_passes_stays_in_its_folder(name):
 @given(st.text())
 def test_a_path_that_passes_stays_in_its_folder(path):
     try:
-        metadata.check_path(path, Path("list.json"), "path")
+        check_path(path, Path("list.json"), "path")
     except MetadataError:
         return
     parts = Path("/folder", path).parts
@@ -261,5 +266,5 @@ def test_deep_values_inside_entries_do_not_overflow(reader, tmp_path):
         deep = "[" * depth + "]" * depth
         file = tmp_path / "deep.json"
         fields = ", ".join(f'"{key}": {deep}' for key in KEYS)
-        file.write_text(f"[{{{fields}}}]" if reader is metadata.read_tracks else f'{{"a": {{{fields}}}}}')
+        file.write_text(f"[{{{fields}}}]" if reader is read_tracks else f'{{"a": {{{fields}}}}}')
         refused(reader, file)

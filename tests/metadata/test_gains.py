@@ -3,8 +3,8 @@ import math
 
 import pytest
 
-from cadrender import metadata
 from cadrender.errors import MetadataError, UsageError
+from cadrender.metadata.gains import build_gains, gains_json, read_gains
 
 VDBO = ("vocals", "drums", "bass", "other")
 STEPS = (-10, -6, -3, 3, 6, 10)
@@ -31,7 +31,7 @@ def official_by_hand():
 
 
 def test_the_official_gains():
-    gains = metadata.build_gains()
+    gains = build_gains()
     assert len(gains) == 1105 == 1 + 24 + 216 + 864
     assert list(gains.items()) == list(official_by_hand().items())
     assert gains["gain_0001"] == {"vocals": 0, "drums": 0, "bass": 0, "other": 0}
@@ -42,7 +42,7 @@ def test_the_official_gains():
 
 
 def test_the_official_text():
-    text = metadata.gains_json(metadata.build_gains())
+    text = gains_json(build_gains())
     assert text.startswith(
         '{\n    "gain_0001": {\n        "vocals": 0,\n        "drums": 0,\n'
         '        "bass": 0,\n        "other": 0\n    },\n'
@@ -52,7 +52,7 @@ def test_the_official_text():
 
 
 def test_other_stems_and_steps():
-    gains = metadata.build_gains(("lead", "rest"), (-1.5, 2))
+    gains = build_gains(("lead", "rest"), (-1.5, 2))
     assert list(gains.values()) == [
         {"lead": 0, "rest": 0},
         {"lead": -1.5, "rest": 0},
@@ -80,13 +80,13 @@ def test_other_stems_and_steps():
 )
 def test_impossible_choices_are_named(stems, steps, named):
     with pytest.raises(UsageError, match=named.replace(".", r"\.")):
-        metadata.build_gains(stems, steps)
+        build_gains(stems, steps)
 
 
 def test_gains_are_read_as_written(tmp_path):
     file = tmp_path / "gains.json"
     file.write_text('{"b": {"vocals": 3, "other": -2.0}, "a": {}}')
-    gains = metadata.read_gains(file)
+    gains = read_gains(file)
     assert list(gains) == ["b", "a"]
     assert gains["b"] == {"vocals": 3, "other": -2.0}
     assert [type(value) for value in gains["b"].values()] == [int, float]
@@ -107,6 +107,6 @@ def test_bad_gains_are_named(text, named, tmp_path):
     file = tmp_path / "gains.json"
     file.write_text(text)
     with pytest.raises(MetadataError) as caught:
-        metadata.read_gains(file)
+        read_gains(file)
     assert str(caught.value).startswith(f"{file}: ")
     assert named in str(caught.value)

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from cadrender import metadata
 from cadrender.errors import MetadataError
+from cadrender.metadata.listeners import Listener, listeners_json, read_listeners
+from cadrender.metadata.writing import write_json
 
 CFS = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)
 ENTRY = {
@@ -15,7 +16,7 @@ ENTRY = {
 
 
 def flat(left, right=None):
-    return metadata.Listener("L1", CFS, (left,) * 8, (left if right is None else right,) * 8)
+    return Listener("L1", CFS, (left,) * 8, (left if right is None else right,) * 8)
 
 
 @pytest.fixture
@@ -29,21 +30,21 @@ def listeners_file(tmp_path):
 
 
 def test_a_listener_is_read(listeners_file):
-    listeners = metadata.read_listeners(listeners_file(L0002={**ENTRY, "name": "L0002"}, L0001=ENTRY))
+    listeners = read_listeners(listeners_file(L0002={**ENTRY, "name": "L0002"}, L0001=ENTRY))
     assert list(listeners) == ["L0002", "L0001"]
-    assert listeners["L0001"] == metadata.Listener(
+    assert listeners["L0001"] == Listener(
         "L0001", CFS, (45, 45, 35, 45, 60, 65, 70, 65), (40, 40, 45.5, 55, 60, 65, 75, 70)
     )
 
 
 def test_the_better_ear_by_hand(listeners_file):
-    listener = metadata.read_listeners(listeners_file(L0001=ENTRY))["L0001"]
+    listener = read_listeners(listeners_file(L0001=ENTRY))["L0001"]
     # left (45 + 35 + 45 + 65) / 4 = 47.5, right (40 + 45.5 + 55 + 65) / 4 = 51.375
     assert listener.better_ear_average == 47.5
     assert listener.severity_who == "moderate"
     # left (45 + 45 + 35 + 45 + 65) / 5 = 47, right (40 + 40 + 45.5 + 55 + 65) / 5 = 49.1
     assert listener.severity_bsa == "moderate"
-    swapped = metadata.Listener("x", listener.cfs, listener.levels_right, listener.levels_left)
+    swapped = Listener("x", listener.cfs, listener.levels_right, listener.levels_left)
     assert swapped.better_ear_average == 47.5
 
 
@@ -51,7 +52,7 @@ def test_only_the_four_frequencies_count():
     levels = [100.0] * 8
     for place in (1, 2, 3, 5):
         levels[place] = 10.0
-    assert metadata.Listener("x", CFS, tuple(levels), (90.0,) * 8).better_ear_average == 10.0
+    assert Listener("x", CFS, tuple(levels), (90.0,) * 8).better_ear_average == 10.0
 
 
 @pytest.mark.parametrize(
@@ -76,13 +77,13 @@ def test_bsa_descriptors_end_where_the_procedure_says(level, descriptor):
 
 
 def test_bsa_counts_250_hz_and_who_does_not():
-    listener = metadata.Listener("x", CFS, (100, *(30,) * 7), (100, *(30,) * 7))
+    listener = Listener("x", CFS, (100, *(30,) * 7), (100, *(30,) * 7))
     assert listener.better_ear_average == 30
     assert (listener.severity_who, listener.severity_bsa) == ("mild", "moderate")
 
 
 def test_a_lacking_frequency_is_named():
-    listener = metadata.Listener("L7", (500, 1000, 2000), (1, 1, 1), (1, 1, 1))
+    listener = Listener("L7", (500, 1000, 2000), (1, 1, 1), (1, 1, 1))
     for attribute in ("better_ear_average", "severity_who"):
         with pytest.raises(MetadataError, match="'L7': no threshold at 4000 Hz"):
             getattr(listener, attribute)
@@ -109,14 +110,14 @@ def test_a_lacking_frequency_is_named():
 def test_bad_listeners_are_named(change, named, listeners_file):
     file = listeners_file(L0001={**ENTRY, **change})
     with pytest.raises(MetadataError) as caught:
-        metadata.read_listeners(file)
+        read_listeners(file)
     assert str(caught.value).startswith(f"{file}: listener 'L0001'")
     assert named in str(caught.value)
 
 
 def test_written_listeners_read_back(listeners_file, tmp_path):
-    listeners = metadata.read_listeners(listeners_file(L0001=ENTRY))
-    text = metadata.listeners_json(listeners.values())
+    listeners = read_listeners(listeners_file(L0001=ENTRY))
+    text = listeners_json(listeners.values())
     assert json.loads(text) == {"L0001": ENTRY}
-    metadata.write_json(tmp_path / "again.json", text)
-    assert metadata.read_listeners(tmp_path / "again.json") == listeners
+    write_json(tmp_path / "again.json", text)
+    assert read_listeners(tmp_path / "again.json") == listeners

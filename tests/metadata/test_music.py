@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from cadrender import metadata
 from cadrender.errors import MetadataError
+from cadrender.metadata.music import Track, read_track_lists, read_tracks, tracks_json
+from cadrender.metadata.writing import write_json
 
 ENTRY = {
     "Track Name": "A Classic Education - NightOwl",
@@ -26,8 +27,8 @@ def music_list(tmp_path):
 
 
 def test_a_track_is_read(music_list):
-    (track,) = metadata.read_tracks(music_list(ENTRY))
-    assert track == metadata.Track(
+    (track,) = read_tracks(music_list(ENTRY))
+    assert track == Track(
         name="A Classic Education - NightOwl",
         genre="Singer/Songwriter",
         source="MedleyDB",
@@ -39,19 +40,19 @@ def test_a_track_is_read(music_list):
 
 def test_a_missing_path_is_made_of_split_and_name(music_list):
     entry = {key: value for key, value in ENTRY.items() if key != "Path"}
-    (track,) = metadata.read_tracks(music_list({**entry, "Split": "test"}))
+    (track,) = read_tracks(music_list({**entry, "Split": "test"}))
     assert track.path == "test/A Classic Education - NightOwl"
 
 
 def test_what_is_not_needed_may_be_missing_or_more(music_list):
-    (track,) = metadata.read_tracks(music_list({"Track Name": "x", "Split": "train", "BPM": 120}))
+    (track,) = read_tracks(music_list({"Track Name": "x", "Split": "train", "BPM": 120}))
     assert (track.genre, track.source, track.license) == ("", "", "")
 
 
 def test_names_are_kept_letter_for_letter(music_list):
     composed, decomposed = "Café", "Cafe\u0301"
     entries = [{"Track Name": name, "Split": "train"} for name in (composed, decomposed, "B's & C. D...")]
-    assert [track.name for track in metadata.read_tracks(music_list(*entries))] == [
+    assert [track.name for track in read_tracks(music_list(*entries))] == [
         composed,
         decomposed,
         "B's & C. D...",
@@ -76,25 +77,25 @@ def test_names_are_kept_letter_for_letter(music_list):
 def test_bad_entries_are_named(change, named, music_list):
     file = music_list({**ENTRY, "Track Name": "first"}, {**ENTRY, **change})
     with pytest.raises(MetadataError) as caught:
-        metadata.read_tracks(file)
+        read_tracks(file)
     assert str(caught.value).startswith(f"{file}: ")
     assert named in str(caught.value)
 
 
 def test_a_misspelt_key_names_its_neighbour(music_list):
     with pytest.raises(MetadataError, match=r"item 1 has no 'Track Name'; near ones: 'TrackName'"):
-        metadata.read_tracks(music_list({"TrackName": "x", "Split": "train"}))
+        read_tracks(music_list({"TrackName": "x", "Split": "train"}))
 
 
 def test_a_track_may_stand_in_the_lists_once(music_list):
     with pytest.raises(
         MetadataError, match="item 2: the track 'A Classic Education - NightOwl' stands twice"
     ):
-        metadata.read_tracks(music_list(ENTRY, ENTRY))
+        read_tracks(music_list(ENTRY, ENTRY))
     first = music_list(ENTRY, name="a.json")
     second = music_list({**ENTRY, "Track Name": "other"}, ENTRY, name="b.json")
     with pytest.raises(MetadataError, match=r"b\.json: the track .* is also in .*a\.json"):
-        metadata.read_track_lists([first, second])
+        read_track_lists([first, second])
 
 
 def test_several_lists_come_in_order(music_list):
@@ -102,14 +103,14 @@ def test_several_lists_come_in_order(music_list):
         {"Track Name": "z", "Split": "train"}, {"Track Name": "y", "Split": "train"}, name="a.json"
     )
     b = music_list({"Track Name": "b", "Split": "bach10"}, name="b.json")
-    assert [track.name for track in metadata.read_track_lists([a, b])] == ["z", "y", "b"]
-    assert [track.name for track in metadata.read_track_lists([b, a])] == ["b", "z", "y"]
+    assert [track.name for track in read_track_lists([a, b])] == ["z", "y", "b"]
+    assert [track.name for track in read_track_lists([b, a])] == ["b", "z", "y"]
 
 
 def test_a_written_list_reads_back(music_list, tmp_path):
-    tracks = metadata.read_tracks(music_list(ENTRY, {"Track Name": "é", "Split": "test"}))
-    text = metadata.tracks_json(tracks)
+    tracks = read_tracks(music_list(ENTRY, {"Track Name": "é", "Split": "test"}))
+    text = tracks_json(tracks)
     assert json.loads(text)[0] == ENTRY
     assert list(json.loads(text)[0]) == list(ENTRY)
-    metadata.write_json(tmp_path / "again.json", text)
-    assert metadata.read_tracks(tmp_path / "again.json") == tracks
+    write_json(tmp_path / "again.json", text)
+    assert read_tracks(tmp_path / "again.json") == tracks

@@ -4,8 +4,18 @@ import json
 import numpy as np
 import pytest
 
-from cadrender import metadata
 from cadrender.errors import MetadataError, UsageError
+from cadrender.metadata.music import Track
+from cadrender.metadata.scenes import (
+    SceneRecord,
+    generate_scene_listeners,
+    generate_scenes,
+    read_scene_listeners,
+    read_scenes,
+    scene_listeners_json,
+    scenes_json,
+)
+from cadrender.metadata.writing import write_json
 
 GAINS = [f"gain_{n:04d}" for n in range(1, 1106)]
 POSITIONS = [f"hlp_{n:04d}" for n in range(1, 145)]
@@ -20,7 +30,7 @@ NAMES = [
 
 
 def track(name, split="train"):
-    return metadata.Track(name, "", "", "", split, f"{split}/{name}")
+    return Track(name, "", "", "", split, f"{split}/{name}")
 
 
 def seed_the_legacy_generator(text):
@@ -59,8 +69,8 @@ def listeners_by_hand(scenes, listeners, listeners_per_scene, text="icassp2024")
 
 @pytest.mark.parametrize("scenes_per_song", [1, 4, 7, 144])
 def test_scenes_equal_the_slow_draws(scenes_per_song):
-    scenes = metadata.generate_scenes(map(track, NAMES), GAINS, POSITIONS, scenes_per_song)
-    assert metadata.scenes_json(scenes) == scenes_by_hand(NAMES, GAINS, POSITIONS, scenes_per_song)
+    scenes = generate_scenes(map(track, NAMES), GAINS, POSITIONS, scenes_per_song)
+    assert scenes_json(scenes) == scenes_by_hand(NAMES, GAINS, POSITIONS, scenes_per_song)
 
 
 @pytest.mark.parametrize(
@@ -68,23 +78,19 @@ def test_scenes_equal_the_slow_draws(scenes_per_song):
 )
 def test_short_lists_equal_the_slow_draws(gains, positions):
     count = min(len(gains), len(positions))
-    scenes = metadata.generate_scenes(map(track, NAMES), gains, positions, count)
-    assert metadata.scenes_json(scenes) == scenes_by_hand(NAMES, gains, positions, count)
+    scenes = generate_scenes(map(track, NAMES), gains, positions, count)
+    assert scenes_json(scenes) == scenes_by_hand(NAMES, gains, positions, count)
 
 
 def test_the_first_published_scene():
     # The challenge's data page shows this one.
-    (scene,) = metadata.generate_scenes([track("A Classic Education - NightOwl")], GAINS, POSITIONS, 1)
-    assert scene == metadata.SceneRecord(
-        "scene_10001", "A Classic Education - NightOwl", "gain_0639", "hlp_0056"
-    )
+    (scene,) = generate_scenes([track("A Classic Education - NightOwl")], GAINS, POSITIONS, 1)
+    assert scene == SceneRecord("scene_10001", "A Classic Education - NightOwl", "gain_0639", "hlp_0056")
 
 
 def test_the_scenes_text():
-    scenes = metadata.generate_scenes(
-        [track("A Classic Education - NightOwl"), track("é")], GAINS, POSITIONS, 1
-    )
-    text = metadata.scenes_json(scenes)
+    scenes = generate_scenes([track("A Classic Education - NightOwl"), track("é")], GAINS, POSITIONS, 1)
+    text = scenes_json(scenes)
     assert text.startswith(
         '{\n    "scene_10001": {\n        "music": "A Classic Education - NightOwl",\n'
         '        "gain": "gain_0639",\n        "head_loudspeaker_positions": "hlp_0056"\n    },\n'
@@ -94,8 +100,8 @@ def test_the_scenes_text():
 
 
 def test_more_scenes_keep_the_first_ones():
-    few = metadata.generate_scenes(map(track, NAMES), GAINS, POSITIONS, 4)
-    many = metadata.generate_scenes(map(track, NAMES), GAINS, POSITIONS, 9)
+    few = generate_scenes(map(track, NAMES), GAINS, POSITIONS, 4)
+    many = generate_scenes(map(track, NAMES), GAINS, POSITIONS, 9)
     for number in range(len(NAMES)):
         for a, b in zip(few[4 * number : 4 * number + 4], many[9 * number :], strict=False):
             assert (a.music, a.gain, a.position) == (b.music, b.gain, b.position)
@@ -103,8 +109,8 @@ def test_more_scenes_keep_the_first_ones():
 
 
 def test_songs_added_after_others_change_nothing():
-    alone = metadata.generate_scenes(map(track, NAMES), GAINS, POSITIONS, 4)
-    together = metadata.generate_scenes(
+    alone = generate_scenes(map(track, NAMES), GAINS, POSITIONS, 4)
+    together = generate_scenes(
         [*map(track, NAMES), track("01-AchGottundHerr", "bach10")], GAINS, POSITIONS, 4
     )
     assert together[: len(alone)] == alone
@@ -115,13 +121,13 @@ def test_the_global_generator_is_left_alone():
     np.random.seed(3)
     expected = np.random.random()
     np.random.seed(3)
-    metadata.generate_scenes(map(track, NAMES), GAINS, POSITIONS, 4)
-    metadata.generate_scene_listeners(["a"], ["x", "y", "z"], 2)
+    generate_scenes(map(track, NAMES), GAINS, POSITIONS, 4)
+    generate_scene_listeners(["a"], ["x", "y", "z"], 2)
     assert np.random.random() == expected
 
 
 def test_a_song_gets_no_gain_or_position_twice():
-    scenes = metadata.generate_scenes([track("x")], GAINS, POSITIONS, 144)
+    scenes = generate_scenes([track("x")], GAINS, POSITIONS, 144)
     assert sorted(scene.position for scene in scenes) == POSITIONS
     assert len({scene.gain for scene in scenes}) == 144
 
@@ -139,7 +145,7 @@ def test_a_song_gets_no_gain_or_position_twice():
 )
 def test_impossible_scenes_are_refused(names, gains, positions, count, named):
     with pytest.raises(UsageError, match=named):
-        metadata.generate_scenes(map(track, names), gains, positions, count)
+        generate_scenes(map(track, names), gains, positions, count)
 
 
 @pytest.mark.parametrize("listeners_per_scene", [1, 2, 5, 82, 83, 200])
@@ -147,32 +153,30 @@ def test_impossible_scenes_are_refused(names, gains, positions, count, named):
 def test_scene_listeners_equal_the_slow_draws(listeners_per_scene, text):
     scenes = [f"scene_{n}" for n in range(10001, 10041)]
     listeners = [f"L{n:04d}" for n in range(3, 86)]
-    drawn = metadata.generate_scene_listeners(scenes, listeners, listeners_per_scene, text)
-    assert metadata.scene_listeners_json(drawn) == listeners_by_hand(
-        scenes, listeners, listeners_per_scene, text
-    )
+    drawn = generate_scene_listeners(scenes, listeners, listeners_per_scene, text)
+    assert scene_listeners_json(drawn) == listeners_by_hand(scenes, listeners, listeners_per_scene, text)
 
 
 def test_too_few_listeners_are_all_taken_in_order():
-    assert metadata.generate_scene_listeners(["a", "b"], ["y", "x"], 2) == {"a": ["y", "x"], "b": ["y", "x"]}
-    assert metadata.generate_scene_listeners(["a"], ["y"], 2) == {"a": ["y"]}
+    assert generate_scene_listeners(["a", "b"], ["y", "x"], 2) == {"a": ["y", "x"], "b": ["y", "x"]}
+    assert generate_scene_listeners(["a"], ["y"], 2) == {"a": ["y"]}
 
 
 def test_no_listeners_are_refused():
     with pytest.raises(UsageError, match="listeners file is empty"):
-        metadata.generate_scene_listeners(["a"], [], 2)
+        generate_scene_listeners(["a"], [], 2)
     with pytest.raises(UsageError, match="at least 1"):
-        metadata.generate_scene_listeners(["a"], ["x"], 0)
+        generate_scene_listeners(["a"], ["x"], 0)
 
 
 def test_written_scenes_read_back(tmp_path):
-    scenes = metadata.generate_scenes(map(track, NAMES), GAINS, POSITIONS, 4)
+    scenes = generate_scenes(map(track, NAMES), GAINS, POSITIONS, 4)
     file = tmp_path / "scenes.json"
-    metadata.write_json(file, metadata.scenes_json(scenes))
-    assert metadata.read_scenes(file) == scenes
-    drawn = metadata.generate_scene_listeners([scene.id for scene in scenes], ["x", "y", "z"], 2)
-    metadata.write_json(file, metadata.scene_listeners_json(drawn))
-    assert metadata.read_scene_listeners(file) == drawn
+    write_json(file, scenes_json(scenes))
+    assert read_scenes(file) == scenes
+    drawn = generate_scene_listeners([scene.id for scene in scenes], ["x", "y", "z"], 2)
+    write_json(file, scene_listeners_json(drawn))
+    assert read_scene_listeners(file) == drawn
 
 
 ENTRY = {"music": "x", "gain": "gain_0001", "head_loudspeaker_positions": "hlp_0001"}
@@ -196,7 +200,7 @@ def test_bad_scenes_are_named(entry, named, tmp_path):
     file = tmp_path / "scenes.json"
     file.write_text(json.dumps({"scene_10001": ENTRY, "scene_10002": entry}))
     with pytest.raises(MetadataError) as caught:
-        metadata.read_scenes(file)
+        read_scenes(file)
     assert str(caught.value).startswith(f"{file}: scene 'scene_10002'")
     assert named in str(caught.value)
 
@@ -209,5 +213,5 @@ def test_bad_scene_listeners_are_named(entry, named, tmp_path):
     file = tmp_path / "scene_listeners.json"
     file.write_text(json.dumps({"scene_10001": entry}))
     with pytest.raises(MetadataError, match="scene_10001") as caught:
-        metadata.read_scene_listeners(file)
+        read_scene_listeners(file)
     assert named in str(caught.value)

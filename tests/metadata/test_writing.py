@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from cadrender import metadata
 from cadrender.errors import CadrenderError, UsageError
+from cadrender.metadata.writing import back_up, holds, write_all, write_json, write_unless_different
 
 
 def names(folder):
@@ -15,9 +15,9 @@ def names(folder):
 
 def test_text_is_written_byte_for_byte(tmp_path):
     file = tmp_path / "new" / "folder" / "x.json"
-    metadata.write_json(file, '{\n    "é": 1\r\n}')
+    write_json(file, '{\n    "é": 1\r\n}')
     assert file.read_bytes() == '{\n    "é": 1\r\n}'.encode()
-    metadata.write_json(file, "{}")
+    write_json(file, "{}")
     assert file.read_bytes() == b"{}"
     assert names(file.parent) == ["x.json"]
 
@@ -25,14 +25,14 @@ def test_text_is_written_byte_for_byte(tmp_path):
 def test_permissions_are_those_of_any_new_file(tmp_path):
     ordinary = tmp_path / "ordinary"
     ordinary.touch()
-    metadata.write_json(tmp_path / "x.json", "{}")
+    write_json(tmp_path / "x.json", "{}")
     assert (tmp_path / "x.json").stat().st_mode == ordinary.stat().st_mode
 
 
 def test_a_link_is_replaced_and_its_target_left_alone(tmp_path):
     (tmp_path / "target").write_text("precious")
     (tmp_path / "x.json").symlink_to(tmp_path / "target")
-    metadata.write_json(tmp_path / "x.json", "{}")
+    write_json(tmp_path / "x.json", "{}")
     assert (tmp_path / "target").read_text() == "precious"
     assert not (tmp_path / "x.json").is_symlink()
 
@@ -40,24 +40,24 @@ def test_a_link_is_replaced_and_its_target_left_alone(tmp_path):
 def test_failures_are_named_and_leave_nothing(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CadrenderError, match=r"file/x\.json") as caught:
-        metadata.write_json(tmp_path / "file" / "x.json", "{}")
+        write_json(tmp_path / "file" / "x.json", "{}")
     assert caught.value.exit_status == 1
     (tmp_path / "folder" / "full").mkdir(parents=True)
     with pytest.raises(CadrenderError, match="folder: cannot write"):
-        metadata.write_json(tmp_path / "folder", "{}")
+        write_json(tmp_path / "folder", "{}")
     assert names(tmp_path) == ["file", "folder"]
 
 
 def test_several_files_are_written_together_or_not_at_all(tmp_path):
     a, b = tmp_path / "a.json", tmp_path / "b.json"
-    assert metadata.write_all({a: "1", b: "2"}, keep=True) == {}
+    assert write_all({a: "1", b: "2"}, keep=True) == {}
     assert (a.read_text(), b.read_text()) == ("1", "2")
     blocked = tmp_path / "a.json" / "c.json"
     with pytest.raises(CadrenderError):
-        metadata.write_all({a: "3", blocked: "4"}, keep=True)
+        write_all({a: "3", blocked: "4"}, keep=True)
     assert a.read_text() == "1"
     assert names(tmp_path) == ["a.json", "b.json"]
-    assert metadata.write_all({a: "3", b: "4"}, keep=True) == {
+    assert write_all({a: "3", b: "4"}, keep=True) == {
         a: tmp_path / "a.json.1",
         b: tmp_path / "b.json.1",
     }
@@ -69,11 +69,11 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     file = tmp_path / "x.json"
     file.write_text("old")
     script = (
-        "import resource, signal, sys; from pathlib import Path; from cadrender import metadata\n"
+        "import resource, signal, sys; from pathlib import Path; from cadrender.metadata import writing\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "try: metadata.write_json(Path(sys.argv[1]), 'x' * 1_000_000)\n"
-        "except metadata.writing.CadrenderError as error: print(error)\n"
+        "try: writing.write_json(Path(sys.argv[1]), 'x' * 1_000_000)\n"
+        "except writing.CadrenderError as error: print(error)\n"
     )
     run = subprocess.run(
         [sys.executable, "-c", script, str(file)], capture_output=True, text=True, check=True
@@ -85,13 +85,13 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
 
 def test_backups_are_numbered_and_never_overwritten(tmp_path):
     file = tmp_path / "x.json"
-    assert metadata.back_up(file) is None
+    assert back_up(file) is None
     for number in (1, 2, 3):
         file.write_text(f"version {number}")
-        backup = metadata.back_up(file)
+        backup = back_up(file)
         assert backup == tmp_path / f"x.json.{number}"
         assert file.read_text() == f"version {number}"
-        metadata.write_json(file, "newer")
+        write_json(file, "newer")
     assert [(tmp_path / f"x.json.{n}").read_text() for n in (1, 2, 3)] == [
         "version 1",
         "version 2",
@@ -101,22 +101,22 @@ def test_backups_are_numbered_and_never_overwritten(tmp_path):
 
 def test_a_different_file_needs_force(tmp_path):
     file = tmp_path / "x.json"
-    assert metadata.write_unless_different(file, '{"a": 30.0, "b": 1}') is True
+    assert write_unless_different(file, '{"a": 30.0, "b": 1}') is True
     file.write_text('{"a":30.0,\n"b":1}\n')
-    assert metadata.write_unless_different(file, '{"a": 30.0, "b": 1}') is False
+    assert write_unless_different(file, '{"a": 30.0, "b": 1}') is False
     for present in ('{"a": 30, "b": 1}', '{"b": 1, "a": 30.0}', '{"a": 30.0}', "broken", "[" * 100_000):
         file.write_text(present)
         with pytest.raises(UsageError, match="--force"):
-            metadata.write_unless_different(file, '{"a": 30.0, "b": 1}')
+            write_unless_different(file, '{"a": 30.0, "b": 1}')
         assert file.read_text() == present
-    assert metadata.write_unless_different(file, '{"a": 30.0, "b": 1}', force=True) is True
+    assert write_unless_different(file, '{"a": 30.0, "b": 1}', force=True) is True
     assert file.read_text() == '{"a": 30.0, "b": 1}'
 
 
 def test_holds_compares_bytes(tmp_path):
     file = tmp_path / "x.json"
-    assert not metadata.holds(file, "{}")
+    assert not holds(file, "{}")
     file.write_text("{}")
-    assert metadata.holds(file, "{}")
-    assert not metadata.holds(file, "{} ")
-    assert not metadata.holds(tmp_path, "{}")
+    assert holds(file, "{}")
+    assert not holds(file, "{} ")
+    assert not holds(tmp_path, "{}")
