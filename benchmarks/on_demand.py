@@ -371,7 +371,7 @@ def conclusions(
     official = FRAME_SCENES / len(cadrender.STEMS) / _SCENES / SAMPLERATE
     whole = median(every.seconds) * official / song_seconds / 60
     if (MOUNT, "copy") in mount:
-        rate = _ratio(mount, (MOUNT, "copy"), (GENERATE, "copy"))
+        rate = median(mount[MOUNT, "copy"]) / median(mount[GENERATE, "copy"])
         copied = f"Copying from the mount goes at {100 * rate:.0f} % of `generate`'s rate."
     else:
         copied = f"The mount was not measured: {mounted.why_not()}."
