@@ -113,7 +113,7 @@ def plan_of(root: Path, output: Path, **options) -> Plan:
     output : pathlib.Path
         For the at-mic music and its list.
     **options
-        For :class:`cadrender.catalogue.AtMicCatalogue`.
+        For :class:`cadrender.catalogue.at_mic.AtMicCatalogue`.
     """
     shutil.rmtree(output, ignore_errors=True)
     settings = load_settings(

@@ -124,7 +124,7 @@ class ExcerptWork:
         Parameters
         ----------
         audio_format, songs, stems
-            As :class:`cadrender.catalogue.AtMicCatalogue` has them.
+            As :class:`cadrender.catalogue.at_mic.AtMicCatalogue` has them.
         """
         catalogue = AtMicCatalogue(
             self.drawn.settings, audio_format=audio_format, songs=songs, stems=stems, only=self.songs

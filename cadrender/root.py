@@ -144,8 +144,9 @@ class Root:
         ----------
         product : {"at-mic", "targets", "submission"}
         **options
-            As :class:`cadrender.catalogue.AtMicCatalogue`, :class:`cadrender.catalogue.TargetCatalogue` or
-            :class:`cadrender.catalogue.SubmissionCatalogue` has them.
+            As :class:`cadrender.catalogue.at_mic.AtMicCatalogue`,
+            :class:`cadrender.catalogue.targets.TargetCatalogue` or
+            :class:`cadrender.catalogue.targets.SubmissionCatalogue` has them.
 
         Raises
         ------

@@ -300,3 +300,12 @@ def test_code_blocks_have_a_language_that_tells_whether_they_are_run():
             assert block.language or not re.search(
                 r"^(cadrender|python|import) ", block.text, re.MULTILINE
             ), block
+
+
+def test_every_public_name_is_on_the_page_of_the_api():
+    text = (REPOSITORY / "docs/api.md").read_text(encoding="utf-8")
+    for name in cadrender.__all__:
+        assert getattr(cadrender, name) is not None
+        assert name == "__version__" or re.search(rf"^\.\. (auto\w+|data):: {name}\b", text, re.MULTILINE), (
+            name
+        )

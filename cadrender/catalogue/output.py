@@ -65,7 +65,7 @@ class Output:
         return replace(self, signal=replace(self.signal, frames=frames))
 
     def beside(self, levels: Mapping[str, float]) -> dict[Path, str]:
-        """The text files that belong to it, and what they hold; see :meth:`cadrender.signals.Signal.beside`."""
+        """The text files that belong to it, and what they hold; see :meth:`cadrender.signals.base.Signal.beside`."""
         return {self.file.with_suffix(suffix): text for suffix, text in self.signal.beside(levels).items()}
 
     def in_other_containers(self) -> Iterator[Path]:

@@ -91,7 +91,7 @@ def trees_of(
     place : pathlib.Path, optional
         Where the at-mic music is shown; by default where ``generate`` writes it, and then its list is written too.
     heads : {"scenes", "all"}
-        As :class:`cadrender.catalogue.AtMicCatalogue` has it.
+        As :class:`cadrender.catalogue.at_mic.AtMicCatalogue` has it.
     audio_format : AudioFormat, optional
         Of all files; by default WAV, of the subtype that is recorded, or PCM_16.
     remix : bool

@@ -146,7 +146,7 @@ class AtMic(Signal):
         start, frames : int
             The part; it must lie within the stems.
         dtype : {"int16", "float32", "float64"}, optional
-            As :meth:`Signal.read` has it; as they are stored by default.
+            As :meth:`cadrender.signals.base.Signal.read` has it; as they are stored by default.
         out : ndarray, optional
             (stems, frames, 2), C-contiguous: filled and returned.
 

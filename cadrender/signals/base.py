@@ -28,7 +28,7 @@ class NotReadyError(CadrenderError):
 
 
 class Sink(Protocol):
-    """What a signal is made into: `cadrender.store.AudioWriter` and its like."""
+    """What a signal is made into: `cadrender.store.writing.AudioWriter` and its like."""
 
     pcm16: bool
     folder: Path | None

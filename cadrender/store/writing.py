@@ -64,7 +64,7 @@ class _Sink:
 class AudioWriter:
     """A stereo file that is written piece by piece and appears when it is complete.
 
-    A context manager; see :class:`cadrender.store.AtomicFile`. WAV goes to the system directly, at a third of
+    A context manager; see :class:`cadrender.store.atomic.AtomicFile`. WAV goes to the system directly, at a third of
     soundfile's cost; FLAC through soundfile.
 
     Parameters
