@@ -5,12 +5,14 @@ import difflib
 import functools
 import json
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from cadrender.errors import MetadataError
 
 _LONGEST_NAME = 255  # bytes; NAME_MAX of the file systems in use
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class _RefusedError(ValueError):
@@ -170,7 +172,7 @@ def check_name(value: object, file: Path, what: str) -> str:
         problem = "holds a path separator"
     elif name in (".", ".."):
         problem = "is no name of its own"
-    elif any(ord(letter) < 32 or ord(letter) == 127 for letter in name):
+    elif _CONTROL.search(name):
         problem = "holds a control character"
     elif len(name.encode()) > _LONGEST_NAME:
         problem = f"is longer than a file name may be ({_LONGEST_NAME} bytes)"
