@@ -19,7 +19,7 @@ import os
 import secrets
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cadrender.errors import AudioError, CadrenderError, UsageError
 from cadrender.store.atomic import AtomicFile, lock_and_wait, same_file
@@ -193,7 +193,8 @@ def new_id() -> str:
 
 def key_of(product: str, path: str) -> tuple[str, str]:
     """The key of a file's record: its product, and its path without suffix."""
-    return product, path[: len(path) - len(PurePosixPath(path).suffix)]
+    dot = path.rfind(".", path.rfind("/") + 2)  # a dot at a name's beginning or end makes no suffix
+    return product, path[:dot] if 0 <= dot < len(path) - 1 else path
 
 
 @dataclass(frozen=True)

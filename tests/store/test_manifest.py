@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import PurePosixPath
 
 import pytest
 
@@ -289,3 +290,12 @@ def test_an_input_that_changes_meanwhile_is_refused(tmp_path):
 
     with pytest.raises(AudioError, match=r"a\.wav: changed while it was being read"):
         in_folder(tmp_path).look_at(file, advance=change)
+
+
+@pytest.mark.parametrize("folder", ["", "train/Mr. X - .../"])
+@pytest.mark.parametrize(
+    "name", ["mixture.wav", "mixture", "a.b.flac", ".hidden", ".a.wav", "The Dots...", "x.", "..b"]
+)
+def test_a_key_has_no_suffix(folder, name):
+    path = folder + name
+    assert key_of("at-mic", path) == ("at-mic", path.removesuffix(PurePosixPath(path).suffix))
