@@ -83,6 +83,11 @@ def main(argv=None) -> None:
             interruptions.ignore()
         with contextlib.suppress(OSError):  # the terminal is gone
             click.echo("cadrender: interrupted", err=True)
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except (OSError, AttributeError):
+                _discard(stream)
         status = interruptions.exit_status(interruption)
     sys.exit(status)
 
@@ -159,11 +164,15 @@ def _said(status):
 
 def _unsaid(error) -> int:
     """Tell that standard output is full or closed; the exit status."""
-    # Python would write the rest at its end, fail again, and exit with 120.
-    with contextlib.suppress(OSError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+    _discard(sys.stdout)
     if not isinstance(error, BrokenPipeError):  # a reader that has seen enough, such as `head`
         click.echo(f"cadrender: standard output: {error.strerror or error}", err=True)
     return 1
+
+
+def _discard(stream):
+    """Drop what a stream could not write: Python would try again at its end, fail, and exit with 120."""
+    with contextlib.suppress(OSError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
