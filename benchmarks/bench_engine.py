@@ -9,6 +9,7 @@ _SCENES = (1, 2, 4, 8, 16)
 # Seconds of a song, and how many of them: thirty seconds of work each.
 _SHAPES = {"songs of 30 s": (30.0, 1), "excerpts of 10 s": (10.0, 3), "songs of 3 s": (3.0, 10)}
 _STAGES = (*stages.ORDER, stages.REST)
+_WHOLE = "whole"
 
 
 def _measure(folder, **shape):
@@ -16,7 +17,7 @@ def _measure(folder, **shape):
 
     root = make_root(folder / "root", **shape)
     plain, watched, by_stage = stages.measure(root, folder / "output", 3)
-    return {"whole": plain, **by_stage, stages.REST: max(0.0, watched - sum(by_stage.values()))}
+    return {_WHOLE: plain, **by_stage, stages.REST: max(0.0, watched - sum(by_stage.values()))}
 
 
 def setup_cache():
@@ -35,88 +36,74 @@ def setup_cache():
 setup_cache.timeout = 1800
 
 
-class ByTaps:
+class _Suite:
+    """What was measured of one variable, in both units."""
+
+    variable: str
+
+    def track_nanoseconds(self, found, value):
+        return found[self.variable, value][_WHOLE]
+
+    track_nanoseconds.unit = "ns per frame-scene"
+
+    def track_frames_per_second(self, found, value):
+        return 1e9 / found[self.variable, value][_WHOLE]
+
+    track_frames_per_second.unit = "frames/s"
+
+
+class ByTaps(_Suite):
     """Four scenes a song."""
 
+    variable = "taps"
     params = _TAPS
     param_names = ("taps",)
 
-    def track_nanoseconds(self, found, taps):
-        return found["taps", taps]["whole"]
 
-    track_nanoseconds.unit = "ns per frame-scene"
-
-    def track_frames_per_second(self, found, taps):
-        return 1e9 / found["taps", taps]["whole"]
-
-    track_frames_per_second.unit = "frames/s"
-
-
-class ByScenes:
+class ByScenes(_Suite):
     """384 taps."""
 
+    variable = "scenes"
     params = _SCENES
     param_names = ("scenes a song",)
 
-    def track_nanoseconds(self, found, scenes):
-        return found["scenes", scenes]["whole"]
 
-    track_nanoseconds.unit = "ns per frame-scene"
-
-    def track_frames_per_second(self, found, scenes):
-        return 1e9 / found["scenes", scenes]["whole"]
-
-    track_frames_per_second.unit = "frames/s"
-
-
-class ByShape:
+class ByShape(_Suite):
     """384 taps, four scenes a song."""
 
+    variable = "shape"
     params = tuple(_SHAPES)
     param_names = ("input",)
 
-    def track_nanoseconds(self, found, shape):
-        return found["shape", shape]["whole"]
+
+class _StageSuite:
+    """The same of each stage; one of no time did not occur."""
+
+    variable: str
+
+    def track_nanoseconds(self, found, stage, value):
+        return found[self.variable, value].get(stage, 0.0)
 
     track_nanoseconds.unit = "ns per frame-scene"
 
-    def track_frames_per_second(self, found, shape):
-        return 1e9 / found["shape", shape]["whole"]
+    def track_frames_per_second(self, found, stage, value):
+        nanoseconds = found[self.variable, value].get(stage, 0.0)
+        return 1e9 / nanoseconds if nanoseconds else float("nan")
 
     track_frames_per_second.unit = "frames/s"
 
 
-class StagesByTaps:
-    """Four scenes a song; a stage of no time did not occur."""
+class StagesByTaps(_StageSuite):
+    """Four scenes a song."""
 
+    variable = "taps"
     params = (_STAGES, _TAPS)
     param_names = ("stage", "taps")
 
-    def track_nanoseconds(self, found, stage, taps):
-        return found["taps", taps].get(stage, 0.0)
 
-    track_nanoseconds.unit = "ns per frame-scene"
-
-    def track_frames_per_second(self, found, stage, taps):
-        nanoseconds = found["taps", taps].get(stage, 0.0)
-        return 1e9 / nanoseconds if nanoseconds else float("nan")
-
-    track_frames_per_second.unit = "frames/s"
-
-
-class StagesByScenes:
+class StagesByScenes(_StageSuite):
     """384 taps."""
 
+    variable = "scenes"
     params = (_STAGES, _SCENES)
     param_names = ("stage", "scenes a song")
-
-    def track_nanoseconds(self, found, stage, scenes):
-        return found["scenes", scenes].get(stage, 0.0)
-
-    track_nanoseconds.unit = "ns per frame-scene"
-
-    def track_frames_per_second(self, found, stage, scenes):
-        nanoseconds = found["scenes", scenes].get(stage, 0.0)
-        return 1e9 / nanoseconds if nanoseconds else float("nan")
-
-    track_frames_per_second.unit = "frames/s"

@@ -3,7 +3,8 @@
 from pathlib import Path
 from statistics import median
 
-from benchmarks.parts import ONE_BY_ONE, SECONDS, SINGLE, STEMS, TOGETHER, Sample, ratios, seconds_of, speedup
+from benchmarks.on_demand import SECONDS, STEMS
+from benchmarks.part_kernels import ONE_BY_ONE, SINGLE, TOGETHER, Sample, ratios, seconds_of, speedup
 from benchmarks.roots import SAMPLERATE
 
 

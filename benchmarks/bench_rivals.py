@@ -6,7 +6,7 @@ _TAPS = (64, 384, 2048)
 _SAMPLERATE = 44100
 _SECONDS = 10
 
-# Parts of others, and our part that each is compared with; see benchmarks/side_by_side.py.
+# Parts of others, and our part that each is compared with; see benchmarks/rivals.py.
 _PARTS = {
     "scipy.signal.lfilter": "cadrender convolution",
     "scipy.signal.oaconvolve": "cadrender convolution",
@@ -28,8 +28,8 @@ _WHOLE = (
 def setup_cache():
     """Measure everything once, in turns; the benchmarks report it."""
     # Not at the top: ASV starts a process for each number that it reports.
-    from benchmarks.interleaved import medians
-    from benchmarks.side_by_side import parts, whole
+    from benchmarks.machine import medians
+    from benchmarks.rivals import parts, whole
 
     here = Path.cwd()
     frames = _SECONDS * _SAMPLERATE
@@ -46,21 +46,25 @@ def setup_cache():
 setup_cache.timeout = 1800
 
 
-class Parts:
-    """One stem, one head, in memory (files: in the page cache)."""
-
-    params = ((*_PARTS, *dict.fromkeys(_PARTS.values())), _TAPS)
-    param_names = ("what", "taps")
+class _Suite:
+    """What was measured, in both units."""
 
     def track_nanoseconds(self, found, what, taps):
         return found[what, taps]
 
-    track_nanoseconds.unit = "ns per frame"
+    track_nanoseconds.unit = "ns per frame-scene"
 
     def track_frames_per_second(self, found, what, taps):
         return 1e9 / found[what, taps]
 
     track_frames_per_second.unit = "frames/s"
+
+
+class Parts(_Suite):
+    """One stem, one head, in memory (files: in the page cache)."""
+
+    params = ((*_PARTS, *dict.fromkeys(_PARTS.values())), _TAPS)
+    param_names = ("what", "taps")
 
 
 class PartRatios:
@@ -75,21 +79,11 @@ class PartRatios:
     track_times_faster.unit = "times"
 
 
-class Whole:
+class Whole(_Suite):
     """One stem, four heads, one core, files included."""
 
     params = ((_OURS, *_WHOLE), _TAPS)
     param_names = ("what", "taps")
-
-    def track_nanoseconds(self, found, what, taps):
-        return found[what, taps]
-
-    track_nanoseconds.unit = "ns per frame-scene"
-
-    def track_frames_per_second(self, found, what, taps):
-        return 1e9 / found[what, taps]
-
-    track_frames_per_second.unit = "frames/s"
 
 
 class Ratios:

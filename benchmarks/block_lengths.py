@@ -4,13 +4,12 @@ Prints the table ``_TRANSFORM_NS`` of :mod:`cadrender.dsp.hrir`, then, for each 
 of the engine with every block length that makes sense, beside the length that the engine chooses by itself.
 """
 
-import argparse
-import logging
-import sys
+from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.interleaved import rounds, timed
+from benchmarks import script
+from benchmarks.machine import rounds, timed
 from cadrender.dsp import fft
 from cadrender.dsp.convolve import convolve
 from cadrender.dsp.grid import Grid
@@ -75,18 +74,15 @@ def convolve_ns(taps: int, heads: int, signal: np.ndarray, repeats: int) -> tupl
     return chosen, {n: 1e9 * seconds[n] / (len(signal) * heads) for n in near}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options = script.parser(__doc__, repeats=7, files=False)
     options.add_argument("--longest", type=int, default=131072, help="longest transform to measure")
     options.add_argument("--rows", type=int, default=16, help="transforms in a batch")
+    options.add_argument("--taps", type=int, nargs="+", default=TAPS, help="lengths of HRIRs")
     options.add_argument("--heads", type=int, nargs="+", default=[1, 4], help="scenes a song")
     options.add_argument("--seconds", type=float, default=10.0, help="length of the signal")
-    options.add_argument("--repeats", type=int, default=7)
-    given = options.parse_args()
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("benchmarks").setLevel(logging.INFO)
-
+    given = script.parse(options, arguments, repeats=1, longest=2048, taps=[64], heads=[1], seconds=1.0)
     costs = transform_ns(given.longest, given.rows, given.repeats)
     print("_TRANSFORM_NS = {")
     for n, cost in costs.items():
@@ -94,7 +90,7 @@ def main() -> None:
     print("}", flush=True)
     draw = np.random.default_rng(1)
     signal = draw.integers(-9000, 9000, (int(given.seconds * 44100), 2), dtype=np.int16)
-    for taps in TAPS:
+    for taps in given.taps:
         for heads in given.heads:
             chosen, cost = convolve_ns(taps, heads, signal, given.repeats)
             best = min(cost, key=cost.get)
@@ -104,4 +100,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,19 +1,16 @@
-"""Tables in Markdown, and the places in documents where scripts put them.
+"""Tables in Markdown, and the documents that show them.
 
 The pages of the documentation hold the tables, each between two comments that name it; README has an overview that is
 picked from those pages (:mod:`benchmarks.overview`), so that no figure has two values.
 """
 
-import argparse
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-_REPOSITORY = Path(__file__).parent.parent
-
-README = _REPOSITORY / "README.md"
-SPEED = _REPOSITORY / "docs" / "speed.md"
-ON_DEMAND = _REPOSITORY / "docs" / "on-demand.md"
+HOME = Path(__file__).parent.parent
+README = HOME / "README.md"
+_PLACE = re.compile(r"^<!-- ([\w-]+ table) -->$", re.MULTILINE)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -22,16 +19,32 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
 
 
-def read_tables(text: str) -> list[list[list[str]]]:
-    """The tables of a text as rows of cells, the header first, without the rule under it."""
-    found = []
-    for lines in re.findall(r"(?:^\|.*\|\n?)+", text, re.MULTILINE):
-        rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines.splitlines()]
-        found.append([rows[0], *rows[2:]])
-    return found
+def places(document: Path) -> list[str]:
+    """The names of the tables that a document has a place for: ``<!-- NAME -->`` to ``<!-- /NAME -->``."""
+    return _PLACE.findall(document.read_text(encoding="utf-8"))
 
 
-def _place(name):
+def documents() -> list[Path]:
+    """The README and the pages under ``docs/``, those that have a place for a table."""
+    pages = [README, *sorted((HOME / "docs").rglob("*.md"))]
+    return [page for page in pages if places(page)]
+
+
+def page_of(name: str) -> Path:
+    """The document that shows a table.
+
+    Raises
+    ------
+    SystemExit
+        If none does.
+    """
+    for document in documents():
+        if name in places(document):
+            return document
+    raise SystemExit(f"no place for the {name}: a line <!-- {name} --> marks it")
+
+
+def _block(name: str) -> re.Pattern[str]:
     return re.compile(rf"(<!-- {re.escape(name)} -->\n)(.*?)(<!-- /{re.escape(name)} -->)", re.DOTALL)
 
 
@@ -43,50 +56,39 @@ def read_block(file: Path, name: str) -> str:
     SystemExit
         If the file has no such place.
     """
-    if not (found := _place(name).search(file.read_text(encoding="utf-8"))):
+    if not (found := _block(name).search(file.read_text(encoding="utf-8"))):
         raise SystemExit(f"{file}: no <!-- {name} -->")
     return found[2].strip()
 
 
-def replace_block(file: Path, name: str, text: str) -> bool:
-    """Put ``text`` between ``<!-- NAME -->`` and ``<!-- /NAME -->``; tell whether the file has such a place."""
-    document = file.read_text(encoding="utf-8")
-    changed, count = _place(name).subn(lambda found: f"{found[1]}\n{text}\n\n{found[3]}", document)
-    if count:
-        file.write_text(changed, encoding="utf-8")
-    return bool(count)
+def read_tables(text: str) -> list[list[list[str]]]:
+    """The tables of a text as rows of cells, the header first, without the rule under it."""
+    found = []
+    for lines in re.findall(r"(?:^\|.*\|\n?)+", text, re.MULTILINE):
+        rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines.splitlines()]
+        found.append([rows[0], *rows[2:]])
+    return found
 
 
-def add_write_option(options: argparse.ArgumentParser, page: Path) -> None:
-    """Add ``--write [FILE ...]``: documents that get the tables, by default a page of the documentation."""
-    options.add_argument(
-        "--write",
-        type=Path,
-        nargs="*",
-        metavar="FILE",
-        help=f"put the tables into these documents (default: {page.relative_to(_REPOSITORY)})",
-    )
-
-
-def write_blocks(files: Sequence[Path] | None, page: Path, blocks: Mapping[str, str]) -> None:
-    """Put every block into the files that have a place for it.
-
-    Parameters
-    ----------
-    files : sequence of pathlib.Path, optional
-        As ``--write`` gives them: nothing is written without it, and ``page`` if it names no file.
-    page : pathlib.Path
-    blocks : mapping of str to str
-        Tables by name.
+def write_blocks(files: Sequence[Path], blocks: Mapping[str, str]) -> None:
+    """Put every block into those of the files that have a place for it.
 
     Raises
     ------
     SystemExit
-        If a file has a place for none of them.
+        If a block has no place in any of them; the others are written.
     """
-    if files is None:
-        return
-    for file in files or [page]:
-        if not any([replace_block(file, name, text) for name, text in blocks.items()]):
-            places = " or ".join(f"<!-- {name} -->" for name in blocks)
-            raise SystemExit(f"{file}: has no place for these tables: a line {places} marks it")
+    homeless = set(blocks)
+    for file in files:
+        document = file.read_text(encoding="utf-8")
+        for name in blocks.keys() & set(places(file)):
+            text = blocks[name]
+            document = _block(name).sub(
+                lambda found, text=text: f"{found[1]}\n{text}\n\n{found[3]}", document
+            )
+            homeless.discard(name)
+        file.write_text(document, encoding="utf-8")
+    if homeless:
+        marks = ", ".join(f"<!-- {name} -->" for name in sorted(homeless))
+        looked = ", ".join(str(file) for file in files)
+        raise SystemExit(f"{looked}: no place for some tables: a line {marks} marks it")

@@ -5,17 +5,13 @@ and writes as many bytes by system calls of 256 KiB, *soundfile* reads and write
 NumPy, SciPy and pyloudnorm.
 """
 
-import argparse
-import shutil
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import soundfile
 
-from benchmarks import reference
-from benchmarks.interleaved import medians, timed
-from benchmarks.machine import describe
-from benchmarks.markdown import table
+from benchmarks import markdown, reference, script
+from benchmarks.machine import medians, timed
 from benchmarks.roots import make_places, make_root, plan_of
 from cadrender.catalogue.output import Batch
 from cadrender.catalogue.targets import TargetCatalogue
@@ -130,24 +126,25 @@ def measure(root: Path, repeats: int) -> dict[str, float]:
     return {name: 1e9 * seconds / frames for name, seconds in found.items()}
 
 
-def main() -> None:
-    """Measure and print a table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="length of a song")
-    parser.add_argument("--repeats", type=int, default=9)
-    arguments = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="cadrender-mixer-"))
-    try:
-        root = make_root(folder / "root", songs=2, seconds=arguments.seconds)
-        found = measure(root, arguments.repeats)
-        rows = [
-            (name, f"{ns:.1f}", f"{ns / found['copy']:.2f}", f"{ns / found['soundfile']:.2f}")
-            for name, ns in found.items()
-        ]
-        print(table(("one worker", "ns per frame", "of copy", "of soundfile"), rows))
-        print(describe(folder))
-    finally:
-        shutil.rmtree(folder)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and write into documents on request."""
+    options = script.parser(__doc__, repeats=9, tables=True)
+    options.add_argument("--seconds", type=float, default=60.0, help="length of a song")
+    given = script.parse(options, arguments, repeats=1, seconds=5.0)
+    with script.workplace(given.folder) as folder:
+        found = measure(make_root(folder / "root", songs=2, seconds=given.seconds), given.repeats)
+        conditions = script.conditions(
+            folder,
+            "mixer",
+            f"Songs: 2 of {given.seconds:.0f} s, 4 scenes a song; one worker, files in the page cache; medians of "
+            f"{given.repeats} interleaved rounds.",
+        )
+    rows = [
+        (name, f"{ns:.1f}", f"{ns / found['copy']:.2f}", f"{ns / found['soundfile']:.2f}")
+        for name, ns in found.items()
+    ]
+    table = markdown.table(("one worker", "ns per frame", "of copy", "of soundfile"), rows)
+    script.publish({"mixer table": f"{table}\n\n{conditions}"}, given.write)
 
 
 if __name__ == "__main__":

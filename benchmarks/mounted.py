@@ -14,7 +14,7 @@ import numpy as np
 import soundfile
 
 from benchmarks import machine, start
-from benchmarks.interleaved import rounds, timed
+from benchmarks.machine import rounds, timed
 from benchmarks.roots import AT_MIC_BYTES
 from cadrender.errors import UsageError
 from cadrender.mount.places import load_fuse

@@ -1,16 +1,12 @@
-"""``python -m benchmarks.on_demand``: the tables of docs/on-demand.md: parts, training items, the mount.
+"""``python -m benchmarks.on_demand``: what parts, training items and the mount cost beside stored files.
 
 Everything goes through what people use: the public classes, and the command. Stored files lie in the page cache. All
-ways to the same thing take turns; before anything is timed, all values are compared. audiomentations takes part where
-it is installed.
+ways to the same thing take turns; before anything is timed, all values are compared.
 """
 
-import argparse
 import itertools
-import logging
 import tempfile
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,13 +16,19 @@ import numpy as np
 import soundfile
 
 import cadrender
-from benchmarks import machine, markdown, mounted, reference, rivals, start
-from benchmarks.interleaved import gain_of_threads, rounds
+from benchmarks import machine, markdown, mounted, reference, rivals, script, start
 from benchmarks.items import Workers, stored_like
+from benchmarks.machine import gain_of_threads, ratio, rounds
 from benchmarks.mounted import FLAC, GENERATE, MOUNT, WAV
-from benchmarks.parts import SECONDS, STEMS
-from benchmarks.roots import SAMPLERATE, make_root
-from benchmarks.scaling import FRAME_SCENES, READ_GB, WRITTEN_GB
+from benchmarks.roots import (
+    OFFICIAL_FRAME_SCENES,
+    OFFICIAL_SCENES,
+    OFFICIAL_SONGS,
+    READ_GB,
+    SAMPLERATE,
+    WRITTEN_GB,
+    make_root,
+)
 from cadrender.index import LevelBatch, measure_batch
 from cadrender.signals.at_mic import AtMic
 from cadrender.store.levels import NAME, LevelFiles
@@ -34,10 +36,9 @@ from cadrender.store.levels import NAME, LevelFiles
 OURS = "cadrender"
 OACONVOLVE = "oaconvolve"
 LFILTER = "lfilter"
-AUDIOMENTATIONS = "audiomentations"
 
-# Of the official set.
-_SONGS, _SCENES = 100, 4
+SECONDS = (0.5, 2.0, 6.0, 30.0)
+STEMS = (1, 5)
 
 # Seconds of audio of each stem that a way reads before it is another's turn.
 _TURN = 4.0
@@ -81,7 +82,7 @@ class Prepared:
 def prepare(folder: Path, songs: int, seconds: float, n_jobs: int) -> Prepared:
     """Make a root, generate its music in both formats, and measure all its levels."""
     prepared = Prepared(folder)
-    make_root(prepared.path, songs=songs, seconds=seconds, scenes=_SCENES)
+    make_root(prepared.path, songs=songs, seconds=seconds, scenes=OFFICIAL_SCENES)
     for kind in ("wav", "flac"):
         command = start.generate_command(prepared.path, prepared.stored(kind).parent, n_jobs)
         start.run_seconds([*command, "--format", kind])
@@ -110,11 +111,6 @@ def part_ways(
         ]
     ways[OACONVOLVE] = _by_convolving(rivals.convolve, signals, frames)
     ways[LFILTER] = _by_convolving(reference.convolve, signals, frames)
-    if (transform := _audiomentations(signals[0].left_hrir)) is not None:
-        ways[AUDIOMENTATIONS] = lambda start: [
-            transform(soundfile.read(signal.source, frames, start, dtype="float32")[0].T, SAMPLERATE).T
-            for signal in signals
-        ]
     return ways
 
 
@@ -135,15 +131,6 @@ def _by_convolving(convolve, signals, frames):
         return found
 
     return part
-
-
-def _audiomentations(hrir):
-    """audiomentations' convolution with one impulse response, always applied; None if it is not installed."""
-    try:
-        from audiomentations import ApplyImpulseResponse
-    except ImportError:
-        return None
-    return ApplyImpulseResponse(hrir, p=1.0)
 
 
 def measure_parts(
@@ -172,8 +159,7 @@ def _compare(ways, place):
         found = way(place)
         for one, other in zip(found, expected, strict=True):
             assert one.dtype == np.float32, name
-            if name != AUDIOMENTATIONS:
-                np.testing.assert_array_equal(one, other, err_msg=name)
+            np.testing.assert_array_equal(one, other, err_msg=name)
 
 
 def _turn(way, places, loops):
@@ -272,10 +258,6 @@ def measure_levels(prepared: Prepared, repeats: int) -> dict[str, Levels]:
 # Tables
 
 
-def _ratio(found: Mapping[object, Sequence[float]], one: object, other: object) -> float:
-    return median(a / b for a, b in zip(found[one], found[other], strict=True))
-
-
 def _milliseconds(seconds):
     """With three digits."""
     return f"{1e3 * seconds:.{2 if seconds < 0.01 else 1 if seconds < 0.1 else 0}f}"
@@ -289,16 +271,14 @@ def parts_table(found: Mapping[tuple[int, float], Mapping[str, Sequence[float]]]
         FLAC: "soundfile: stored FLAC",
         OACONVOLVE: "`oaconvolve`",
         LFILTER: "`lfilter`, the reference",
-        AUDIOMENTATIONS: "audiomentations (other samples)",
     }
-    first = next(iter(found.values()))
     rows = []
     for (stems, seconds), taken in found.items():
         what = f"{stems} stem{'s' if stems > 1 else ''}, {seconds:g} s"
-        times = [_milliseconds(median(taken[name])) for name in names if name in taken]
-        rows.append([what, *times, f"{_ratio(taken, OURS, WAV):.2f} x"])
-    header = ["a part in float32, one thread: ms", *(text for name, text in names.items() if name in first)]
-    return markdown.table([*header, "against stored WAV"], rows)
+        times = [_milliseconds(median(taken[name])) for name in names]
+        rows.append([what, *times, f"{ratio(taken[OURS], taken[WAV]):.2f} x"])
+    header = ["a part in float32, one thread: ms", *names.values(), "against stored WAV"]
+    return markdown.table(header, rows)
 
 
 def items_table(
@@ -348,8 +328,10 @@ def mount_table(found: Mapping[tuple[str, str], Sequence[float]], disk: Mapping[
 def disk_space(flac_ratio: float, levels: Mapping[str, Levels]) -> dict[str, str]:
     """What the official set needs on disk, by how it is had; levels are scaled from those of one song."""
     songs = f"{READ_GB:.0f} GB"
-    scenes, every = (f"{levels[heads].size * _SONGS / 1e6:.1f} MB of levels" for heads in ("scenes", "all"))
-    terabytes = WRITTEN_GB / 1e3 * levels["all"].positions / _SCENES
+    scenes, every = (
+        f"{levels[heads].size * OFFICIAL_SONGS / 1e6:.1f} MB of levels" for heads in ("scenes", "all")
+    )
+    terabytes = WRITTEN_GB / 1e3 * levels["all"].positions / OFFICIAL_SCENES
     return {
         OURS: f"{songs}, {scenes}",
         MOUNT: f"{songs}, {scenes}",
@@ -367,8 +349,8 @@ def conclusions(
 ) -> str:
     """What no table has."""
     own, every = levels["scenes"], levels["all"]
-    multiple = median(a / b for a, b in zip(every.seconds, own.seconds, strict=True))
-    official = FRAME_SCENES / len(cadrender.STEMS) / _SCENES / SAMPLERATE
+    multiple = ratio(every.seconds, own.seconds)
+    official = OFFICIAL_FRAME_SCENES / len(cadrender.STEMS) / OFFICIAL_SCENES / SAMPLERATE
     whole = median(every.seconds) * official / song_seconds / 60
     if (MOUNT, "copy") in mount:
         rate = median(mount[MOUNT, "copy"]) / median(mount[GENERATE, "copy"])
@@ -385,82 +367,55 @@ def conclusions(
 
 _NOTES = (
     "`oaconvolve` and `lfilter` are given the levels, too, read the part of the source with soundfile, and give the "
-    "same samples. {audiomentations} Items are made and dropped, without any framework's loader. `cp -r` writes to the "
-    "same disk as `generate`; the start-up of both is left out. A random read opens a file, reads a place that nobody "
-    "has read before, and closes the file. FLAC's size is that of these synthesised songs ({flac:.0f} % of WAV); "
-    "recorded ones compress less."
+    "same samples. Items are made and dropped, without any framework's loader. `cp -r` writes to the same disk as "
+    "`generate`; the start-up of both is left out. A random read opens a file, reads a place that nobody has read "
+    "before, and closes the file. FLAC's size is that of these synthesised songs ({flac:.0f} % of WAV); recorded ones "
+    "compress less."
 )
-_OTHERS = {
-    True: (
-        "audiomentations' `ApplyImpulseResponse` cannot do this job: it convolves each channel with one channel of one "
-        "impulse response, so that no loudspeaker reaches the other ear, takes what precedes the part for silence, and "
-        "scales every result to a peak of one half. Its time is that of half the convolutions."
-    ),
-    False: "audiomentations was not installed (`pip install audiomentations`).",
-}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write into documents on request."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    options.add_argument("--repeats", type=int, help="rounds (default: 7; 2 with --quick)")
-    options.add_argument(
-        "--seconds", type=float, help=f"length of a song (default: 60; {_SHORTEST:g} with --quick)"
-    )
-    options.add_argument("--songs", type=int, help="songs, 1 to 4 (default: 2; 1 with --quick)")
-    options.add_argument("--quick", action="store_true", help="see whether it works; the figures mean little")
-    options.add_argument(
-        "--workers", type=int, nargs="+", default=[1, 2], help="threads, and processes (default: 1 2)"
-    )
-    options.add_argument(
-        "--cores", type=int, default=machine.cores(), help="processes of generate (default: all usable CPUs)"
-    )
-    options.add_argument("--folder", type=Path, help="where temporary files go (default: the system's place)")
-    markdown.add_write_option(options, markdown.ON_DEMAND)
-    given = options.parse_args()
-    repeats = given.repeats or (2 if given.quick else 7)
-    seconds = given.seconds or (_SHORTEST if given.quick else 60.0)
-    songs = given.songs or (1 if given.quick else 2)
+    options = script.parser(__doc__, repeats=7, tables=True)
+    options.add_argument("--seconds", type=float, default=60.0, help="length of a song")
+    options.add_argument("--songs", type=int, default=2, help="songs, 1 to 4")
+    options.add_argument("--items", type=int, default=24, help="training items a round")
+    options.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="threads, and processes")
+    options.add_argument("--cores", type=int, default=machine.cores(), help="processes of generate")
+    given = script.parse(options, arguments, repeats=2, seconds=_SHORTEST, songs=1, items=8)
+    repeats, seconds = given.repeats, given.seconds
     lengths = [length for length in SECONDS if length + 1.0 < seconds]
-    if seconds < _SHORTEST or not 1 <= songs <= 4 or repeats < 1 or min(given.workers) < 1:
+    if seconds < _SHORTEST or not 1 <= given.songs <= 4 or min(repeats, given.items, *given.workers) < 1:
         options.error(f"--seconds must be at least {_SHORTEST:g}, --songs from 1 to 4, the others at least 1")
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("benchmarks").setLevel(logging.INFO)
-    warnings.filterwarnings("ignore", module="audiomentations")
-    if given.folder:
-        given.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="cadrender-on-demand-", dir=given.folder) as temporary:
-        folder = Path(temporary)
-        prepared = prepare(folder, songs, seconds, given.cores)
+    with script.workplace(given.folder) as folder:
+        prepared = prepare(folder, given.songs, seconds, given.cores)
         wav, flac = prepared.stored("wav"), prepared.stored("flac")
         trees = mounted.Trees(prepared.path, wav, flac, folder, given.cores)
         places = trees.random_places(repeats)
         parts = measure_parts(prepared, seconds, lengths, repeats)
         threads = measure_threads(prepared, repeats)
-        items = measure_items(prepared, given.workers, 8 if given.quick else 24, repeats)
+        items = measure_items(prepared, given.workers, given.items, repeats)
         levels = measure_levels(prepared, max(1, repeats // 2))
         mount = trees.measure(places)
         flac_ratio = mounted.tree_size(flac) / mounted.tree_size(wav)
-        disk = disk_space(flac_ratio, levels)
-        about = machine.describe(folder)
-    others = _OTHERS[AUDIOMENTATIONS in next(iter(parts.values()))]
-    conditions = (
-        f"{time.strftime('%Y-%m-%d')}: {about}. Songs: {songs} of {seconds:.0f} s, five stems, {_SCENES} scenes a "
-        f"song, HRIRs of 384 taps, levels known, files in the page cache; medians of {repeats} interleaved rounds. "
-        "Produced by `python -m benchmarks.on_demand`."
-    )
+        conditions = script.conditions(
+            folder,
+            "on_demand",
+            f"Songs: {given.songs} of {seconds:.0f} s, five stems, {OFFICIAL_SCENES} scenes a song, HRIRs of 384 taps, "
+            f"levels known, files in the page cache; medians of {repeats} interleaved rounds.",
+        )
+    disk = disk_space(flac_ratio, levels)
     text = "\n\n".join(
         [
             parts_table(parts),
             items_table(items, given.workers, disk),
             mount_table(mount, disk),
             conclusions(threads, levels, mount, seconds),
-            _NOTES.format(audiomentations=others, flac=100 * flac_ratio),
+            _NOTES.format(flac=100 * flac_ratio),
             conditions,
         ]
     )
-    print(text)
-    markdown.write_blocks(given.write, markdown.ON_DEMAND, {"on-demand table": text})
+    script.publish({"on-demand table": text}, given.write)
 
 
 if __name__ == "__main__":

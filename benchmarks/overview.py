@@ -7,7 +7,7 @@ import argparse
 import re
 from collections.abc import Sequence
 
-from benchmarks import markdown
+from benchmarks import markdown, script
 
 _CONDITIONS = re.compile(r"^(\d{4}-\d\d-\d\d): (.*?), (\d+) cores?,", re.MULTILINE)
 
@@ -15,10 +15,10 @@ _CONDITIONS = re.compile(r"^(\d{4}-\d\d-\d\d): (.*?), (\d+) cores?,", re.MULTILI
 class Page:
     """The tables between two comments of a page."""
 
-    def __init__(self, file, *names):
-        self._text = "\n\n".join(markdown.read_block(file, name) for name in names)
+    def __init__(self, *names: str):
+        self._file = markdown.page_of(names[0])
+        self._text = "\n\n".join(markdown.read_block(self._file, name) for name in names)
         self._tables = markdown.read_tables(self._text)
-        self._file = file
 
     def cell(self, row: str, column: str) -> str:
         """The cell in the row of this name, in the column whose name matches a regular expression.
@@ -50,8 +50,8 @@ class Page:
 
 def overview() -> str:
     """The table, and where its figures come from."""
-    speed = Page(markdown.SPEED, "speed table", "start table")
-    parts = Page(markdown.ON_DEMAND, "on-demand table")
+    speed = Page("speed table", "start table")
+    parts = Page("on-demand table")
     date, processor, cores = speed.conditions()
     later, other, others = parts.conditions()
     ours, challenge = "**cadrender generate**", "the reference: lfilter, pyloudnorm, soundfile"
@@ -109,14 +109,13 @@ def overview() -> str:
     )
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table; put it into README on request."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    markdown.add_write_option(options, markdown.README)
-    given = options.parse_args()
-    text = overview()
-    print(text)
-    markdown.write_blocks(given.write, markdown.README, {"overview table": text})
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    script.add_write(options)
+    script.publish({"overview table": overview()}, options.parse_args(arguments).write)
 
 
 if __name__ == "__main__":

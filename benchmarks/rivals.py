@@ -1,18 +1,27 @@
-"""What the engine is compared with, files included: the reference, the best of today's libraries, plain copies.
+"""What the engine is compared with: the reference, the best of today's libraries, plain copies.
 
 Every rival takes a batch of the engine's own plan (one stem of one song, some heads) and writes the same files in the
-same places, so that all of them read and write the same bytes.
+same places, so that all of them read and write the same bytes. :func:`parts` and :func:`whole` put the engine and
+its rivals side by side, ready to be timed in turns.
 """
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import soundfile
 from scipy.signal import oaconvolve
 
 from benchmarks import reference
+from benchmarks.machine import timed
+from benchmarks.roots import SAMPLERATE, hrir, make_places, make_root, plan_of
 from cadrender.catalogue.output import Batch
+from cadrender.dsp import convolve as engine
+from cadrender.dsp.hrir import Heads
+from cadrender.dsp.loudness import integrated_loudness
+from cadrender.pipeline.commit import run_batch
+from cadrender.store import AudioFormat, AudioWriter, read_stem
 
 
 def convolve(signal: np.ndarray, left_hrir: np.ndarray, right_hrir: np.ndarray) -> np.ndarray:
@@ -95,3 +104,77 @@ def start_pool(n_jobs: int) -> None:
 
     if n_jobs > 1:
         Parallel(n_jobs, backend="loky")(delayed(libloudness)(np.zeros((44100, 2)), 44100) for _ in range(8))
+
+
+def parts(folder: Path, taps: int, frames: int) -> dict[str, Callable[[], float]]:
+    """Seconds of each part of the work on one stem of noise and one head; files are in the page cache.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        For the files.
+    taps, frames : int
+        Lengths of the HRIRs and of the stem.
+    """
+    pcm = np.random.default_rng(7).integers(-9000, 9000, (frames, 2), dtype=np.int16)
+    signal = pcm / 32768
+    left, right = hrir(taps, 1).astype(float), hrir(taps, 2).astype(float)
+    heads, gain = Heads([(left, right)]), np.ones(1)
+    source, target = folder / f"source-{taps}.wav", folder / f"target-{taps}.wav"
+    soundfile.write(source, pcm, SAMPLERATE, subtype="PCM_16")
+
+    def write():
+        with AudioWriter(target, frames, SAMPLERATE, AudioFormat()) as writer:
+            writer.write(pcm)
+            writer.finish()
+            writer.commit()
+
+    def afresh(function):
+        """Time writing a new file: ext4 takes longer where it replaces one."""
+        run = timed(function)
+
+        def unlink_and_run():
+            target.unlink(missing_ok=True)
+            return run()
+
+        return unlink_and_run
+
+    in_memory = {
+        "cadrender convolution": lambda: sum(
+            len(piece) for _, piece, _ in engine.convolve(pcm, heads, gain, False)
+        ),
+        "scipy.signal.lfilter": lambda: reference.convolve(signal, left, right),
+        "scipy.signal.oaconvolve": lambda: convolve(signal, left, right),
+        "cadrender loudness": lambda: integrated_loudness(pcm, SAMPLERATE),
+        "pyloudnorm": lambda: reference.loudness(signal, SAMPLERATE),
+        "libloudness": lambda: libloudness(signal, SAMPLERATE),
+        "cadrender read": lambda: read_stem(source, SAMPLERATE),
+        "soundfile read": lambda: soundfile.read(source, dtype="int16"),
+    }
+    return {name: timed(contender) for name, contender in in_memory.items()} | {
+        "cadrender write": afresh(write),
+        "soundfile write": afresh(lambda: soundfile.write(target, pcm, SAMPLERATE)),
+    }
+
+
+def whole(folder: Path, taps: int, seconds: float) -> dict[str, Callable[[], float]]:
+    """Seconds of one stem for four heads, files included."""
+    root = make_root(folder / f"root-{taps}", seconds=seconds, taps=taps)
+
+    def on_empty_folder(rival):
+        def run():
+            batch = plan_of(root, folder / f"output-{taps}", stems=["mixture"]).batches[0]
+            make_places([batch])
+            return timed(lambda: rival(batch))()
+
+        return run
+
+    contenders = {
+        "cadrender": run_batch,
+        "reference": by_reference,
+        "oaconvolve, pyloudnorm, soundfile": by_oaconvolve_pyloudnorm,
+        "oaconvolve, libloudness, soundfile": by_oaconvolve_libloudness,
+        "soundfile, no rendering": by_soundfile,
+        "plain copy": by_copying,
+    }
+    return {name: on_empty_folder(rival) for name, rival in contenders.items()}

@@ -30,6 +30,12 @@ SAMPLERATE = 44100
 # Of an at-mic frame: two channels of 16 bits.
 AT_MIC_BYTES = 4
 
+# The official training set: 100 songs, five stems, four scenes a song.
+OFFICIAL_SONGS, OFFICIAL_SCENES = 100, 4
+READ_GB, WRITTEN_GB = 22.0, 88.0
+# Frames of all stems, times the scenes of each: what a nanosecond is multiplied by.
+OFFICIAL_FRAME_SCENES = WRITTEN_GB * 1e9 / AT_MIC_BYTES
+
 
 def hrir(taps: int, seed: int) -> np.ndarray:
     """One loudspeaker's HRIR, (taps, 2) float32: decaying noise without a silent tap."""

@@ -7,25 +7,27 @@ and of the disk, which work at the same time; computing between the fitted conte
 with the workers) and none beyond what was measured (optimistic).
 """
 
-import argparse
-import logging
 import os
 import resource
-import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from scipy.optimize import nnls
 
-from benchmarks import machine, markdown, rivals, start
-from benchmarks.interleaved import medians, timed
-from benchmarks.roots import AT_MIC_BYTES, make_places, make_root, plan_of
-
-# The official training set: 100 songs, five stems, four scenes.
-READ_GB, WRITTEN_GB = 22.0, 88.0
-FRAME_SCENES = WRITTEN_GB * 1e9 / 4
+from benchmarks import machine, markdown, rivals, script, start
+from benchmarks.machine import medians, timed
+from benchmarks.roots import (
+    AT_MIC_BYTES,
+    OFFICIAL_FRAME_SCENES,
+    READ_GB,
+    WRITTEN_GB,
+    make_places,
+    make_root,
+    plan_of,
+)
 
 # Assumed, not measured: MB/s of reading and of writing when both go on, sequential.
 DISKS = {
@@ -88,7 +90,7 @@ def disk_seconds(read_mb: float, write_mb: float) -> float:
     return max(READ_GB * 1000 / read_mb, WRITTEN_GB * 1000 / write_mb)
 
 
-def local_disk_mb(folder: Path, megabytes: int = 1024) -> float:
+def local_disk_mb(folder: Path, megabytes: int) -> float:
     """MB/s of this disk, flushed: what it takes for good."""
     block = np.random.default_rng(0).bytes(1 << 20)
     file = folder / "disk"
@@ -168,9 +170,9 @@ def predicted_table(of: Fit, here: int, rates: dict[str, tuple[float, float]]) -
     rows = []
     for cores in dict.fromkeys((here, *CORES)):
         optimistic = of.seconds(
-            FRAME_SCENES, cores, min(of.contention, of.contention * (here - 1) / max(1, cores - 1))
+            OFFICIAL_FRAME_SCENES, cores, min(of.contention, of.contention * (here - 1) / max(1, cores - 1))
         )
-        pessimistic = of.seconds(FRAME_SCENES, cores)
+        pessimistic = of.seconds(OFFICIAL_FRAME_SCENES, cores)
         for disk, (read, write) in rates.items():
             on_disk = disk_seconds(read, write)
             least, most = max(optimistic, on_disk), max(pessimistic, on_disk)
@@ -189,23 +191,14 @@ def predicted_table(of: Fit, here: int, rates: dict[str, tuple[float, float]]) -
     return markdown.table(["cores", "disk", "", "the 88 GB set", "bottleneck"], rows)
 
 
-def main() -> None:
-    """Measure, fit, predict, print."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, fit, predict, print, and write into documents on request."""
+    options = script.parser(__doc__, repeats=5, tables=True)
     options.add_argument("--workers", type=int, default=machine.cores(), help="measure 1 to this many")
-    options.add_argument("--repeats", type=int, default=5)
     options.add_argument("--seconds", type=float, default=120.0, help="length of a song")
-    options.add_argument(
-        "--folder", type=Path, help="where the temporary roots go; files go to the same disk"
-    )
-    markdown.add_write_option(options, markdown.SPEED)
-    given = options.parse_args()
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("benchmarks").setLevel(logging.INFO)
-    if given.folder:
-        given.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="cadrender-scaling-", dir=given.folder) as temporary:
-        folder = Path(temporary)
+    options.add_argument("--disk", type=int, default=1024, help="MB to write, to see how fast the disk is")
+    given = script.parse(options, arguments, repeats=1, seconds=5.0, disk=64)
+    with script.workplace(given.folder) as folder:
         # Many batches a worker, or the last ones would decide.
         copies = -(-given.workers // 2)
         roots = [
@@ -214,8 +207,13 @@ def main() -> None:
         ]
         workers = list(range(1, given.workers + 1))
         found, copies, in_system = measure(roots, folder / "output", workers, given.repeats)
-        here = local_disk_mb(folder)
-        about = machine.describe(folder)
+        here = local_disk_mb(folder, given.disk)
+        conditions = script.conditions(
+            folder,
+            "scaling",
+            f"Songs of {given.seconds:.0f} s, five stems, 4 scenes a song; medians of {given.repeats} interleaved "
+            "rounds.",
+        )
     of = fit(found, in_system)
     largest = max(work for _, work in found)
     rates = {f"{name} ({read} / {write} MB/s)": (read, write) for name, (read, write) in DISKS.items()}
@@ -223,21 +221,19 @@ def main() -> None:
     notes = "; ".join(f"{name}: {note}" for name, note in _DISK_NOTES.items())
     text = "\n\n".join(
         [
-            f"Measured, {time.strftime('%Y-%m-%d')}: {about}.",
             measured_table(found, copies, of),
             f"The fit: {of.start:.2f} s of start and end ({of.pool:.2f} s more with worker processes), "
             f"{1e-9 * of.nanoseconds * largest:.2f} s of one core's work ({100 * of.in_system:.0f} % of the processor "
             f"time in the kernel, reading and writing), {100 * of.contention:.1f} % lost for each further worker.",
-            f"Predicted from it, {FRAME_SCENES / 1e9:.0f} x 10^9 frame-scenes, {READ_GB:.0f} GB read and "
+            f"Predicted from it, {OFFICIAL_FRAME_SCENES / 1e9:.0f} x 10^9 frame-scenes, {READ_GB:.0f} GB read and "
             f"{WRITTEN_GB:.0f} GB written; the disks' MB/s (reading / writing) are assumptions ({notes}). The shorter "
             "time supposes that further workers do not get into each other's way more than the measured ones, "
             "the longer one that each costs as much as the last.",
             predicted_table(of, given.workers, local | rates),
-            "Produced by `python -m benchmarks.scaling`.",
+            conditions,
         ]
     )
-    print(text)
-    markdown.write_blocks(given.write, markdown.SPEED, {"scaling table": text})
+    script.publish({"scaling table": text}, given.write)
 
 
 if __name__ == "__main__":

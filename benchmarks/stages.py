@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
 
-from benchmarks.interleaved import medians
+from benchmarks.machine import medians
 
 _IN_PYTHON = {
     "loudness": "loudness: Python and allocation",

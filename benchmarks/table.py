@@ -1,26 +1,20 @@
-"""``python -m benchmarks.table``: the speed tables of docs/speed.md, and where each nanosecond goes.
+"""``python -m benchmarks.table``: how fast, against what, how near the limit, and where each nanosecond goes.
 
 Everything is measured on a temporary root, files included, in turns and several times; medians count. The engine
 is charged for the whole command, from its start to its exit; the others start with everything imported and their
 worker processes running. Ratios are formed within each round.
 """
 
-import argparse
 import gc
-import logging
 import shutil
 import statistics
-import tempfile
-import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import machine, markdown, rivals, stages, start
-from benchmarks.interleaved import medians, rounds, timed
-from benchmarks.roots import AT_MIC_BYTES, make_places, make_root, plan_of
-
-# Frames of the official training set, times the scenes of each: what a nanosecond is multiplied by.
-OFFICIAL_FRAME_SCENES = 22e9
+from benchmarks import machine, markdown, rivals, script, stages, start
+from benchmarks.machine import medians, ratio, rounds, timed
+from benchmarks.roots import AT_MIC_BYTES, OFFICIAL_FRAME_SCENES, make_places, make_root, plan_of
 
 _OURS, _REFERENCE, _COPY = "cadrender", "the reference", "copy"
 _NAMES = {
@@ -91,10 +85,6 @@ def measure(bench: Bench, all_cores: int, repeats: int, skip: set[str]) -> dict[
     return rounds(contenders, repeats)
 
 
-def _ratio(numerators, denominators):
-    return statistics.median(a / b for a, b in zip(numerators, denominators, strict=True))
-
-
 def _hours(nanoseconds):
     seconds = nanoseconds * 1e-9 * OFFICIAL_FRAME_SCENES
     if seconds < 5400:
@@ -103,7 +93,7 @@ def _hours(nanoseconds):
 
 
 def speed_table(ns: dict[tuple[str, int], list[float]], all_cores: int, started: float) -> str:
-    """The table of contenders, the distance from the limit, and a core's work without start-up."""
+    """The table of the README, the distance from the limit, and a core's work without start-up."""
     header = ["", "1 core: ns", "against the reference", f"{all_cores} cores: ns", "gain of the cores"]
     header.append(f"the 88 GB set, {all_cores} cores")
     rows = []
@@ -111,7 +101,7 @@ def speed_table(ns: dict[tuple[str, int], list[float]], all_cores: int, started:
         if (name, 1) not in ns:
             continue
         one, many = ns[name, 1], ns[name, all_cores]
-        times = f"{_ratio(ns[_REFERENCE, 1], one):.1f} x" if (_REFERENCE, 1) in ns else ""
+        times = f"{ratio(ns[_REFERENCE, 1], one):.1f} x" if (_REFERENCE, 1) in ns else ""
         if name in ("soundfile", _COPY):
             times = ""
         rows.append(
@@ -120,12 +110,12 @@ def speed_table(ns: dict[tuple[str, int], list[float]], all_cores: int, started:
                 f"{statistics.median(one):.1f}",
                 times,
                 f"{statistics.median(many):.1f}",
-                f"{_ratio(one, many):.2f} x",
+                f"{ratio(one, many):.2f} x",
                 _hours(statistics.median(many)),
             ]
         )
     away = [
-        f"{_ratio(ns[_OURS, n], ns[_COPY, n]):.1f} times the plain copy on {n} core{'s' if n > 1 else ''}"
+        f"{ratio(ns[_OURS, n], ns[_COPY, n]):.1f} times the plain copy on {n} core{'s' if n > 1 else ''}"
         for n in dict.fromkeys((1, all_cores))
     ]
     begun = f"Without its start-up: {started:.1f} ns on one core"
@@ -175,27 +165,17 @@ def start_table(bench: Bench, cache: Path, all_cores: int, repeats: int) -> str:
     return markdown.table(["start-up", "time"], rows)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write into documents on request."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options = script.parser(__doc__, repeats=5, tables=True)
     options.add_argument("--songs", type=int, default=3, help="songs of the temporary root")
     options.add_argument("--seconds", type=float, default=180.0, help="length of each")
     options.add_argument("--scenes", type=int, default=4, help="scenes a song")
     options.add_argument("--taps", type=int, default=384, help="length of the HRIRs")
     options.add_argument("--cores", type=int, default=machine.cores(), help="what 'all cores' means")
-    options.add_argument("--repeats", type=int, default=5, help="rounds")
-    options.add_argument(
-        "--folder", type=Path, help="where the temporary root goes; files go to the same disk"
-    )
     options.add_argument("--skip", nargs="+", default=[], choices=list(_RIVALS), help="rivals to leave out")
-    markdown.add_write_option(options, markdown.SPEED)
-    given = options.parse_args()
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("benchmarks").setLevel(logging.INFO)
-    if given.folder:
-        given.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="cadrender-table-", dir=given.folder) as temporary:
-        folder = Path(temporary)
+    given = script.parse(options, arguments, repeats=1, songs=1, seconds=5.0)
+    with script.workplace(given.folder) as folder:
         kinds = min(given.songs, 4)
         copies = max(-(-given.songs // 4), min(8, given.cores // 4))  # many cores need more batches
         root = make_root(
@@ -207,11 +187,12 @@ def main() -> None:
             copies=copies,
         )
         bench = Bench(root, folder / "output")
-        conditions = (
-            f"{time.strftime('%Y-%m-%d')}: {machine.describe(folder)}. Songs: {kinds * copies} of "
-            f"{given.seconds:.0f} s, five stems, {given.scenes} scenes a song, HRIRs of {given.taps} taps; files "
-            f"read and written; medians of {given.repeats} interleaved rounds; ns of wall time per frame of one "
-            "stem for one scene. Produced by `python -m benchmarks.table`."
+        conditions = script.conditions(
+            folder,
+            "table",
+            f"Songs: {kinds * copies} of {given.seconds:.0f} s, five stems, {given.scenes} scenes a song, HRIRs of "
+            f"{given.taps} taps; files read and written; medians of {given.repeats} interleaved rounds; ns of wall "
+            "time per frame of one stem for one scene.",
         )
         ns = measure(bench, given.cores, given.repeats, set(given.skip))
         plain, watched, by_stage = stages.measure(root, bench.output, given.repeats)
@@ -221,8 +202,7 @@ def main() -> None:
         "stage table": stage_table(by_stage, watched, plain),
         "start table": starts,
     }
-    print("\n\n".join(blocks.values()))
-    markdown.write_blocks(given.write, markdown.SPEED, blocks)
+    script.publish(blocks, given.write)
 
 
 if __name__ == "__main__":

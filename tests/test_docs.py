@@ -84,29 +84,6 @@ def test_the_readme_has_one_table_of_figures_and_each_is_that_of_the_pages():
     assert len(text.splitlines()) <= 150
 
 
-@pytest.mark.parametrize(
-    ("page", "names"),
-    [
-        (markdown.SPEED, ["speed table", "stage table", "start table", "scaling table"]),
-        (markdown.ON_DEMAND, ["on-demand table"]),
-    ],
-)
-def test_scripts_find_the_places_of_their_tables(tmp_path, page, names):
-    copy = tmp_path / page.name
-    copy.write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
-    markdown.write_blocks([copy], page, {name: f"a new {name}" for name in names})
-    for name in names:
-        assert markdown.read_block(copy, name) == f"a new {name}"
-    with pytest.raises(
-        SystemExit, match=r"has no place for these tables: a line <!-- other table --> marks it"
-    ):
-        markdown.write_blocks([copy], page, {"other table": ""})
-    markdown.write_blocks(None, copy, {names[0]: "nothing is written without --write"})
-    assert markdown.read_block(copy, names[0]) == f"a new {names[0]}"
-    markdown.write_blocks([], copy, {names[0]: "the default page"})
-    assert markdown.read_block(copy, names[0]) == "the default page"
-
-
 # Whole pages
 
 

@@ -1,15 +1,12 @@
-"""``python -m benchmarks.parts``: parts of the stems of a sample beside reading them from stored files.
+"""``python -m benchmarks.part_kernels``: what the kernels for parts cost, way by way and stage by stage.
 
 Source and stored files lie in the page cache; all contenders take turns in one process, on one core. Before anything
 is timed, every value is compared with soundfile's.
 """
 
-import argparse
 import os
-import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -17,16 +14,16 @@ import numba
 import numpy as np
 import soundfile
 
-from benchmarks.interleaved import gain_of_threads, rounds, timed
+from benchmarks import machine, script
+from benchmarks.machine import gain_of_threads, rounds, timed
 from benchmarks.markdown import table
+from benchmarks.on_demand import SECONDS, STEMS
 from benchmarks.roots import SAMPLERATE, hrir
 from cadrender.dsp import part_kernels, parts
 from cadrender.dsp.convolve import convolve
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.parts import convolve_parts, history
 
-SECONDS = (0.5, 2.0, 6.0, 30.0)
-STEMS = (1, 5)
 TAPS = 384
 
 SOUNDFILE = "soundfile, stored files"
@@ -197,17 +194,16 @@ def stages_ns(heads: Heads, repeats: int) -> dict[str, float]:
     return {name: median(taken) for name, taken in found.items()}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    options.add_argument("--repeats", type=int, default=21, help="rounds (default: 21)")
-    options.add_argument("--seconds", type=float, nargs="+", default=SECONDS)
-    options.add_argument("--stems", type=int, nargs="+", default=STEMS)
-    options.add_argument("--threads", type=int, default=4)
-    given = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    options = script.parser(__doc__, repeats=21)
+    options.add_argument("--seconds", type=float, nargs="+", default=SECONDS, help="lengths of parts")
+    options.add_argument("--stems", type=int, nargs="+", default=STEMS, help="how many together")
+    options.add_argument("--threads", type=int, default=4, help="how many beside one")
+    given = script.parse(options, arguments, repeats=2, seconds=[0.5], stems=[1])
+    with script.workplace(given.folder) as folder:
         for stems in given.stems:
-            sample = Sample(Path(folder), stems, max(given.seconds) + 10.0)
+            sample = Sample(folder, stems, max(given.seconds) + 10.0)
             for seconds in given.seconds:
                 frames = int(seconds * SAMPLERATE)
                 taken = seconds_of(sample, frames, given.repeats)
@@ -218,14 +214,14 @@ def main() -> None:
                     rows.append([name, *times, per_frame, *(f"{r:.2f}" for r in ratios(taken, name))])
                 print(f"\n{stems} stems, {seconds:g} s, float32\n")
                 print(table(["", "median ms", "least ms", "ns a frame", "x soundfile", "least"], rows))
-        frames = int(6.0 * SAMPLERATE)
-        gain = speedup(sample, frames, given.threads, 5)
-        print(f"\n{given.threads} threads: {gain:.2f} times the parts of one ({os.cpu_count()} cores)")
+        gain = speedup(sample, int(6.0 * SAMPLERATE), given.threads, 5)
+        print(f"\n{given.threads} threads: {gain:.2f} times the parts of one ({machine.cores()} cores)")
         print("\nns a frame\n")
         found = stages_ns(sample.heads, 3 * given.repeats)
         rows = [[name, f"{ns:.2f}"] for name, ns in [*found.items(), ("together", sum(found.values()))]]
         print(table(["stage", "ns"], rows))
+        print(script.conditions(folder, "part_kernels", f"Medians of {given.repeats} interleaved rounds."))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

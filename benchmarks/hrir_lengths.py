@@ -1,24 +1,20 @@
-"""``python -m benchmarks.plot``: nanoseconds per frame-scene by HRIR length, as a picture.
+"""``python -m benchmarks.hrir_lengths``: how time grows with the length of the HRIRs, as a figure.
 
 One core, four scenes a song, files included. Everything is measured in turns on temporary roots: the engine and the
 libraries on one stem of thirty seconds, the reference, whose cost grows with the length, on shorter ones.
 """
 
-import argparse
-import logging
-import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import machine, markdown, rivals
-from benchmarks.interleaved import medians, timed
+from benchmarks import markdown, rivals, script
+from benchmarks.machine import medians, timed
 from benchmarks.roots import make_places, make_root, plan_of
 from cadrender.pipeline.commit import run_batch
 
 TAPS = (64, 128, 256, 384, 512, 820, 1024, 2048, 4096, 8192)
 
-_SECONDS = 30.0
+_SCENES = 4
 _CONTENDERS = {
     "reference (lfilter, pyloudnorm)": rivals.by_reference,
     "oaconvolve, pyloudnorm": rivals.by_oaconvolve_pyloudnorm,
@@ -31,17 +27,19 @@ _NUDGES = {"oaconvolve, pyloudnorm": 5, "oaconvolve, libloudness": -5}
 _COLOURS = ("#7f7f7f", "#e08214", "#b35806", "#2166ac", "#bbbbbb")
 
 
-def measure(folder: Path, lengths: Sequence[int], repeats: int) -> dict[int, dict[str, float]]:
+def measure(
+    folder: Path, lengths: Sequence[int], seconds: float, repeats: int
+) -> dict[int, dict[str, float]]:
     """Nanoseconds per frame-scene by HRIR length and contender; medians."""
     contenders = {}
     for taps in lengths:
-        root = make_root(folder / f"{taps}", seconds=_SECONDS, taps=taps)
-        short = max(1.0, min(_SECONDS, _SECONDS * 128 / taps))
+        root = make_root(folder / f"{taps}", seconds=seconds, scenes=_SCENES, taps=taps)
+        short = max(1.0, min(seconds, seconds * 128 / taps))
         short_root = make_root(folder / f"{taps}-short", seconds=short, taps=taps)
         for name, rival in _CONTENDERS.items():
             slow = rival is rivals.by_reference
 
-            def run(rival=rival, root=short_root if slow else root, scenes=1 if slow else 4):
+            def run(rival=rival, root=short_root if slow else root, scenes=1 if slow else _SCENES):
                 batch = plan_of(root, folder / "output", stems=["mixture"]).batches[0]
                 batch = batch.having(batch.outputs[:scenes])
                 make_places([batch])
@@ -99,26 +97,24 @@ def draw(found: dict[int, dict[str, float]], caption: str, file: Path) -> None:
     figure.savefig(file, dpi=150, bbox_inches="tight", metadata={"Software": None})
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print the numbers, and draw."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    options = script.parser(__doc__, repeats=5)
     options.add_argument("--taps", type=int, nargs="+", default=TAPS)
-    options.add_argument("--repeats", type=int, default=5)
-    options.add_argument("--folder", type=Path, help="where the temporary roots go")
-    options.add_argument("--output", type=Path, default=markdown.SPEED.parent / "figures" / "hrir_length.png")
-    given = options.parse_args()
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("benchmarks").setLevel(logging.INFO)
-    if given.folder:
-        given.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="cadrender-plot-", dir=given.folder) as temporary:
-        found = measure(Path(temporary), given.taps, given.repeats)
-        about = machine.describe(Path(temporary))
+    options.add_argument("--seconds", type=float, default=30.0, help="length of the stem")
+    options.add_argument(
+        "--output",
+        type=Path,
+        default=markdown.HOME / "docs" / "figures" / "hrir_length.png",
+        help="the figure",
+    )
+    given = script.parse(options, arguments, repeats=1, taps=(64, 384), seconds=2.0, output=None)
+    with script.workplace(given.folder) as folder:
+        found = measure(folder, given.taps, given.seconds, given.repeats)
+        caption = script.conditions(folder, "hrir_lengths", f"{_SCENES} scenes a song; start-up not counted.")
+        draw(found, caption, given.output or folder / "hrir_length.png")
     for taps, by_name in found.items():
         print(f"{taps} taps:", ", ".join(f"{name} {ns:.1f}" for name, ns in by_name.items()))
-    caption = f"{time.strftime('%Y-%m-%d')}; {about}; four scenes a song; start-up not counted"
-    draw(found, caption, given.output)
-    print(given.output)
 
 
 if __name__ == "__main__":
