@@ -3,6 +3,7 @@
 import os
 import resource
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -76,6 +77,29 @@ def test_a_standard_output_that_takes_nothing_is_one_line(tmp_path, arguments, u
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "cadrender: standard output: No space left on device"
     assert "Traceback" not in done.stderr and "Exception ignored" not in done.stderr
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
+def test_an_interruption_amid_output_that_goes_nowhere_keeps_its_status():
+    """As when a terminal is closed while something is printed on it: Python's own end would make it 120."""
+    program = (
+        "import sys\n"
+        "from cadrender import cli\n"
+        "def interrupted(argv):\n"
+        "    sys.stdout.write('half a line')\n"
+        "    raise KeyboardInterrupt\n"
+        "cli._main = interrupted\n"
+        "cli.main()\n"
+    )
+    with FULL.open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            env=environment(PYTHONUNBUFFERED=None),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert (done.returncode, done.stderr) == (130, "cadrender: interrupted\n")
 
 
 @pytest.mark.parametrize("unbuffered", [None, "1"])
