@@ -39,7 +39,9 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx, name):
         if name not in COMMANDS:
             return None
-        return importlib.import_module(f"cadrender.cli.{name}").command
+        command = importlib.import_module(f"cadrender.cli.{name}").command
+        command.name = name  # its function has another; the documentation goes by this one
+        return command
 
     def format_commands(self, ctx, formatter) -> None:
         with formatter.section("Commands"):
