@@ -82,6 +82,8 @@ def test_the_readme_has_one_table_of_figures_and_each_is_that_of_the_pages():
     text = markdown.README.read_text(encoding="utf-8")
     assert re.findall(r"^<!-- (\w.*?) -->$", text, re.MULTILINE) == ["overview table"]
     assert len(text.splitlines()) <= 150
+    times = overview.Page("speed table").cell("**cadrender generate**", "against the reference")
+    assert f"{float(times.split()[0]):.0f} times\nfaster on one core" in text
 
 
 # Whole pages
