@@ -288,3 +288,16 @@ def test_every_public_name_is_on_the_page_of_the_api():
         assert name == "__version__" or re.search(rf"^\.\. (auto\w+|data):: {name}\b", text, re.MULTILINE), (
             name
         )
+
+
+def test_links_of_the_readme_lead_to_files_and_headings():
+    text = markdown.README.read_text(encoding="utf-8")
+    links = [link for link in re.findall(r"\]\((.*?)\)", text) if not link.startswith("https://")]
+    assert links
+    for link in links:
+        name, _, anchor = link.partition("#")
+        page = (REPOSITORY / name).read_text(encoding="utf-8")
+        headings = [
+            line.strip("# ").lower().replace(" ", "-") for line in page.splitlines() if line[:1] == "#"
+        ]
+        assert not anchor or anchor in headings, link
