@@ -5,7 +5,8 @@ from cadrender.dsp.loudness import integrated_loudness
 from cadrender.dsp.rebalance import rebalance
 from cadrender.dsp.render import at_mic_stem
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
-from cadrender.metadata import Listener, Sample
+from cadrender.metadata.listeners import Listener
+from cadrender.metadata.samples import Sample
 from cadrender.root import Root, Scene, open_root
 from cadrender.stems import STEMS
 

@@ -1,7 +1,7 @@
-"""Where plans and compiled kernels are kept between runs.
+"""Where FFT plans and compiled kernels are kept between runs.
 
-What lies there is run: Numba's files are machine code, found through pickles. So a folder counts only if it belongs to
-this user and nobody else may write to it.
+What is there gets executed: Numba's files are machine code, found through pickles. So a folder is used only if it
+belongs to this user and nobody else may write to it.
 """
 
 import functools
@@ -13,14 +13,14 @@ from pathlib import Path
 
 from cadrender.version import version
 
-# Set once a process has said that there is no cache, so that its workers do not say it again.
+# Set once a process has reported that there is no cache, so that its workers do not repeat it.
 _SAID = "CADRENDER_NO_CACHE_SAID"
 
 _HINT = "set CADRENDER_CACHE_DIR to a folder of your own"
 
 
 def cache_place() -> Path:
-    """Where the user's cache for cadrender is to be; the environment's ``CADRENDER_CACHE_DIR`` overrides it."""
+    """Where the user's cache for cadrender belongs: ``CADRENDER_CACHE_DIR``, or the system's usual place."""
     if chosen := os.environ.get("CADRENDER_CACHE_DIR"):
         return Path(chosen).absolute()
     import platformdirs
@@ -30,10 +30,7 @@ def cache_place() -> Path:
 
 @functools.cache
 def cache_directory() -> Path | None:
-    """The user's cache directory, made if need be; None if it cannot be used, which is said once.
-
-    Everything in it can be made again.
-    """
+    """The user's cache directory, made if necessary; None if it cannot be used, which is reported once."""
     place = cache_place()
     if problem := _make_private(place):
         kept = "machine code is kept beside the sources" if _beside_sources() else "every run compiles anew"
@@ -47,7 +44,7 @@ def code_directory() -> Path | None:
     """Where machine code is kept: in the user's cache directory, else beside the sources; None for nowhere."""
     if (place := cache_directory()) is None:
         return _beside_sources()
-    # Numba notices a change of a kernel's own file only: a release has a folder of its own.
+    # Numba notices changes of a kernel's own file only, so each release has its own folder.
     folder = place / f"numba-{version()}"
     if problem := _make_private(folder) or _close(folder):
         _say(f"{folder}: {problem}: not used as a cache, every run compiles anew (delete it, or {_HINT})")
@@ -56,14 +53,14 @@ def code_directory() -> Path | None:
 
 
 @functools.cache
-def _beside_sources():
+def _beside_sources() -> Path | None:
     beside = Path(__file__).parent / "__pycache__"
     folder = beside / f"numba-{version()}"
     return None if _make_private(beside) or _make_private(folder) or _close(folder) else folder
 
 
 def _make_private(folder: Path) -> str:
-    """Make a folder that this user alone may write to; what is wrong with it, empty if nothing is."""
+    """Make a folder that only this user may write to; returns what is wrong with it, or ""."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         if problem := _shared(folder):
@@ -75,7 +72,7 @@ def _make_private(folder: Path) -> str:
 
 
 def _close(folder: Path) -> str:
-    """Keep others out of a private folder, so that it does not matter who may write to what is made in it."""
+    """Close a private folder to others, so that the permissions of new files in it do not matter."""
     try:
         if folder.stat().st_mode & 0o077:
             for each in folder.iterdir():
@@ -96,7 +93,7 @@ def _shared(place: Path) -> str:
     return ""
 
 
-def _say(line) -> None:
+def _say(line: str) -> None:
     if not os.environ.get(_SAID):
         os.environ[_SAID] = "1"
         logging.getLogger("cadrender").warning(line)

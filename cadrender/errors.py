@@ -6,7 +6,7 @@ command line prints it as it is and exits with the class's ``exit_status``.
 
 
 class CadrenderError(Exception):
-    """Anything that cadrender reports to its user; work that failed."""
+    """Any error that cadrender reports to its user; by itself, work that failed."""
 
     exit_status = 1
 
@@ -22,4 +22,4 @@ class MetadataError(UsageError):
 
 
 class AudioError(CadrenderError):
-    """An audio file that cannot be used: missing, damaged, or of another format than needed."""
+    """An audio file that cannot be used: missing, damaged, or in another format than needed."""

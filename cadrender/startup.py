@@ -1,27 +1,27 @@
-"""A quick start and a quick end of the program's own processes.
+"""Fast start and exit of the program's own processes.
 
-Imported modules and loaded kernels are half a million objects that stay until the end. Python's garbage collector
-walks through them again and again while they come, and once more at the exit, and finds nothing: a quarter of a
-second a process.
+Imported modules and loaded kernels are half a million objects that live until the end. Python's garbage collector
+scans them repeatedly during start-up and once more at exit, and finds nothing: a quarter of a second per process.
 """
 
 import contextlib
 import gc
+import io
 import os
 import resource
 import sys
 
-# Objects made before the collector looks for the first time: more than all modules, less than could matter.
+# New objects before the first collection: more than all modules make, too few to matter for memory.
 _PATIENT = 1_000_000
 
-# Files open at once: more than scenes of a song and workers together.
+# Files open at once: more than a song's scenes and the workers together.
 _OPEN_FILES = 4096
 
-_before = None
+_before: tuple[int, int, int] | None = None
 
 
 def hold_collector() -> None:
-    """Keep the garbage collector waiting while the program starts; for the command line and its workers."""
+    """Suspend garbage collection while the program starts; for the command line and its workers."""
     global _before
     if _before is None:
         _before = gc.get_threshold()
@@ -29,7 +29,7 @@ def hold_collector() -> None:
 
 
 def release_collector() -> None:
-    """End what :func:`hold_collector` began: from now on it looks after new objects only."""
+    """Resume garbage collection after :func:`hold_collector`, for new objects only."""
     global _before
     if _before is not None:
         gc.freeze()
@@ -38,7 +38,7 @@ def release_collector() -> None:
 
 
 def allow_open_files() -> None:
-    """Raise the limit of open files to what the system lets a program ask for: each scene of a song has one."""
+    """Raise the limit of open files as far as the system allows: each scene of a song has one."""
     with contextlib.suppress(OSError, ValueError):
         now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         wanted = _OPEN_FILES if most == resource.RLIM_INFINITY else min(most, _OPEN_FILES)
@@ -47,22 +47,23 @@ def allow_open_files() -> None:
 
 
 def one_thread_for_blas() -> None:
-    """Keep NumPy's BLAS, which nothing here uses, from starting threads; to be called before NumPy is imported."""
+    """Keep NumPy's BLAS, which is unused, from starting threads; call it before NumPy is imported."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def print_any_name() -> None:
-    """Print letters that the terminal or the log cannot show as ``\\xf1``: a song's name is no reason to stop."""
+    """Print letters that the terminal cannot show as ``\\xf1``, instead of failing on a song's name."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):  # closed, or replaced by something else
-            stream.reconfigure(errors="backslashreplace")
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(ValueError):  # closed
+                stream.reconfigure(errors="backslashreplace")
 
 
 def open_any_name() -> None:
-    """Start the program anew in Python's UTF-8 mode where file names are taken for ASCII.
+    """Restart the program in Python's UTF-8 mode if file names would be ASCII.
 
-    Otherwise no file of a song with an accent in its name could be opened. Python does the same by itself under
-    ``LC_ALL=C``, but not with ``PYTHONUTF8=0`` or in other locales of that kind. What is printed stays ASCII.
+    Otherwise files of songs with an accent in their name could not be opened. Python does the same by itself under
+    ``LC_ALL=C``, but not with ``PYTHONUTF8=0`` or in other such locales. What is printed stays ASCII.
     """
     if sys.getfilesystemencoding() != "ascii" or os.environ.get("PYTHONUTF8") == "1":
         return

@@ -1,4 +1,4 @@
-"""The stems' names and their order: the one place where they are written down."""
+"""The stems' names and their order."""
 
 MIXTURE = "mixture"
 VDBO = ("vocals", "drums", "bass", "other")

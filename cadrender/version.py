@@ -1,4 +1,4 @@
-"""Which cadrender this is."""
+"""The version of cadrender."""
 
 import functools
 import importlib.metadata

@@ -1,8 +1,8 @@
-"""Numbers as people say them."""
+"""Numbers in messages."""
 
 
 def duration(seconds: float) -> str:
-    """Seconds as people say them: ``0.8 s``, ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
+    """A duration: ``0.8 s``, ``42 s``, ``3 min 20 s``, ``2 h 05 min``."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)

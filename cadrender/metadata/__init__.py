@@ -1,1 +1,1 @@
-"""The JSON contracts: music, positions, gains, scenes, listeners; read, checked, written and generated."""
+"""The JSON contracts: music, positions, gains, scenes, listeners. Reading, checking, drawing, writing."""

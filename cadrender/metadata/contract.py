@@ -1,4 +1,4 @@
-"""What all metadata files have in common: JSON that is read strictly, and names that are safe on a disk."""
+"""What all metadata files share: JSON that is read strictly, and names that are safe on a disk."""
 
 import contextlib
 import difflib
@@ -6,7 +6,7 @@ import functools
 import json
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from cadrender.errors import MetadataError
@@ -16,12 +16,12 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class _RefusedError(ValueError):
-    """JSON that Python would read, and the contract does not allow."""
+    """JSON that Python would read but the contract does not allow."""
 
 
 @contextlib.contextmanager
-def collecting(problems: list[str] | None):
-    """Check one item of a file: put what is wrong with it on a list and go on, or, without one, raise it."""
+def collecting(problems: list[str] | None) -> Iterator[None]:
+    """Append a MetadataError about one item to a list of problems; without a list, raise it."""
     try:
         yield
     except MetadataError as error:
@@ -31,21 +31,20 @@ def collecting(problems: list[str] | None):
 
 
 def read_json(file: Path, problems: list[str] | None = None) -> object:
-    """Read a UTF-8 JSON file, without what JSON itself forbids or leaves open.
+    """Read a UTF-8 JSON file strictly: NaN, infinities and duplicate keys are refused.
 
-    NaN, infinities and an object that holds a key twice are refused. Numbers stay as they are written: ``30``
-    is an int, ``30.0`` a float.
+    Numbers stay as they are written: ``30`` is an int, ``30.0`` a float.
 
     Parameters
     ----------
     file : pathlib.Path
     problems : list of str, optional
-        Where given, a key that stands twice is told here, and its last value taken.
+        If given, duplicate keys are reported here and their last value is used.
 
     Raises
     ------
     MetadataError
-        For a file that is missing, unreadable or not such JSON; it names the file and the place.
+        If the file is missing, unreadable or not such JSON; it names the file and the place.
     """
     try:
         text = Path(file).read_bytes().decode("utf-8-sig")
@@ -73,14 +72,15 @@ def read_json(file: Path, problems: list[str] | None = None) -> object:
         raise MetadataError(f"{file}: nested too deeply") from error
 
 
-def _unique(file: Path, problems: list[str] | None, pairs: list[tuple[str, object]]) -> dict:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        seen = set()
-        for twice in [key for key, _ in pairs if key in seen or seen.add(key)]:
+def _unique(file: Path, problems: list[str] | None, pairs: list[tuple[str, object]]) -> dict[str, object]:
+    entries: dict[str, object] = {}
+    for key, value in pairs:
+        if key in entries:
+            problem = f"duplicate key {shown(key)}"
             if problems is None:
-                raise _RefusedError(f"{shown(twice)} stands twice in one object")
-            problems.append(f"{file}: {shown(twice)} stands twice in one object")
+                raise _RefusedError(problem)
+            problems.append(f"{file}: {problem}")
+        entries[key] = value
     return entries
 
 
@@ -92,13 +92,13 @@ def _finite(text: str) -> float:
 
 
 def _refuse_constant(text: str) -> float:
-    raise _RefusedError(f"{text} is not a number that JSON knows")
+    raise _RefusedError(f"{text} is not a JSON number")
 
 
 def read_entries(file: Path, what: str, problems: list[str] | None = None) -> dict[str, object]:
-    """Read a JSON file that is one object, its keys being safe names of a `what` each.
+    """Read a JSON file that is one object whose keys are safe names, each of a `what`.
 
-    With a list of `problems`, entries of other names are told there and left out.
+    With a list of `problems`, entries with other names are reported there and left out.
     """
     entries = read_json(file, problems)
     if not isinstance(entries, dict):
@@ -110,22 +110,22 @@ def read_entries(file: Path, what: str, problems: list[str] | None = None) -> di
     return safe
 
 
-def check_object(value: object, file: Path, what: str) -> dict:
-    """Return `value` if it is a JSON object, or say that the item `what` of `file` is none."""
+def check_object(value: object, file: Path, what: str) -> dict[str, object]:
+    """Return `value` if it is a JSON object; else a MetadataError names `file` and the item `what`."""
     if not isinstance(value, dict):
         raise MetadataError(f"{file}: {what} is {kind_of(value)}, not an object")
     return value
 
 
-def check_list(value: object, file: Path, what: str) -> list:
-    """Return `value` if it is a JSON array, or say that the item `what` of `file` is none."""
+def check_list(value: object, file: Path, what: str) -> list[object]:
+    """Return `value` if it is a JSON array; else a MetadataError names `file` and the item `what`."""
     if not isinstance(value, list):
         raise MetadataError(f"{file}: {what} is {kind_of(value)}, not a list")
     return value
 
 
 def check_text(value: object, file: Path, what: str) -> str:
-    """Return `value` if it is Unicode text, or say that the item `what` of `file` is none."""
+    """Return `value` if it is Unicode text; else a MetadataError names `file` and the item `what`."""
     if not isinstance(value, str):
         raise MetadataError(f"{file}: {what} is {kind_of(value)}, not a text")
     if not _is_unicode(value):
@@ -134,7 +134,7 @@ def check_text(value: object, file: Path, what: str) -> str:
 
 
 def check_number(value: object, file: Path, what: str) -> int | float:
-    """Return `value` if it is a finite number, or say that the item `what` of `file` is none."""
+    """Return `value` if it is a finite number; else a MetadataError names `file` and the item `what`."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise MetadataError(f"{file}: {what} is {kind_of(value)}, not a number")
     try:
@@ -146,24 +146,23 @@ def check_number(value: object, file: Path, what: str) -> int | float:
     return value
 
 
-def field(entry: dict, key: str, file: Path, what: str) -> object:
-    """Return ``entry[key]``, or say that the item `what` of `file` lacks it."""
+def field(entry: Mapping[str, object], key: str, file: Path, what: str) -> object:
+    """Return ``entry[key]``; else a MetadataError says that the item `what` of `file` lacks it."""
     if key not in entry:
         raise MetadataError(f"{file}: {what} has no {shown(key)}{near(key, entry)}")
     return entry[key]
 
 
-def check_name(value: object, file: Path, what: str) -> str:
+def check_name(value: object, file: Path | str, what: str) -> str:
     """Return `value` if it is safe as the name of one file or folder.
 
-    Such a name never leads out of the folder it is used in, whatever the system: no separator, not ``.`` or
-    ``..``, no control character, at most 255 bytes of UTF-8. Spaces, dots, quotes and letters of any script
-    are fine.
+    Such a name never leads out of its folder on any system: no separator, not ``.`` or ``..``, no control character,
+    at most 255 bytes of UTF-8. Spaces, dots, quotes and letters of any script are fine.
 
     Raises
     ------
     MetadataError
-        Naming `file`, the item (`what`) and the value.
+        Naming `file` (or other origin), the item (`what`) and the value.
     """
     name = check_text(value, file, what)
     if not name:
@@ -171,7 +170,7 @@ def check_name(value: object, file: Path, what: str) -> str:
     elif "/" in name or "\\" in name:
         problem = "holds a path separator"
     elif name in (".", ".."):
-        problem = "is no name of its own"
+        problem = "is not a name"
     elif _CONTROL.search(name):
         problem = "holds a control character"
     elif len(name.encode()) > _LONGEST_NAME:
@@ -206,19 +205,19 @@ def check_path(value: object, file: Path, what: str) -> str:
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """Say which of the `known` names are near `name`, as an addition to a message; nothing when none is."""
+    """An addition to a message that lists the `known` names similar to `name`; empty if there are none."""
     matches = difflib.get_close_matches(name, list(known), n=3)
     return f"; near ones: {', '.join(shown(match) for match in matches)}" if matches else ""
 
 
 def shown(value: object) -> str:
-    """Show a value in a message: on one line, printable, and not more of it than one wants to read."""
+    """A value as messages show it: printable, on one line, at most 100 characters."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def kind_of(value: object) -> str:
-    """Name what a JSON value is, in JSON's words; short texts and numbers as they stand."""
+    """Describe a JSON value in JSON's words: "a list", "null", "the number 3"."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Excerpts: seconds of songs, drawn for validation and evaluation (``excerpts.<split>.json``).
+"""Excerpts of songs, drawn for validation and evaluation (``excerpts.<split>.json``).
 
 See section 8 of ``docs/contract.md``.
 """
@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cadrender.errors import MetadataError, UsageError
 from cadrender.metadata.contract import (
@@ -27,13 +28,16 @@ from cadrender.metadata.positions import HeadPosition, read_positions
 from cadrender.metadata.samples import Sample, sample_name, samples_of
 from cadrender.metadata.scenes import FIRST_ID, SceneRecord, read_scenes, text_seed
 
+if TYPE_CHECKING:
+    from numpy.random import RandomState
+
 SEED = "icassp2024"
 _MOST_DRAWS = 100
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A piece of a song that is heard from one position.
+    """A piece of a song at one head position.
 
     Attributes
     ----------
@@ -46,7 +50,7 @@ class Excerpt:
     position : str
         Id of the head position.
     start, frames : int
-        Where in the song it begins and how long it is, at the song's sampling rate.
+        Where in the song it begins, and its length, at the song's sampling rate.
     """
 
     name: str
@@ -64,7 +68,7 @@ class Excerpt:
 
 @dataclass(frozen=True)
 class Draw:
-    """What was drawn of one song.
+    """The excerpts drawn from one song.
 
     Attributes
     ----------
@@ -72,7 +76,7 @@ class Draw:
     gains : tuple of str
         The gain id of each.
     remark : str
-        Why there are fewer than asked for, on one line; empty where there are not.
+        Why there are fewer than requested, on one line; else empty.
     """
 
     excerpts: tuple[Excerpt, ...] = ()
@@ -93,10 +97,10 @@ def draw_excerpts(
     avoid: Collection[str] = (),
     accept: Callable[[int], bool] | None = None,
 ) -> Draw:
-    """Draw excerpts at random places of a song, each with a gain and a head position of its own.
+    """Draw excerpts at random places of a song, each with its own gain and head position.
 
-    Excerpts do not overlap as long as the song has room for that; two never begin at the same frame. The
-    first ones stay the same when more are drawn, whatever other songs there are.
+    Excerpts do not overlap as long as the song has room; two never begin at the same frame. The first ones stay the
+    same when more are drawn, and they do not depend on other songs.
 
     Parameters
     ----------
@@ -112,10 +116,10 @@ def draw_excerpts(
     seed : str
         Part of the text that seeds the song's random sequence.
     avoid : collection of str
-        Positions that are taken only when all others are.
+        Positions that are taken only when all others are used up.
     accept : callable, optional
-        Told the first frame of a place, says whether it will do; others are drawn in its stead, a hundred at
-        most.
+        Called with a place's first frame; returns whether to use it. If not, another place is drawn, at most a
+        hundred times.
 
     Raises
     ------
@@ -124,16 +128,16 @@ def draw_excerpts(
 
     Notes
     -----
-    The random sequence is NumPy's legacy ``RandomState``, which NumPy keeps unchanged for good, seeded with
-    the MD5 of ``"<seed> <split> <track name>"`` modulo 10**8. It gives, in this order, a permutation of the
-    positions, a permutation of the gains, of both of which the first ones are taken, and then a number
-    ``randint(n)`` for each place: which of the `n` frames at which the excerpt may begin.
+    NumPy's legacy ``RandomState``, whose stream never changes, is seeded with the MD5 of
+    ``"<seed> <split> <track name>"`` modulo 10**8. It gives a permutation of the positions, a permutation of the
+    gains, and then for each place ``randint(n)``: the index among the `n` frames at which the excerpt may begin.
     """
     if song_frames < frames:
         return Draw(remark=_too_short(track, song_frames, frames))
     random, positions, gains = _shuffled(track, count, split, gain_ids, position_ids, seed)
     positions.sort(key=lambda position: position in avoid)
-    starts, remark = [], ""
+    starts: list[int] = []
+    remark = ""
     while len(starts) < count and not remark:
         for _ in range(_MOST_DRAWS):
             start = _draw_start(random, song_frames - frames, frames, starts)
@@ -161,10 +165,10 @@ def cut_excerpts(
     seed: str = SEED,
     accept: Callable[[int], bool] | None = None,
 ) -> Draw:
-    """Cut a song into consecutive excerpts, each with a random gain and head position of its own.
+    """Cut a song into consecutive excerpts, each with its own random gain and head position.
 
-    What is left at the end and shorter than an excerpt is dropped, and so are excerpts that `accept` refuses.
-    Parameters, random sequence and errors as in `draw_excerpts`.
+    A shorter rest at the end is dropped, and so are excerpts that `accept` refuses. Parameters, random sequence and
+    errors as in `draw_excerpts`.
     """
     count = song_frames // frames
     if not count:
@@ -181,18 +185,21 @@ def cut_excerpts(
     return _drawn(track, split, frames, pieces, remark)
 
 
-def _too_short(track, song_frames, frames) -> str:
+def _too_short(track: Track, song_frames: int, frames: int) -> str:
     return f"{track.name}: shorter than an excerpt: {song_frames} frames of the {frames} needed"
 
 
-def _shuffled(track, count, split, gain_ids, position_ids, seed):
+def _shuffled(
+    track: Track, count: int, split: str, gain_ids: Sequence[str], position_ids: Sequence[str], seed: str
+) -> tuple["RandomState", list[str], list[str]]:
+    """The song's random sequence, and the positions and gains in its order."""
     from numpy.random import RandomState
 
     for ids, what in ((position_ids, "head positions"), (gain_ids, "gains")):
         if count > len(ids):
             raise UsageError(
-                f"{track.name}: {count} excerpts need as many {what}, for none is used twice in a song, "
-                f"and there are {len(ids)}"
+                f"{track.name}: {count} excerpts need as many {what}, since none is used twice in a song, "
+                f"but there are {len(ids)}"
             )
     random = RandomState(text_seed(f"{seed} {split} {track.name}"))
     positions = [position_ids[k] for k in random.permutation(len(position_ids))]
@@ -200,8 +207,8 @@ def _shuffled(track, count, split, gain_ids, position_ids, seed):
     return random, positions, gains
 
 
-def _draw_start(random, last, frames, taken):
-    """Draw a first frame up to `last`; None if there is none but the `taken`."""
+def _draw_start(random: "RandomState", last: int, frames: int, taken: Iterable[int]) -> int | None:
+    """Draw a first frame up to `last`; None if all are `taken`."""
     from numpy import int64
 
     for distance in (frames, 1):
@@ -215,8 +222,8 @@ def _draw_start(random, last, frames, taken):
     return None
 
 
-def _free_ranges(last, distance, taken):
-    """The numbers from 0 to `last` that lie `distance` or more from all `taken`, as ranges."""
+def _free_ranges(last: int, distance: int, taken: Iterable[int]) -> list[range]:
+    """The numbers from 0 to `last` that are at least `distance` from all `taken`, as ranges."""
     ranges, low = [], 0
     for start in sorted(taken):
         ranges.append(range(low, min(start - distance, last) + 1))
@@ -224,15 +231,15 @@ def _free_ranges(last, distance, taken):
     return [*ranges, range(low, last + 1)]
 
 
-def _drawn(track, split, frames, pieces, remark):
-    pieces = list(pieces)
-    excerpts = []
-    for start, position, _ in pieces:
-        name = check_name(
-            sample_name(track.name, position), Path(f"track {shown(track.name)}"), "sample name"
-        )
+def _drawn(
+    track: Track, split: str, frames: int, pieces: Iterable[tuple[int, str, str]], remark: str
+) -> Draw:
+    excerpts, gains = [], []
+    for start, position, gain in pieces:
+        name = check_name(sample_name(track.name, position), f"track {shown(track.name)}", "sample name")
         excerpts.append(Excerpt(name, split, track, position, start, frames))
-    return Draw(tuple(excerpts), tuple(gain for _, _, gain in pieces), remark)
+        gains.append(gain)
+    return Draw(tuple(excerpts), tuple(gains), remark)
 
 
 def excerpt_scenes(draws: Iterable[Draw]) -> list[SceneRecord]:
@@ -245,7 +252,7 @@ def excerpt_scenes(draws: Iterable[Draw]) -> list[SceneRecord]:
 
 
 def excerpts_json(excerpts: Iterable[Excerpt]) -> str:
-    """Write excerpts as JSON text: a music list of them, with what tells where each comes from."""
+    """Write excerpts as JSON text: a music list of them, with the origin of each."""
     entries = [
         {
             "Track Name": excerpt.name,
@@ -272,22 +279,21 @@ def read_excerpts(file: Path, problems: list[str] | None = None) -> list[Excerpt
     Raises
     ------
     MetadataError
-        If the file breaks its contract: wrong structure, an unsafe name or path, an excerpt whose name is not
-        made of its song and position, or that stands there twice.
+        If the file breaks its contract: wrong structure, an unsafe name or path, an excerpt whose name is not made of
+        its song and position, a duplicate excerpt.
     """
-    excerpts = {}
+    excerpts: dict[str, Excerpt] = {}
     for number, item in enumerate(check_list(read_json(file, problems), file, "the list of excerpts"), 1):
         with collecting(problems):
             excerpt = _excerpt(item, file, f"item {number}")
             if excerpt.name in excerpts:
-                twice = f"item {number}: the excerpt {shown(excerpt.name)} stands twice in the list"
-                raise MetadataError(f"{file}: {twice}")
+                raise MetadataError(f"{file}: item {number}: duplicate excerpt {shown(excerpt.name)}")
             excerpts[excerpt.name] = excerpt
     return list(excerpts.values())
 
 
-def _excerpt(item, file, what):
-    item = check_object(item, file, what)
+def _excerpt(entry: object, file: Path, what: str) -> Excerpt:
+    item = check_object(entry, file, what)
     name = check_name(field(item, "Track Name", file, what), file, f"{what}: Track Name")
     what = f"excerpt {shown(name)}"
     split, song, song_split, position = (
@@ -308,7 +314,7 @@ def _excerpt(item, file, what):
     return excerpt
 
 
-def _count(item, key, least, file, what):
+def _count(item: dict[str, object], key: str, least: int, file: Path, what: str) -> int:
     value = field(item, key, file, what)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value < 2**53:
         raise MetadataError(
@@ -357,7 +363,7 @@ def excerpt_samples(
 def read_samples(
     scene_file: Path, music_files: Iterable[Path], positions_file: Path, excerpts_file: Path
 ) -> list[Sample]:
-    """Read what the scenes name: excerpts where there is a list of them, whole songs where there is none.
+    """Read the samples of the scenes: excerpts if there is a list of them, else whole songs.
 
     Raises
     ------

@@ -31,15 +31,15 @@ def read_gains(file: Path, problems: list[str] | None = None) -> dict[str, dict[
     ----------
     file : pathlib.Path
     problems : list of str, optional
-        Where given, what is wrong with single entries is told here instead of raised, and they are left out.
-        So it is with all readers of this package.
+        If given, problems with single entries are appended here instead of raised, and the entries left out; the
+        same in all readers of this package.
 
     Raises
     ------
     MetadataError
         If the file breaks its contract.
     """
-    gains = {}
+    gains: dict[str, dict[str, float]] = {}
     for name, item in read_entries(file, "gain", problems).items():
         what = f"gain {shown(name)}"
         with collecting(problems):
@@ -51,24 +51,20 @@ def read_gains(file: Path, problems: list[str] | None = None) -> dict[str, dict[
 
 
 def build_gains(stems: Sequence[str] = VDBO, steps: Sequence[float] = STEPS) -> dict[str, dict[str, float]]:
-    """Build every combination of steps for one stem, two stems, ... up to all but one.
-
-    ``gain_0001`` changes nothing. Then come the changes of one stem, of two, and so on: stems as
-    `itertools.combinations` orders them, steps as `itertools.product` does. The challenge's stems and steps
-    give its 1105 gains.
+    """Build every combination of steps for one stem, two stems, ... up to all but one; see section 5 of the contract.
 
     Parameters
     ----------
     stems : sequence of str
         Two or more names.
     steps : sequence of numbers
-        In dB; none of them 0, for that changes nothing.
+        In dB; none of them 0, which changes nothing.
 
     Raises
     ------
     UsageError
-        For fewer than two stems, repeated or unsafe names, steps that are repeated, zero or not finite, or a
-        choice that makes more than 100 000 combinations.
+        For fewer than two stems, repeated or unsafe names, steps that are repeated, zero or not finite, or more than
+        100 000 combinations.
     """
     if len(stems) < 2 or len(set(stems)) < len(stems) or not all(map(is_safe_name, stems)):
         raise UsageError(f"stems {shown(', '.join(stems))}: give two or more different names of files")

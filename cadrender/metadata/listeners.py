@@ -24,7 +24,7 @@ _WHO_STARTS = (20, 35, 50, 65, 80, 95)
 _WHO_FREQUENCIES = (500, 1000, 2000, 4000)
 
 # Recommended Procedure: Pure-tone audiometry, British Society of Audiology 2018, audiometric descriptors:
-# where each ends, in dB HL. What lies under 20 dB has none there.
+# where each ends, in dB HL. Below 20 dB there is none.
 _BSA_DESCRIPTORS = ("mild", "moderate", "severe", "profound")
 _BSA_ENDS = (40, 70, 95)
 _BSA_FREQUENCIES = (250, 500, 1000, 2000, 4000)
@@ -100,8 +100,8 @@ def read_listeners(file: Path, problems: list[str] | None = None) -> dict[str, L
     Raises
     ------
     MetadataError
-        If the file breaks its contract: wrong structure, frequencies that do not rise, another number of
-        levels than of frequencies.
+        If the file breaks its contract: wrong structure, frequencies that do not rise, or a different number of
+        levels and frequencies.
     """
     listeners = {}
     for name, item in read_entries(file, "listener", problems).items():
@@ -129,7 +129,7 @@ def _listener(name: str, item: object, file: Path) -> Listener:
 _LEVELS = ("audiogram_levels_l", "audiogram_levels_r")
 
 
-def _numbers(item: dict, key: str, file: Path, what: str) -> tuple[float, ...]:
+def _numbers(item: dict[str, object], key: str, file: Path, what: str) -> tuple[float, ...]:
     values = check_list(field(item, key, file, what), file, f"{what}: {key}")
     return tuple(check_number(value, file, f"{what}: {key}: item {n}") for n, value in enumerate(values, 1))
 

@@ -1,4 +1,4 @@
-"""Music lists: which songs there are (``musdb18.<split>.json`` and its like)."""
+"""Music lists: the songs of a root (``musdb18.<split>.json`` and the like)."""
 
 import json
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ class Track:
     Attributes
     ----------
     name, genre, source, license : str
-        As the list gives them; the last three are empty where it is silent.
+        As in the list; the last three are empty if the list lacks them.
     split : str
         The folder of the at-mic music that the song's samples go to.
     path : str
@@ -47,8 +47,7 @@ def read_tracks(file: Path, problems: list[str] | None = None) -> list[Track]:
     Raises
     ------
     MetadataError
-        If the file breaks its contract: wrong structure, an unsafe name or path, a track that stands there
-        twice.
+        If the file breaks its contract: wrong structure, an unsafe name or path, a duplicate track.
     """
     tracks = []
     seen = set()
@@ -56,9 +55,7 @@ def read_tracks(file: Path, problems: list[str] | None = None) -> list[Track]:
         with collecting(problems):
             track = _track(item, file, f"item {number}")
             if track.name in seen:
-                raise MetadataError(
-                    f"{file}: item {number}: the track {shown(track.name)} stands twice in the list"
-                )
+                raise MetadataError(f"{file}: item {number}: duplicate track {shown(track.name)}")
             seen.add(track.name)
             tracks.append(track)
     return tracks
@@ -72,7 +69,7 @@ def read_track_lists(files: Iterable[Path]) -> list[Track]:
     MetadataError
         As `read_tracks`, and if two lists hold a track of the same name.
     """
-    home = {}
+    home: dict[str, Path] = {}
     tracks = []
     for file in files:
         for track in read_tracks(file):

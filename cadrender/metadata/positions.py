@@ -23,7 +23,6 @@ from cadrender.metadata.contract import (
     field,
     is_safe_name,
     read_entries,
-    read_json,
     shown,
 )
 
@@ -39,8 +38,8 @@ class HeadPosition:
     subject : str
         Whose head, such as ``VP_E1``.
     left_angle, right_angle : int or float
-        Azimuths of the loudspeakers in degrees, left negative; int or float as the file has it, for the
-        HRIR files' names print them so.
+        Azimuths of the loudspeakers in degrees, left negative; int or float as in the file, because the HRIR files'
+        names print them so.
     mic : str
         Where the microphones are, such as ``BTE_fr``.
     """
@@ -62,10 +61,9 @@ class HeadPosition:
         return f"{self.mic}-{self.subject}-p{abs(self.right_angle)}.wav"
 
     def hrir_files(self, folder: Path) -> tuple[Path, Path]:
-        """Find the HRIR files of the left and of the right loudspeaker in `folder`.
+        """The HRIR files of the left and the right loudspeaker in `folder`, which may not exist.
 
-        They are `left_hrir` and `right_hrir`; at 0 and 180 degrees, where that file is missing, the other
-        side's file for the same direction is used instead. Whether the files exist is for the reader to check.
+        They are `left_hrir` and `right_hrir`; at 0 and 180 degrees the other side's file stands in for a missing one.
         """
         left, right = folder / self.left_hrir, folder / self.right_hrir
         if on_median_plane(self.left_angle) and not left.exists():
@@ -78,7 +76,7 @@ class HeadPosition:
 
 
 def on_median_plane(angle: float) -> bool:
-    """Tell whether an azimuth in degrees is straight ahead or straight behind, neither left nor right."""
+    """Whether an azimuth in degrees is straight ahead or behind, neither left nor right."""
     return angle % 180 == 0
 
 
@@ -191,10 +189,9 @@ def build_positions(
 ) -> dict[str, HeadPosition]:
     """Build the positions that a set of HRIR files allows, in the order of the distributed ones.
 
-    Microphones and subjects are in natural order (``VP_E2`` before ``VP_E11``), the left angle goes from
-    the outermost inwards, the right angle from the innermost outwards and varies fastest. The official 96
-    files give the official 144 positions. One file at 0 (or 180) degrees, ``n`` or ``p``, counts as left and
-    as right.
+    Microphones and subjects are in natural order (``VP_E2`` before ``VP_E11``), left angles from the outermost
+    inwards, right angles from the innermost outwards, varying fastest. The official 96 files give the official 144
+    positions. A file at 0 or 180 degrees, ``n`` or ``p``, counts as left and as right.
 
     Parameters
     ----------
@@ -210,15 +207,13 @@ def build_positions(
     Raises
     ------
     MetadataError
-        If no head has an HRIR on either side, or there is no file for a microphone, a subject or an angle that
-        was asked for.
+        If no head has an HRIR on either side, or there is no file for a requested microphone, subject or angle.
     """
-    found = defaultdict(lambda: {"n": set(), "p": set()})
+    found: dict[tuple[str, str], _Sides] = defaultdict(lambda: {"n": set(), "p": set()})
     for name in hrir_names:
         if parts := parse_hrir_name(name):
             mic, subject, side, angle = parts
             for either in "np" if on_median_plane(angle) else side:
-                # By its text too: 30 and 30.0 are different files.
                 found[mic, subject][either].add((angle, str(angle)))
     _check_names("microphone", mics, {mic for mic, _ in found})
     _check_names("subject", subjects, {subject for _, subject in found})
@@ -246,15 +241,19 @@ def build_positions(
     return {name: HeadPosition(name, *pair) for name, pair in positions.items()}
 
 
-def _check_names(what, wanted, present) -> None:
+# A head's angles left and right. With each angle its text: 30 and 30.0 are different files.
+_Sides = dict[str, set[tuple[float, str]]]
+
+
+def _check_names(what: str, wanted: Iterable[str], present: Collection[str]) -> None:
     for name in wanted:
         if name not in present:
             there = ", ".join(sorted(present, key=_natural)) or "none"
             raise MetadataError(f"no HRIR file is named after the {what} {shown(name)}; there are: {there}")
 
 
-def _keep_angles(head, sides, angles) -> None:
-    """Remove all other angles from a head's two sets, or raise an error that names those it lacks."""
+def _keep_angles(head: tuple[str, str], sides: _Sides, angles: Collection[float]) -> None:
+    """Remove all other angles from a head's two sets; a MetadataError names those it lacks."""
     present = {-angle for angle, _ in sides["n"]} | {angle for angle, _ in sides["p"]}
     if lacking := sorted(set(angles) - present):
         numbers = ", ".join(f"{angle:g}" for angle in lacking)
@@ -264,7 +263,7 @@ def _keep_angles(head, sides, angles) -> None:
     sides["p"] = {item for item in sides["p"] if item[0] in angles or _is_both(item[0], angles)}
 
 
-def _is_both(angle, angles):
+def _is_both(angle: float, angles: Collection[float]) -> bool:
     return on_median_plane(angle) and (angle in angles or -angle in angles)
 
 
@@ -310,8 +309,8 @@ def parse_angles(text: str) -> tuple[float, ...]:
     return tuple(sorted(angles))
 
 
-def _natural(text: str) -> list[tuple]:
-    """Sort key that takes a run of digits as the number it is."""
+def _natural(text: str) -> list[tuple[int, str] | tuple[str]]:
+    """Sort key that compares runs of digits as numbers."""
     parts = re.split(r"([0-9]+)", text)
     return [(int(part), part) if place % 2 else (part,) for place, part in enumerate(parts)]
 
@@ -321,7 +320,7 @@ def positions_json(positions: Mapping[str, HeadPosition]) -> str:
     return json.dumps({name: _entry(position) for name, position in positions.items()}, indent=4)
 
 
-def _entry(position):
+def _entry(position: HeadPosition) -> dict[str, object]:
     return {
         "subject": position.subject,
         "left_angle": position.left_angle,
@@ -333,8 +332,8 @@ def _entry(position):
 def add_positions(file: Path, positions: Iterable[HeadPosition]) -> tuple[str, list[str]]:
     """Add positions to those of a file, as JSON text; the file itself is not written.
 
-    What is there keeps its id, its place and any further fields. Positions that are there already are not
-    added again. New ids continue after the largest number: ``hlp_0145`` after ``hlp_0144``.
+    Existing entries keep their ids, order and further fields, and are not added again. New ids continue after the
+    largest number: ``hlp_0145`` after ``hlp_0144``.
 
     Parameters
     ----------
@@ -353,10 +352,10 @@ def add_positions(file: Path, positions: Iterable[HeadPosition]) -> tuple[str, l
     Raises
     ------
     MetadataError
-        If there is a file that breaks its contract.
+        If the file exists and breaks its contract.
     """
     present = read_positions(file) if file.exists() else {}
-    entries = read_json(file) if present else {}
+    entries = read_entries(file, "position") if present else {}
     known = {(position.left_hrir, position.right_hrir) for position in present.values()}
     numbers = [int(match[1]) for name in present if (match := re.fullmatch(r"hlp_([0-9]{1,9})", name))]
     number = max(numbers, default=0)

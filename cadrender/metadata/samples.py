@@ -1,4 +1,4 @@
-"""Samples: a song heard from a position, whatever the gains; their list is ``at_mic_music.<split>.json``."""
+"""Samples: a song at a head position, before any gains; their list is ``at_mic_music.<split>.json``."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -37,7 +37,7 @@ class Sample:
     track : Track
     position : HeadPosition
     start, frames : int
-        The excerpt of the track that is rendered; all of it where `frames` is 0.
+        The excerpt of the track that is rendered; the whole track if `frames` is 0.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Sample:
 
     @property
     def source(self) -> str:
-        """Name of what is rendered: the track, or the excerpt, which is called like its sample."""
+        """Name of what is rendered: the track, or the excerpt, which has its sample's name."""
         return self.name if self.frames else self.track.name
 
 
@@ -63,7 +63,7 @@ class AtMicTrack:
     name, split, path : str
         Of the sample; `path` is its folder under the at-mic music's folder.
     original_track, position : str
-        The track's name and the position's id; empty where the list is silent.
+        The track's name and the position's id; empty if the list lacks them.
     """
 
     name: str
@@ -89,7 +89,7 @@ def samples_of(
         If a scene names an unknown track or position, or if two samples would share one name.
     """
     by_name = {track.name: track for track in tracks}
-    samples = {}
+    samples: dict[str, Sample] = {}
     for scene in scenes:
         what = f"scene {shown(scene.id)}"
         if scene.music not in by_name:
@@ -154,5 +154,5 @@ def _at_mic_track(name: str, item: object, file: Path) -> AtMicTrack:
     )
 
 
-def _name_or_nothing(item: dict, key: str, file: Path, what: str) -> str:
+def _name_or_nothing(item: dict[str, object], key: str, file: Path, what: str) -> str:
     return check_name(item[key], file, f"{what}: {key}") if key in item else ""

@@ -1,13 +1,11 @@
-"""Scenes: which song is heard from which position with which gains, and by whom.
-
-See section 4 of ``docs/contract.md``.
-"""
+"""Scenes: a song at a position with gains, and its listeners; section 4 of ``docs/contract.md``."""
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cadrender.errors import MetadataError, UsageError
 from cadrender.metadata.contract import (
@@ -20,6 +18,9 @@ from cadrender.metadata.contract import (
     shown,
 )
 from cadrender.metadata.music import Track
+
+if TYPE_CHECKING:
+    from numpy.random import RandomState
 
 FIRST_ID = 10001
 
@@ -96,11 +97,9 @@ def read_scene_listeners(file: Path, problems: list[str] | None = None) -> dict[
 def generate_scenes(
     tracks: Iterable[Track], gain_ids: Sequence[str], position_ids: Sequence[str], scenes_per_song: int
 ) -> list[SceneRecord]:
-    """Draw the scenes of songs, as the challenge drew its own.
+    """Draw the scenes of songs as the challenge did; see section 4 of the contract.
 
-    Every song has its own random sequence, seeded with its name: a gain and a position are drawn for each
-    scene, and neither comes twice in a song. So the first scenes of a song stay the same when more are drawn,
-    and a song's scenes do not depend on other songs. Ids count from ``scene_10001`` over all songs.
+    A song's scenes do not depend on other songs, and its first ones stay the same when more are drawn.
 
     Parameters
     ----------
@@ -112,13 +111,7 @@ def generate_scenes(
     Raises
     ------
     UsageError
-        If there are fewer gains or positions than scenes for a song, or nothing to draw for.
-
-    Notes
-    -----
-    The draws are those of NumPy's legacy generator, ``RandomState(seed).choice(n, 1, replace=False)``; NumPy
-    keeps that stream unchanged for good. The seed is the MD5 of the name modulo 10**8. A list's last element
-    is taken without drawing.
+        If there are fewer gains or positions than scenes per song, or no songs.
     """
     tracks = list(tracks)
     if not tracks:
@@ -135,10 +128,7 @@ def generate_scenes(
 
 
 def is_own_draw(scenes: Sequence[SceneRecord], gain_ids: Sequence[str], position_ids: Sequence[str]) -> bool:
-    """Tell whether scenes are what `generate_scenes` draws, for any songs and any number of scenes for each.
-
-    Such scenes can be drawn again at any time.
-    """
+    """Whether scenes are what `generate_scenes` draws, for any songs and any number of scenes per song."""
     names = list(dict.fromkeys(scene.music for scene in scenes))
     if not names:
         return True
@@ -148,10 +138,12 @@ def is_own_draw(scenes: Sequence[SceneRecord], gain_ids: Sequence[str], position
     return _draw_scenes(names, gain_ids, position_ids, scenes_per_song) == list(scenes)
 
 
-def _draw_scenes(names, gain_ids, position_ids, scenes_per_song):
+def _draw_scenes(
+    names: Iterable[str], gain_ids: Sequence[str], position_ids: Sequence[str], scenes_per_song: int
+) -> list[SceneRecord]:
     from numpy.random import RandomState
 
-    scenes = []
+    scenes: list[SceneRecord] = []
     for name in names:
         random = RandomState(text_seed(name))
         gains, positions = list(gain_ids), list(position_ids)
@@ -168,15 +160,12 @@ def generate_scene_listeners(
     listeners_per_scene: int,
     seed_text: str = "icassp2024",
 ) -> dict[str, list[str]]:
-    """Draw who listens to each scene, as the challenge drew it.
-
-    One random sequence, seeded with `seed_text`, serves all scenes in order (see `generate_scenes` for how).
-    When there are no more listeners than wanted, every scene gets all of them, in order.
+    """Draw the listeners of each scene as the challenge did; see section 4 of the contract.
 
     Raises
     ------
     UsageError
-        If there are no listeners, or less than one is wanted.
+        If there are no listeners, or `listeners_per_scene` is less than 1.
     """
     from numpy.random import RandomState
 
@@ -199,8 +188,8 @@ def text_seed(text: str) -> int:
     return int(hashlib.md5(content, usedforsecurity=False).hexdigest(), 16) % 10**8
 
 
-def _draw(random, count: int) -> int:
-    """Draw an index below `count`; a single element leaves the random sequence where it is."""
+def _draw(random: "RandomState", count: int) -> int:
+    """Draw an index below `count`; a single element is taken without drawing."""
     return int(random.choice(count, 1, replace=False)[0]) if count > 1 else 0
 
 

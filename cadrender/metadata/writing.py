@@ -1,12 +1,11 @@
-"""Writing metadata files: whole or not at all, and without losing what was there."""
+"""Writing metadata files: completely or not at all, and without losing the old ones."""
 
 import contextlib
-import itertools
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cadrender.errors import CadrenderError, MetadataError, UsageError
@@ -14,19 +13,15 @@ from cadrender.metadata.contract import read_json
 
 
 def write_json(file: Path, text: str) -> None:
-    """Write `text` to `file` so that the file is either the old one or the whole new one.
-
-    As `write_all` with one file.
-    """
+    """Write `text` to `file`, which is always either the old one or the complete new one."""
     write_all({file: text})
 
 
 def write_all(contents: Mapping[Path, str | bytes], *, keep: bool = False) -> dict[Path, Path]:
-    """Write some files that belong together, all of them or, unless the machine fails midway, none.
+    """Write files that belong together: all of them or, unless the machine fails midway, none.
 
-    Each content goes to a temporary file in its file's folder and is flushed to the disk. Only then are they
-    moved into place, one after the other. A missing folder is made. A symbolic link is replaced, not
-    followed.
+    Each content goes to a temporary file in its file's folder and is flushed to the disk; only then are they renamed,
+    one after the other. A missing folder is made. A symbolic link is replaced, not followed.
 
     Parameters
     ----------
@@ -86,7 +81,7 @@ def _write_flushed(file: Path, content: str | bytes) -> None:
 
 
 @contextlib.contextmanager
-def _named(file: Path, failure: str):
+def _named(file: Path, failure: str) -> Iterator[None]:
     """Turn the system's errors into one that names `file`."""
     try:
         yield
@@ -95,7 +90,7 @@ def _named(file: Path, failure: str):
 
 
 def holds(file: Path, text: str) -> bool:
-    """Tell whether `file` is there and holds `text`, byte for byte."""
+    """Whether `file` exists and holds `text`, byte for byte."""
     try:
         return file.read_bytes() == text.encode()
     except OSError:
@@ -103,16 +98,7 @@ def holds(file: Path, text: str) -> bool:
 
 
 def write_unless_different(file: Path, text: str, *, force: bool = False) -> bool:
-    """Write JSON `text` to `file`, but not over a file with other content.
-
-    A file with the same content in another layout counts as the same and is left as it is.
-
-    Parameters
-    ----------
-    file : pathlib.Path
-    text : str
-    force : bool
-        Replace a different file too.
+    """Write JSON `text` to `file`, unless it has the same content already, in whatever layout.
 
     Returns
     -------
@@ -122,7 +108,7 @@ def write_unless_different(file: Path, text: str, *, force: bool = False) -> boo
     Raises
     ------
     UsageError
-        If there is a different file and no `force`.
+        If the file has different content, and not `force`.
     """
     if needed := needs_writing(file, text, force=force):
         write_json(file, text)
@@ -130,9 +116,9 @@ def write_unless_different(file: Path, text: str, *, force: bool = False) -> boo
 
 
 def needs_writing(file: Path, text: str, *, force: bool = False) -> bool:
-    """Tell whether `write_unless_different` would write; the same parameters and errors."""
+    """Whether `write_unless_different` would write; the same errors."""
     if os.path.lexists(file):
-        # Compared as text again, for the order matters to the draws, and 30 is not 30.0 in an HRIR's name.
+        # Compared as text: the order of entries matters for draws, and 30 is not 30.0 in an HRIR's name.
         try:
             present = json.dumps(read_json(file))
         except (MetadataError, RecursionError):
@@ -140,14 +126,12 @@ def needs_writing(file: Path, text: str, *, force: bool = False) -> bool:
         if present == json.dumps(json.loads(text)):
             return False
         if not force:
-            raise UsageError(f"{file}: exists and holds something else: --force replaces it")
+            raise UsageError(f"{file}: already exists with different content (use --force to replace it)")
     return True
 
 
 def back_up(file: Path) -> Path | None:
-    """Keep the present `file` as ``<file>.1``, or the next free number, and return that path.
-
-    The file itself stays in its place. ``None`` when there is no file to keep.
+    """Keep the present `file` also as ``<file>.1``, or the next free number; returns that path, None without a file.
 
     Raises
     ------
@@ -157,15 +141,13 @@ def back_up(file: Path) -> Path | None:
     if not os.path.lexists(file):
         return None
     with _named(file, "cannot keep a backup"):
-        for number in itertools.count(1):
-            backup = file.with_name(f"{file.name}.{number}")
-            if os.path.lexists(backup):
-                continue
-            # A second name for the same file costs nothing and cannot hit a file made meanwhile.
-            try:
-                backup.hardlink_to(file)
-            except FileExistsError:
-                continue
-            except OSError:  # a file system without hard links
-                shutil.copy2(file, backup, follow_symlinks=False)
-            return backup
+        number = 1
+        while os.path.lexists(backup := file.with_name(f"{file.name}.{number}")):
+            number += 1
+        try:  # a second name for the same file costs nothing
+            backup.hardlink_to(file)
+        except FileExistsError:  # made meanwhile by another process
+            return back_up(file)
+        except OSError:  # a file system without hard links
+            shutil.copy2(file, backup, follow_symlinks=False)
+        return backup

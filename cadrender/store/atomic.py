@@ -3,27 +3,29 @@
 A file is written under a temporary name beside its place and renamed when it is complete. The temporary name
 is always the same for a place, and its writer holds an exclusive lock on it (``flock``), so that
 
-* a second process that wants to write the same file finds it claimed and lets it be;
+* a second process that wants to write the same file finds it claimed and leaves it alone;
 * the temporary file of a killed process is recognised: nobody holds its lock;
-* all of this works between machines where the shared file system supports such locks.
+* all of this works between machines if their shared file system supports such locks.
 """
 
 import contextlib
 import errno
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 from cadrender.errors import CadrenderError
 
 _SUFFIX = ".part"
 
-# What flock says where a file system has no locks: then files are written without claims.
+# flock's errors on file systems without locks: files are written without claims there.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL}
 
 
 class ClaimedError(CadrenderError):
-    """Another process is writing this file just now."""
+    """Another process is writing this file."""
 
 
 def temporary_name(file: Path) -> Path:
@@ -31,8 +33,8 @@ def temporary_name(file: Path) -> Path:
     return file.with_name(f".{file.name}{_SUFFIX}")
 
 
-def _lock(descriptor, operation=fcntl.LOCK_EX | fcntl.LOCK_NB) -> bool:
-    """Take the exclusive lock; False if another process has it."""
+def _lock(descriptor: int, operation: int = fcntl.LOCK_EX | fcntl.LOCK_NB) -> bool:
+    """Take a lock, by default the exclusive one; False if another process holds it."""
     try:
         fcntl.flock(descriptor, operation)
     except OSError as error:
@@ -44,7 +46,7 @@ def _lock(descriptor, operation=fcntl.LOCK_EX | fcntl.LOCK_NB) -> bool:
 
 
 def lock_and_wait(descriptor: int) -> None:
-    """Take the exclusive lock of an open file as soon as nobody else has it; closing the file ends it."""
+    """Wait for the exclusive lock of an open file; closing the file releases it."""
     _lock(descriptor, fcntl.LOCK_EX)
 
 
@@ -89,8 +91,8 @@ class AtomicFile:
                 claimed = not _lock(self.descriptor)
                 current = claimed or same_file(self.descriptor, self._temporary)
                 if current and not claimed:
-                    # What a killed process left. Cutting an empty file to nothing would make ext4 allocate it
-                    # when it is closed, at a third of the cost of writing it.
+                    # Left by a killed process. Truncating a file that is empty already would make ext4 allocate
+                    # it on close, which costs a third of writing it.
                     if os.fstat(self.descriptor).st_size:
                         os.ftruncate(self.descriptor, 0)
                     return
@@ -101,7 +103,7 @@ class AtomicFile:
             if claimed:
                 raise ClaimedError(f"{file}: another process is writing it")
 
-    def write(self, data) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append bytes: all of them, or an OSError."""
         view = memoryview(data).cast("B")
         while len(view):
@@ -115,40 +117,38 @@ class AtomicFile:
     def commit(self) -> None:
         """Move the complete file into its place."""
         self._temporary.replace(self.file)
-        os.close(self.descriptor)  # the lock ends with it
+        os.close(self.descriptor)  # releases the lock
         self.descriptor = -1
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
+    def close(self) -> None:
+        """Remove the temporary file, unless it was committed."""
         if self.descriptor >= 0:
             with contextlib.suppress(OSError):
                 self._temporary.unlink()
             os.close(self.descriptor)
             self.descriptor = -1
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
 
 def is_claimed(file: Path) -> bool:
-    """Whether a process is writing ``file`` just now."""
+    """Whether a process is writing ``file``."""
     with contextlib.suppress(OSError), _opened(temporary_name(file)) as descriptor:
         return not _lock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     return False
 
 
 def remove_leftovers(folder: Path) -> int:
-    """Remove the temporary files in ``folder`` that no process is writing.
-
-    Returns
-    -------
-    int
-        How many were removed.
-    """
+    """Remove the temporary files in ``folder`` that no process is writing; returns how many."""
     removed = 0
     with contextlib.suppress(OSError):
         for temporary in folder.glob(f".*{_SUFFIX}"):
             with contextlib.suppress(OSError), _opened(temporary) as descriptor:
-                # Its writer may have moved it into place meanwhile, and another one begun a new one.
+                # Meanwhile its writer may have renamed it, and another one created a new one.
                 if _lock(descriptor) and same_file(descriptor, temporary):
                     temporary.unlink()
                     removed += 1
@@ -156,7 +156,7 @@ def remove_leftovers(folder: Path) -> int:
 
 
 @contextlib.contextmanager
-def _opened(file):
+def _opened(file: Path) -> Iterator[int]:
     descriptor = os.open(file, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
         yield descriptor

@@ -1,4 +1,4 @@
-"""Reading audio files: headers, stems and HRIRs, each problem one line that names the file."""
+"""Reading audio files: headers, stems and HRIRs. Each problem is one line that names the file."""
 
 import contextlib
 import math
@@ -8,25 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from cadrender.errors import AudioError
+from cadrender.wording import plural
 
-# The array type that holds a subtype's samples exactly at the least memory.
+# The smallest array type that holds a subtype's samples exactly; float32 for all others.
 _EXACT = {"PCM_16": "int16", "PCM_S8": "int16", "PCM_U8": "int16", "PCM_24": "int32", "PCM_32": "int32"}
 _EXACT |= {"DOUBLE": "float64"}
 
 LOUDEST = 1e6
-"""Of samples of full scale 1 in a stem: 120 dB above it. Beyond, rounding errors would change too many PCM values."""
+"""Largest sample accepted in a stem, full scale being 1. Beyond it, rounding errors change too many PCM values."""
 
-# A damaged header may promise anything, and memory is reserved for what it promises.
+# A damaged header may promise any length, and memory is allocated for it.
 _LONGEST_STEM = (2**32 - 44) // 4
 _LONGEST_HRIR = 2**20
 
 
 @dataclass(frozen=True)
 class Header:
-    """What an audio file says about itself.
+    """An audio file's header.
 
     Attributes
     ----------
@@ -64,8 +66,8 @@ class AudioFormat:
         return {"PCM_16": 4, "PCM_24": 6, "FLOAT": 8}[self.subtype]
 
 
-def reason(error) -> str:
-    """What an error says, on one line."""
+def reason(error: BaseException) -> str:
+    """An error's message, on one line."""
     text = str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
     return " ".join(text.split()).rstrip(".")
 
@@ -76,7 +78,7 @@ def read_header(file: Path) -> Header:
     Raises
     ------
     AudioError
-        If the file is missing, is no audio file, or is a WAV file shorter than its header promises.
+        If the file is missing, not an audio file, or a WAV file shorter than its header promises.
     """
     try:
         if not file.is_file():
@@ -91,19 +93,19 @@ def read_header(file: Path) -> Header:
 
 
 def _missing_bytes(file: Path) -> int:
-    """How many bytes a RIFF file lacks; libsndfile takes a truncated file for a short one."""
+    """How many bytes a RIFF file lacks; to libsndfile a truncated file is just a shorter one."""
     with file.open("rb") as stream:
         head = stream.read(8)
         size = os.fstat(stream.fileno()).st_size
     if len(head) < 8 or head[:4] != b"RIFF":
         return 0
-    promised = struct.unpack("<I", head[4:])[0]
+    promised: int = struct.unpack("<I", head[4:])[0]
     if promised in (0, 0xFFFFFFFF):  # written to a pipe: the writer did not know
         return 0
     return max(0, promised + 8 - size)
 
 
-def _read(file: Path, frames: int, dtype: str) -> np.ndarray:
+def _read(file: Path, frames: int, dtype: str) -> npt.NDArray[np.generic]:
     try:
         with file.open("rb") as stream, soundfile.SoundFile(stream.fileno(), closefd=False) as sound:
             array = sound.read(frames, dtype=dtype, always_2d=True)
@@ -117,23 +119,15 @@ def _read(file: Path, frames: int, dtype: str) -> np.ndarray:
     return array
 
 
-def check_values(file: Path, samples: np.ndarray, most: float = LOUDEST) -> None:
-    """Check that samples are finite numbers, and no larger than is of use.
-
-    Raises
-    ------
-    AudioError
-        If they are not.
-    """
+def check_values(file: Path, samples: npt.NDArray[np.generic], most: float = LOUDEST) -> None:
+    """Raise an AudioError unless all samples are finite and at most `most`."""
     if samples.dtype.kind != "f" or not samples.size:
         return
     largest = max(samples.max(), -samples.min())
     if not np.isfinite(largest):
         raise AudioError(f"{file}: holds NaN or infinite samples")
     if largest > most:
-        raise AudioError(
-            f"{file}: holds a sample of {largest:g}; full scale is 1, and {most:g} the most that is taken"
-        )
+        raise AudioError(f"{file}: holds a sample of {largest:g}; full scale is 1, the limit is {most:g}")
 
 
 def exact_dtype(header: Header) -> str:
@@ -142,31 +136,29 @@ def exact_dtype(header: Header) -> str:
 
 
 def check_stem_header(file: Path, header: Header, samplerate: int) -> None:
-    """Check that a stem can be rendered.
-
-    Raises
-    ------
-    AudioError
-        If it is not stereo, has another rate, or is shorter than the 400 ms that a loudness needs.
-    """
+    """Raise an AudioError unless a stem is stereo, has this rate, and lasts the 400 ms that a loudness needs."""
     if header.channels != 2:
-        raise AudioError(f"{file}: {header.channels} channel(s); stereo is needed")
+        raise AudioError(f"{file}: {plural(header.channels, 'channel')}; stereo is needed")
     if header.samplerate != samplerate:
         raise AudioError(f"{file}: {header.samplerate} Hz; {samplerate} Hz is needed")
     if header.frames > _LONGEST_STEM:
         raise AudioError(f"{file}: {header.frames} frames; an at-mic file holds {_LONGEST_STEM} at most")
     if header.frames < 0.4 * samplerate:
         least = math.ceil(0.4 * samplerate)
-        raise AudioError(f"{file}: {header.frames} frames; a loudness needs at least {least} (400 ms)")
+        raise AudioError(
+            f"{file}: {plural(header.frames, 'frame')}; a loudness needs at least {least} (400 ms)"
+        )
 
 
-def read_stem(file: Path, samplerate: int, start: int = 0, frames: int | None = None) -> np.ndarray:
+def read_stem(
+    file: Path, samplerate: int, start: int = 0, frames: int | None = None
+) -> npt.NDArray[np.generic]:
     """Read a stem, or an excerpt of it.
 
     Parameters
     ----------
     file : pathlib.Path
-        Stereo, at `samplerate`, of any format that libsndfile reads.
+        Stereo, at `samplerate`, in any format that libsndfile reads.
     samplerate : int
         The rate that the file must have, in hertz.
     start, frames : int, optional
@@ -180,8 +172,8 @@ def read_stem(file: Path, samplerate: int, start: int = 0, frames: int | None = 
     Raises
     ------
     AudioError
-        If the file cannot be read whole, is not stereo, has another rate, is shorter than 400 ms, or holds
-        numbers that are not finite or exceed :data:`LOUDEST`.
+        If the file cannot be read, is not stereo, has another rate, is shorter than 400 ms, or holds samples that
+        are not finite or exceed :data:`LOUDEST`.
     """
     header = read_header(file)
     check_stem_header(file, header, samplerate)
@@ -195,14 +187,14 @@ def read_stem(file: Path, samplerate: int, start: int = 0, frames: int | None = 
         raise AudioError(f"{file}: no frames {start} to {start + frames}: it has {header.frames}")
     with contextlib.suppress(soundfile.LibsndfileError, OSError), soundfile.SoundFile(str(file)) as sound:
         sound.seek(start)
-        excerpt = sound.read(frames, dtype=dtype, always_2d=True)
+        excerpt: npt.NDArray[np.generic] = sound.read(frames, dtype=dtype, always_2d=True)
         if len(excerpt) == frames:
             check_values(file, excerpt)
             return excerpt
     raise AudioError(f"{file}: damaged: frames {start} to {start + frames} cannot be read")
 
 
-def read_hrir(file: Path, samplerate: int) -> np.ndarray:
+def read_hrir(file: Path, samplerate: int) -> npt.NDArray[np.float64]:
     """Read one loudspeaker's HRIR.
 
     Returns
@@ -217,7 +209,7 @@ def read_hrir(file: Path, samplerate: int) -> np.ndarray:
     """
     header = read_header(file)
     if header.channels != 2:
-        raise AudioError(f"{file}: {header.channels} channel(s); an HRIR has two, left and right ear")
+        raise AudioError(f"{file}: {plural(header.channels, 'channel')}; an HRIR has two, left and right ear")
     if header.samplerate != samplerate:
         raise AudioError(
             f"{file}: {header.samplerate} Hz; {samplerate} Hz is needed (`cadrender positions --resample`)"
@@ -226,4 +218,4 @@ def read_hrir(file: Path, samplerate: int) -> np.ndarray:
         raise AudioError(f"{file}: empty")
     if header.frames > _LONGEST_HRIR:
         raise AudioError(f"{file}: {header.frames} taps; an HRIR has {_LONGEST_HRIR} at most")
-    return _read(file, header.frames, "float64")
+    return _read(file, header.frames, "float64").astype(np.float64, copy=False)

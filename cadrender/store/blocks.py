@@ -1,21 +1,24 @@
-"""Stereo files read block by block, from any frame on and as often as needed."""
+"""Stereo files read block by block, in any order."""
 
 import contextlib
 import os
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from cadrender.errors import AudioError
-from cadrender.store.audio import check_values, exact_dtype, read_header, reason
+from cadrender.store.audio import check_values, read_header, reason
 from cadrender.store.writing import wav_header
+from cadrender.wording import plural
 
 
 class BlockReader:
     """A stereo file that is read piece by piece; a context manager.
 
-    WAV files that this package wrote are read straight from the system, all others through soundfile.
+    PCM_16 WAV files that this package wrote are read by the system directly, all others through soundfile.
 
     Parameters
     ----------
@@ -23,7 +26,7 @@ class BlockReader:
     frames, samplerate : int
         What the file must hold.
     dtype : dtype
-        What to read it as: its own type (:func:`cadrender.store.audio.exact_dtype`), or float64.
+        The type to read: the file's own (:func:`cadrender.store.audio.exact_dtype`), or float64.
 
     Raises
     ------
@@ -31,11 +34,11 @@ class BlockReader:
         If the file cannot be opened or is not such a file.
     """
 
-    def __init__(self, file: Path, frames: int, samplerate: int, dtype) -> None:
+    def __init__(self, file: Path, frames: int, samplerate: int, dtype: npt.DTypeLike) -> None:
         header = read_header(file)
         if (header.frames, header.samplerate, header.channels) != (frames, samplerate, 2):
             raise AudioError(
-                f"{file}: {header.frames} frames, {header.samplerate} Hz, {header.channels} channel(s); "
+                f"{file}: {header.frames} frames, {header.samplerate} Hz, {plural(header.channels, 'channel')}; "
                 f"needed are {frames} frames, {samplerate} Hz, 2 channels"
             )
         self._file = file
@@ -56,20 +59,20 @@ class BlockReader:
             os.close(self._descriptor)
             raise AudioError(f"{file}: cannot be read: {reason(error)}") from error
 
-    def read(self, start: int, out: np.ndarray) -> None:
+    def read(self, start: int, out: npt.NDArray[np.generic]) -> None:
         """Read frames.
 
         Parameters
         ----------
         start : int
-            The first.
+            The first frame.
         out : ndarray
-            (2 * frames,): filled with interleaved samples; integers are fractions of their full scale.
+            (2 * frames,): filled with interleaved samples.
 
         Raises
         ------
         AudioError
-            If they cannot be read, are not finite or exceed `cadrender.store.audio.LOUDEST`.
+            If they cannot be read, are not finite or exceed :data:`cadrender.store.audio.LOUDEST`.
         """
         try:
             count = self._read(start, out)
@@ -79,31 +82,21 @@ class BlockReader:
             raise AudioError(f"{self._file}: damaged: it ends at frame {start + count // 2}")
         check_values(self._file, out)
 
-    def _read(self, start, out):
+    def _read(self, start: int, out: npt.NDArray[np.generic]) -> int:
+        """Fill `out`; returns how many samples there were."""
         if self._sound is None:
-            return os.preadv(self._descriptor, [out], self._offset + 4 * start) // 2
+            return os.preadv(self._descriptor, [out.data], self._offset + 4 * start) // 2
         if start != self._position:
             self._sound.seek(start)
         read = 2 * len(self._sound.read(out=out.reshape(-1, 2)))
         self._position = start + read // 2
         return read
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         if self._sound is not None:
             with contextlib.suppress(soundfile.LibsndfileError):
                 self._sound.close()
         os.close(self._descriptor)
-
-
-def dtype_of(file: Path) -> np.dtype:
-    """The type that holds a file's samples exactly.
-
-    Raises
-    ------
-    AudioError
-        If it is no audio file.
-    """
-    return exact_dtype(read_header(file))

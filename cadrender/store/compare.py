@@ -1,51 +1,52 @@
 """Comparing the samples of a file with others, piece by piece."""
 
 from pathlib import Path
+from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from cadrender.errors import AudioError
 from cadrender.store.audio import AudioFormat
 from cadrender.store.writing import quantised
 
-# Of one step of the file's subtype, in what soundfile reads; float32 has 24 bits.
+# One step of the subtype in the values that soundfile returns; float32 has 24 bits.
 _STEP = {"PCM_16": 1, "PCM_24": 256, "FLOAT": 2.0**-23}
-# Two renderings that convolve other stems together agree to a few 2**-53 of full scale before float32 rounds them.
+# Convolving stems in other groups changes samples by a few 2**-53 of full scale before float32 rounds them.
 _ROUNDING = 2.0**-46
 _DTYPE = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
 
 
 class AudioComparer:
-    """Takes an AudioWriter's place and counts where a file differs from what would have been written.
+    """Stands in for an AudioWriter and counts where a file differs from what would have been written.
 
     A context manager.
 
     Parameters
     ----------
     file : pathlib.Path
-        The file.
     frames : int
-        How many it should have.
+        The length that it should have.
     audio_format : AudioFormat
-        What it should be.
+        The format that it should have.
 
     Attributes
     ----------
     pcm16 : bool
         Whether int16 is compared; else float64.
     different : int
-        Samples that differ so far; in FLOAT by more than rounding does, one step of float32.
+        Samples found so far that differ; for FLOAT, by more than rounding to float32 can explain.
     largest : float
-        By how many steps of the subtype, at most.
+        The largest difference, in steps of the subtype.
 
     Raises
     ------
     AudioError
-        If the file cannot be read, or is of another length or format.
+        If the file cannot be read, or has another length or format.
     """
 
-    folder = None
+    folder: None = None
 
     def __init__(self, file: Path, frames: int, audio_format: AudioFormat) -> None:
         self.pcm16 = audio_format.subtype == "PCM_16"
@@ -66,9 +67,9 @@ class AudioComparer:
         self._sound.seek(0)
         self.different, self.largest = 0, 0.0
 
-    def write(self, piece: np.ndarray) -> None:
+    def write(self, piece: npt.NDArray[np.generic]) -> None:
         """Compare the next frames: int16 for PCM_16, else float64 with full scale 1."""
-        expected = piece if self.pcm16 else quantised(piece, self._subtype)
+        expected = quantised(piece, self._subtype)
         try:
             found = self._sound.read(len(piece), dtype=_DTYPE[self._subtype], always_2d=True)
         except (soundfile.LibsndfileError, OSError) as error:
@@ -83,8 +84,8 @@ class AudioComparer:
             self.different += int(differing.sum())
             self.largest = max(self.largest, float(steps.max()))
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._sound.close()

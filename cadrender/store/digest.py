@@ -1,5 +1,6 @@
 """Digests of files: BLAKE3, at 0.6 ns a stereo frame of 16 bits on one core (SHA-256 takes 2.4)."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from blake3 import blake3
@@ -7,14 +8,8 @@ from blake3 import blake3
 _PIECE = 1 << 20
 
 
-def digest_of(file: Path, advance=lambda count: None) -> str:
-    """BLAKE3 of a file's bytes, in hexadecimal digits.
-
-    Parameters
-    ----------
-    file : pathlib.Path
-    advance : callable
-        Told the bytes read since the last call.
+def digest_of(file: Path, advance: Callable[[int], object] = lambda count: None) -> str:
+    """BLAKE3 of a file's bytes, in hexadecimal digits; `advance` is called with the bytes read since the last call.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What survives a power cut: files that were made durable, and how one boot, or mount, is told from another."""
+"""What survives a power cut: making files durable, and telling one boot or mount from another."""
 
 import contextlib
 import ctypes
@@ -9,26 +9,27 @@ import os
 import struct
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Self
 
 from cadrender.errors import CadrenderError
 
-# macOS: fsync does not reach the disk's medium, this does.
+# On macOS fsync does not reach the medium; this does.
 _F_FULLFSYNC = 51
 
-# statx(2): what is asked for, and where struct statx has its mask and the mount.
+# statx(2): what is asked for, and the offsets of the mask and the mount in struct statx.
 _AT_FDCWD, _STATX_MNT_ID_UNIQUE = -100, 0x4000
 _STATX_BYTES, _MASK_AT, _MOUNT_AT = 256, 0, 144
 
 
 def this_mount(folder: Path) -> str:
-    """Stands for this boot of this machine and this mount of a folder's file system; empty where that is not known.
+    """An identifier of this boot and this mount of a folder's file system; empty if unknown.
 
-    What was written earlier under the same mount is as it was written, whether it has reached the disk or not. Where
-    the system does not number its mounts for good (before Linux 6.8), the boot alone counts: a disk that was lost
-    and mounted again meanwhile is not told apart then.
+    What was written under the same mount reads as it was written, whether or not it has reached the disk. Where
+    mounts have no unique numbers (before Linux 6.8) the boot alone counts, so a disk that was lost and mounted again
+    goes unnoticed.
     """
     if not (boot := _this_boot()):
         return ""
@@ -40,7 +41,7 @@ def this_mount(folder: Path) -> str:
 
 
 @functools.cache
-def _this_boot():
+def _this_boot() -> bytes:
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         if sys.platform == "darwin":
             command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
@@ -49,8 +50,8 @@ def _this_boot():
     return b""
 
 
-def _mount_number(folder):
-    """The number of a mount, which is never given again; 0 where there is no such thing."""
+def _mount_number(folder: Path) -> int:
+    """The number of a mount, which is never reused; 0 where the system has none."""
     statx = _from_libc("statx")
     if statx is None:
         folder.stat()
@@ -58,20 +59,21 @@ def _mount_number(folder):
     found = ctypes.create_string_buffer(_STATX_BYTES)
     statx(_AT_FDCWD, os.fsencode(folder), 0, _STATX_MNT_ID_UNIQUE, found)
     (mask,) = struct.unpack_from("=I", found, _MASK_AT)
-    return struct.unpack_from("=Q", found, _MOUNT_AT)[0] if mask & _STATX_MNT_ID_UNIQUE else 0
+    (mount,) = struct.unpack_from("=Q", found, _MOUNT_AT)
+    return int(mount) if mask & _STATX_MNT_ID_UNIQUE else 0
 
 
 class Disks:
-    """Makes files durable, and learns of everything that could not be written while it exists; a context manager.
+    """Makes files durable, and learns of every write that failed while it exists; a context manager.
 
-    The system tells of a failed write once, and only those who had the file system open when it failed.
+    The system reports a failed write once, and only to those who had the file system open when it failed.
     """
 
     def __init__(self) -> None:
         self._opened: dict[int, int] = {}
 
     def open(self, folders: Iterable[Path]) -> None:
-        """Watch the file systems of some folders from here on.
+        """Watch the file systems of some folders from now on.
 
         Raises
         ------
@@ -79,36 +81,32 @@ class Disks:
             If one cannot be opened.
         """
         for folder in folders:
-            try:
+            with _named(folder):
                 device = folder.stat().st_dev
                 if device not in self._opened:
                     self._opened[device] = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-            except OSError as error:
-                raise CadrenderError(
-                    f"{folder}: cannot be made durable: {error.strerror or error}"
-                ) from error
 
     def sync(self, files: Iterable[Path]) -> None:
         """Make files durable, as :func:`sync_files` does."""
         sync_files(files, self._opened)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         while self._opened:
             os.close(self._opened.popitem()[1])
 
 
 def sync_files(files: Iterable[Path], opened: Mapping[int, int] = MappingProxyType({})) -> None:
-    """Make files and their names durable: one call for each file system where there is one, else one for each file.
+    """Make files and their names durable: one call per file system where the system has it, else one per file.
 
     Parameters
     ----------
     files : iterable of pathlib.Path
         Files that are complete and in their places.
     opened : mapping of int to int
-        Descriptors of folders by their devices: they tell of what could not be written since they were opened.
+        Descriptors of folders by device: these report every write that failed since they were opened.
 
     Raises
     ------
@@ -117,7 +115,7 @@ def sync_files(files: Iterable[Path], opened: Mapping[int, int] = MappingProxyTy
     """
     files = list(files)
     if syncfs := _from_libc("syncfs"):
-        folders = {}
+        folders: dict[int, Path] = {}
         for folder in {file.parent for file in files}:
             with _named(folder), contextlib.suppress(FileNotFoundError):
                 folders.setdefault(folder.stat().st_dev, folder)
@@ -162,22 +160,21 @@ def sync_folder(folder: Path) -> None:
     _with_descriptor(folder, sync_descriptor)
 
 
-def _with_descriptor(place, sync) -> None:
-    try:
-        descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:  # replaced or removed by another process meanwhile
-        return
-    except OSError as error:
-        raise CadrenderError(f"{place}: cannot be made durable: {error.strerror or error}") from error
-    try:
-        with _named(place):
+def _with_descriptor(place: Path, sync: Callable[[int], None]) -> None:
+    with _named(place):
+        try:
+            descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # replaced or removed by another process meanwhile
+            return
+        try:
             sync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
-def _named(place):
+def _named(place: Path) -> Iterator[None]:
+    """Name the place in the system's errors."""
     try:
         yield
     except OSError as error:
@@ -185,8 +182,8 @@ def _named(place):
 
 
 @functools.cache
-def _from_libc(name):
-    """A call of Linux's C library that raises what the system answers; None where there is none."""
+def _from_libc(name: str) -> Callable[..., None] | None:
+    """A function of Linux's C library that raises OSError where it fails; None if there is no such function."""
     if sys.platform != "linux":
         return None
     try:
@@ -194,7 +191,7 @@ def _from_libc(name):
     except (OSError, AttributeError):
         return None
 
-    def call(*arguments) -> None:
+    def call(*arguments: object) -> None:
         while function(*arguments):
             number = ctypes.get_errno()
             if number != errno.EINTR:

@@ -1,17 +1,16 @@
-"""How loud stems are, and what each head receives of them: measured once, kept beside the metadata.
+"""Loudness of stems before and after each head: measured once, kept beside the metadata.
 
-One JSON object a line: a stem's file with its digest and loudness, and the loudness of its convolution for some
-pairs of HRIRs. Everything is found by content: a pair of HRIRs by their digests, a stem by its own, which is known from
-size and time as long as these do not change. So a changed file is noticed, and a moved one is not measured again.
+One JSON object per line: a stem's file with its digest and loudness, and the loudness of its convolution with some
+pairs of HRIRs. Both are looked up by digest, so a changed file is noticed and a moved one is not measured again; a
+stem's digest is known as long as its size and time do not change.
 
-Lines are appended under a lock, whole or not at all, as in a manifest; a line that cannot be used is passed over, and
-what it held is measured again. See section 12 of ``docs/contract.md``.
+Lines are appended as in a manifest; readers skip a damaged line, and what it held is measured again. See section 12
+of ``docs/contract.md``.
 """
 
 import contextlib
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,31 +19,38 @@ from threading import Lock
 
 from cadrender.cache import cache_directory
 from cadrender.errors import AudioError, CadrenderError
-from cadrender.store.manifest import Input, Manifest, append_lines, relative_name
+from cadrender.store.manifest import (
+    Input,
+    Manifest,
+    append_lines,
+    level_from_json,
+    level_to_json,
+    relative_name,
+)
 
 FORMAT = 1
-"""Of a line; lines of another one are passed over."""
+"""Format of a line; lines of another format are skipped."""
 
 NAME = "levels.jsonl"
 
 
 def head_key(left: str, right: str) -> str:
-    """The key of a pair of HRIRs, of their digests."""
+    """The key of a pair of HRIRs, from their digests."""
     return f"{left[:16]}{right[:16]}"
 
 
 @dataclass(frozen=True)
 class LevelFiles:
-    """Where levels are kept; it can travel to another process, where :meth:`open` gives the same book.
+    """Where levels are kept; picklable, so that :meth:`open` gives the same levels in another process.
 
     Attributes
     ----------
     folder : pathlib.Path
         The metadata folder.
     base : pathlib.Path
-        The root: what the stems' paths are relative to.
+        The root, which the stems' paths are relative to.
     manifests : tuple of pathlib.Path
-        Manifests of at-mic music, whose levels count too.
+        Manifests of at-mic music, whose levels are used too.
     """
 
     folder: Path
@@ -52,7 +58,7 @@ class LevelFiles:
     manifests: tuple[Path, ...] = ()
 
     def open(self) -> "LevelBook":
-        """The book of this process; it is read when it is first asked for."""
+        """This process's book of these levels, read on first use."""
         with _books_lock:
             if self not in _books:
                 _books[self] = LevelBook(self)
@@ -64,7 +70,7 @@ _books_lock = Lock()
 
 
 def _renew_locks() -> None:
-    """A fork while another thread holds a lock would leave it held in the child for ever."""
+    """Replace the locks after a fork: one that another thread held would stay locked in the child for ever."""
     global _books_lock
     _books_lock = Lock()
     for book in _books.values():
@@ -75,7 +81,7 @@ os.register_at_fork(after_in_child=_renew_locks)
 
 
 class LevelBook:
-    """The levels that are known, by content; for any number of threads.
+    """The known levels, by content; thread-safe.
 
     Parameters
     ----------
@@ -85,9 +91,9 @@ class LevelBook:
     def __init__(self, files: LevelFiles) -> None:
         self._manifest = Manifest(files.folder / NAME, files.base)
         fallback = hashlib.md5(str(files.folder).encode(), usedforsecurity=False).hexdigest()
-        self.places = (files.folder / NAME,)
+        self.places = [files.folder / NAME]
         if cache := cache_directory():
-            self.places += (cache / "levels" / f"{fallback}.jsonl",)
+            self.places.append(cache / "levels" / f"{fallback}.jsonl")
         self._read_to: dict[Path, tuple[int, bytes]] = {}
         self._sources: dict[str, Input] = {}
         self._before: dict[str, float] = {}
@@ -97,38 +103,36 @@ class LevelBook:
             self._take_manifest(Manifest(manifest, files.base))
 
     def renew_lock(self) -> None:
-        """Forget who holds the lock; for the child of a fork."""
+        """Replace the lock, in the child of a fork."""
         self._lock = Lock()
 
-    def _take_manifest(self, manifest) -> None:
+    def _take_manifest(self, manifest: Manifest) -> None:
         for record in manifest.read().values():
-            inputs = [record.inputs.get(role) for role in ("source", "left_hrir", "right_hrir")]
-            levels = record.levels
-            if record.product != "at-mic" or not all(isinstance(each, Input) for each in inputs):
+            source, left, right = map(record.inputs.get, ("source", "left_hrir", "right_hrir"))
+            before, after = map(record.levels.get, ("loudness_before", "loudness_after"))
+            if record.product != "at-mic" or before is None or after is None:
                 continue
-            if {"loudness_before", "loudness_after"} <= levels.keys():
-                source, left, right = inputs
-                after = {head_key(left.digest, right.digest): levels["loudness_after"]}
-                self._take(source, levels["loudness_before"], after)
+            if isinstance(source, Input) and isinstance(left, Input) and isinstance(right, Input):
+                self._take(source, before, {head_key(left.digest, right.digest): after})
 
-    def _take(self, source, before, after) -> None:
+    def _take(self, source: Input, before: float, after: Mapping[str, float]) -> None:
         self._sources[source.path] = source
         self._before[source.digest] = before
         self._after.setdefault(source.digest, {}).update(after)
 
     def look_at(self, file: Path, state: tuple[int, int] | None = None) -> Input:
-        """Digest a stem's file, unless that was done before and it looks unchanged.
+        """Digest a stem's file, unless its digest is known and its size and time are unchanged.
 
         Parameters
         ----------
         file : pathlib.Path
         state : (int, int), optional
-            Its size and time, where the caller knows them; AudioError if it has others by now.
+            Its size and time, if the caller knows them.
 
         Raises
         ------
         AudioError
-            If it cannot be read.
+            If it cannot be read, or no longer has that size and time.
         """
         if state is None:
             now = self._manifest.stat(file)
@@ -149,7 +153,7 @@ class LevelBook:
         return seen
 
     def known_source(self, file: Path) -> Input | None:
-        """What is known of a stem's file without reading it; None if it is new, has changed or is gone."""
+        """A stem's file with its known digest, without reading it; None if it is new, changed or missing."""
         with self._lock:
             known = self._sources.get(relative_name(file, self._manifest.base))
         try:
@@ -160,7 +164,7 @@ class LevelBook:
         return known if same else None
 
     def level(self, source: Input, head: str) -> tuple[float, float] | None:
-        """LUFS of a stem before and after a pair of HRIRs; None where they are not known.
+        """LUFS of a stem before and after a pair of HRIRs; None if unknown.
 
         Parameters
         ----------
@@ -179,13 +183,13 @@ class LevelBook:
         return None
 
     def missing(self, source: Input, heads: Iterable[str]) -> list[str]:
-        """Those pairs of HRIRs for which the level of a stem is not known."""
+        """The pairs of HRIRs for which the level of a stem is not known."""
         with self._lock:
             known = self._after.get(source.digest, {})
             return [head for head in heads if head not in known]
 
     def refresh(self) -> None:
-        """Read what this and other processes have appended since the last time."""
+        """Read what has been appended since the last call, by this and other processes."""
         for place in self.places:
             with contextlib.suppress(OSError), place.open("rb") as stream:
                 offset, last = self._read_to.get(place, (0, b""))
@@ -202,22 +206,22 @@ class LevelBook:
                         self._take_line(line)
                     self._read_to[place] = offset + len(whole) + 1, lines[-1] + newline
 
-    def _take_line(self, line) -> None:
+    def _take_line(self, line: bytes) -> None:
         with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
             fields = json.loads(line)
             if fields["levels"] != FORMAT:
                 return
             source = Input(*(fields["source"][name] for name in ("path", "bytes", "mtime_ns", "blake3")))
-            after = {str(head): _level(value) for head, value in fields["after"].items()}
-            self._take(source, _level(fields["before"]), after)
+            after = {str(head): level_from_json(value) for head, value in fields["after"].items()}
+            self._take(source, level_from_json(fields["before"]), after)
 
     @property
     def writable(self) -> Path:
-        """Where levels are kept: beside the metadata, or in the user's cache where that cannot be written."""
+        """Where levels are kept: beside the metadata if that is writable, else in the user's cache."""
         return self.places[0] if os.access(self.places[0].parent, os.W_OK) else self.places[-1]
 
     def check_writable(self) -> None:
-        """Make sure that levels can be kept.
+        """Check that levels can be kept.
 
         Raises
         ------
@@ -232,7 +236,7 @@ class LevelBook:
             raise CadrenderError(f"{place}: cannot be written: {error.strerror or error}") from error
 
     def add(self, source: Input, before: float, after: Mapping[str, float], *, keep: bool = True) -> None:
-        """Keep what was measured: beside the metadata, or in the user's cache where that cannot be written.
+        """Keep what was measured.
 
         Parameters
         ----------
@@ -243,7 +247,7 @@ class LevelBook:
         after : mapping of str to float
             LUFS for each pair of HRIRs.
         keep : bool
-            Whether it is for other processes too.
+            Whether to write it to :attr:`writable`; else only this process knows.
         """
         with self._lock:
             self._take(source, before, after)
@@ -258,22 +262,14 @@ class LevelBook:
                     "mtime_ns": source.mtime_ns,
                     "blake3": source.digest,
                 },
-                "before": before if math.isfinite(before) else None,
-                "after": {head: value if math.isfinite(value) else None for head, value in after.items()},
+                "before": level_to_json(before),
+                "after": {head: level_to_json(value) for head, value in after.items()},
             }
         )
         for place in self.places:
-            # Where neither can be written, each process measures for itself.
+            # If neither can be written, each process measures for itself.
             with contextlib.suppress(OSError):
                 if place is not self.places[0]:
                     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 append_lines(place, [f"{line}\n"])
                 return
-
-
-def _level(value):
-    if value is None:
-        return -math.inf
-    if type(value) not in (int, float):
-        raise TypeError
-    return float(value)

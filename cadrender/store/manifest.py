@@ -1,15 +1,15 @@
-"""The manifest: what every file that was made should hold, and what it was made from.
+"""The manifest: what every generated file should hold, and what it was made from.
 
-One JSON object a line, one line a file; the last line of a file counts. A line is appended *before* its file is
-renamed into place, so that a kill at any moment leaves no file without a line. A line whose file never arrived is
+One JSON object per line, one line per file; a file's last line counts. A line is appended *before* its file is
+renamed into place, so a kill at any moment leaves no file without a line. A line whose file never arrived is
 recognised: the file is missing, or is an older one with another time.
 
-What a power cut may have spoilt is not believed. A run's beginning is on the disk before its first file, with the
-records whose files it may replace, and so is its end; in between, lines say which records' files are on the disk. A
-file of which no such line tells counts by itself only as long as its file system stays mounted.
+After a power cut only durable files are trusted (section 15 of ``docs/contract.md``): the start of a run is on the
+disk before its first file, with the records whose files it may replace, and so is its end; in between, lines say which
+records' files are durable. Any other file counts only while its file system stays mounted, or if its digest matches.
 
 Lines are appended under an exclusive lock (``flock``, which works between machines where the shared file system has
-locks; ``O_APPEND`` alone would not do on NFS). Readers skip a truncated line; the next writer terminates it.
+locks; ``O_APPEND`` alone is not enough on NFS). Readers skip a truncated line; the next writer terminates it.
 """
 
 import contextlib
@@ -17,23 +17,26 @@ import json
 import math
 import os
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from cadrender.errors import AudioError, CadrenderError, UsageError
 from cadrender.store.atomic import AtomicFile, lock_and_wait, same_file
 from cadrender.store.digest import digest_of
 from cadrender.store.durable import sync_descriptor, sync_folder, this_mount
 
-# A manifest is rewritten when it has more than this many lines for each file, and so many for runs.
+_T = TypeVar("_T")
+
+# A manifest is rewritten when it has more than this many lines per file, and this many more for runs.
 _SLACK = 2
 _RUNS = 50
 
 
 @dataclass(frozen=True)
 class Input:
-    """A file that another was made from, as it was then.
+    """A file that another one was made from, as it was then.
 
     Attributes
     ----------
@@ -51,22 +54,22 @@ class Input:
     digest: str
 
 
-# What a file was made from, by role. A nested mapping stands for something that was made on the way, from these.
+# What a file was made from, by role. A nested mapping stands for an intermediate signal made from these.
 Inputs = Mapping[str, "Input | Inputs"]
 
 
 @dataclass(frozen=True)
 class Record:
-    """A line of a manifest.
+    """A file's line in a manifest.
 
     Attributes
     ----------
     product : str
-        What it is: ``at-mic``, ``target``, ``amplified``, ``excerpt`` or ``song``.
+        ``at-mic``, ``target``, ``amplified``, ``excerpt`` or ``song``.
     path : str
         The file, relative to its product's folder, with ``/``.
     parameters : dict
-        All that its samples depend on beside its inputs; JSON values.
+        Everything else that its samples depend on, as JSON values.
     inputs : Inputs
         What it was made from.
     container, subtype : str
@@ -80,22 +83,22 @@ class Record:
     levels : dict
         What was measured when it was made: loudness in LUFS (minus infinity for silence), gains, clipped PCM values.
     version : str
-        The cadrender that made it.
+        The version of cadrender that made it.
     id : str
-        Stands for this record, and no other one of the same file.
+        Unique among all records, also of the same file.
     mount : str
-        Where and when its file was written: see :func:`cadrender.store.durable.this_mount`.
+        Boot and mount under which it was written: see :func:`cadrender.store.durable.this_mount`.
     mtime_ns : int
         The time of the file's last change.
     durable : bool
-        Whether the file is known to have been on the disk, in its place.
+        Whether the file is known to have reached the disk, in its place.
     notes : tuple of str
-        What was found when it was made, and is worth knowing.
+        Remarks from when it was made.
     """
 
     product: str
     path: str
-    parameters: dict
+    parameters: dict[str, Any]
     inputs: Inputs
     container: str
     subtype: str
@@ -103,7 +106,7 @@ class Record:
     frames: int
     bytes: int
     digest: str
-    levels: dict = field(default_factory=dict)
+    levels: dict[str, float] = field(default_factory=dict)
     version: str = ""
     id: str = ""
     mount: str = ""
@@ -113,7 +116,7 @@ class Record:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What it is the record of, whatever its container: product, and path without suffix."""
+        """Product, and path without suffix: the same for every container."""
         return key_of(self.product, self.path)
 
 
@@ -126,7 +129,7 @@ class Contents:
     records : dict
         The last record of each file by its key.
     unfinished : dict
-        Runs that began and did not end, by their ids: what one had written and not yet made durable may be lost.
+        Runs that began and did not end, by id: what they wrote and did not make durable may be lost.
     """
 
     records: dict[tuple[str, str], Record]
@@ -134,10 +137,10 @@ class Contents:
     _cut_off: dict[str, frozenset[str] | None] = field(default_factory=dict, repr=False)
 
     def vouches_for(self, record: Record, file: Path) -> bool:
-        """Whether a file must be the one that was recorded, which can be told without reading it.
+        """Whether a file can be trusted to be the recorded one without reading it.
 
-        It is so if the file was on the disk when that was written down, and no run that a power cut may have ended
-        was about to replace it; or if its file system has been mounted all the time since the file was written.
+        It can if it is durable and no run that a power cut may have ended was going to replace it; or if its file
+        system has stayed mounted since the file was written.
         """
         if record.durable and not self.unfinished:
             return True
@@ -150,7 +153,7 @@ class Contents:
             return False
 
     def proves(self, record: Record, file: Path) -> bool:
-        """Whether a file is the one that was recorded; it is read if need be."""
+        """Whether a file is the recorded one; it is read if necessary."""
         if self.vouches_for(record, file):
             return True
         try:
@@ -159,11 +162,11 @@ class Contents:
             return False
 
     def doubts_unrecorded(self, folder: Path) -> bool:
-        """Whether files in a folder that are not recorded may be what a power cut left of a run."""
+        """Whether unrecorded files in a folder may be damaged leftovers of a run that a power cut ended."""
         return bool(self.unfinished) and self._replaced_by_cut_runs(this_mount(folder)) is not None
 
-    def _replaced_by_cut_runs(self, here):
-        """What runs may have replaced that have not ended, and that do not write to this mount; None for no runs."""
+    def _replaced_by_cut_runs(self, here: str) -> frozenset[str] | None:
+        """Ids of what unfinished runs under other mounts may have replaced; None if there are no such runs."""
         if here not in self._cut_off:
             cut = [run.replaces for run in self.unfinished.values() if not here or run.mount != here]
             self._cut_off[here] = frozenset().union(*cut) if cut else None
@@ -177,7 +180,7 @@ class Run:
     Attributes
     ----------
     mount : str
-        Where and when: see :func:`cadrender.store.durable.this_mount`.
+        Its boot and mount: see :func:`cadrender.store.durable.this_mount`.
     replaces : frozenset of str
         The ids of records whose files it may have replaced.
     """
@@ -217,15 +220,17 @@ class Manifest:
     def load(self) -> Contents:
         """Read everything.
 
-        A missing file holds nothing. Damaged lines, and lines of another program, are left out.
+        A missing file holds nothing. Damaged lines, and lines of another program, are skipped.
 
         Raises
         ------
         CadrenderError
-            If the file is there and cannot be read, or if it is of an unreleased version.
+            If the file exists and cannot be read, or was written by an unreleased version.
         """
-        records, runs = {}, {}
-        durable, lost = set(), set()
+        records: dict[tuple[str, str], Record] = {}
+        runs: dict[str, Run] = {}
+        durable: set[str] = set()
+        lost: set[str] = set()
         for line in read_lines(self.file):
             fields = _fields(line)
             if record := self._record(fields):
@@ -251,17 +256,17 @@ class Manifest:
         return self.load().records
 
     def begin_run(self, mount: str, replaces: Iterable[str] = ()) -> str:
-        """Note, durably, that a run begins; its id.
+        """Note, durably, that a run begins; returns its id.
 
-        Until it has ended, files without a record are not trusted under another mount.
+        Until it has ended, neither files without a record nor the files that it may replace are trusted under another
+        mount.
 
         Parameters
         ----------
         mount : str
             Where it writes.
         replaces : iterable of str
-            The ids of the records whose files it may replace: until it has ended, they do not vouch for these under
-            another mount.
+            The ids of the records whose files it may replace.
 
         Raises
         ------
@@ -270,11 +275,11 @@ class Manifest:
         """
         run = secrets.token_hex(4)
         append_lines(self.file, [_run_line(run, Run(mount, frozenset(replaces)))], durable=True)
-        sync_folder(self.file.parent)  # somebody else may have made it and not got so far
+        sync_folder(self.file.parent)  # another process may have created the file and not synced its name yet
         return run
 
     def mark_durable(self, ids: Collection[str], ended: str = "") -> None:
-        """Note, durably, that the files of some records are on the disk; and that a run has ended.
+        """Note, durably, that the files of some records are on the disk, and that a run has ended.
 
         Raises
         ------
@@ -288,7 +293,7 @@ class Manifest:
             append_lines(self.file, lines, durable=True)
 
     def mark_lost(self, ids: Collection[str]) -> None:
-        """Note that the files of some records could not be put on the disk, whatever reading them gives.
+        """Note that the files of some records never reached the disk, even if they can still be read.
 
         Raises
         ------
@@ -325,7 +330,7 @@ class Manifest:
         if sum(map(bool, read_lines(self.file))) <= _SLACK * len(self.read()) + _RUNS:
             return False
         try:
-            with _opened(self.file):  # nobody appends meanwhile
+            with _opened(self.file):  # keeps others from appending
                 contents = self.load()
                 current = {record.id for record in contents.records.values()}
                 lines = [
@@ -342,49 +347,34 @@ class Manifest:
             raise CadrenderError(f"{self.file}: cannot be written: {error.strerror or error}") from error
         return True
 
-    def look_at(self, file: Path, advance=lambda count: None) -> Input:
-        """Digest a file that something is made from.
-
-        Parameters
-        ----------
-        file : pathlib.Path
-        advance : callable
-            Called with the bytes read since the last call.
+    def look_at(self, file: Path, advance: Callable[[int], object] = lambda count: None) -> Input:
+        """Digest an input file; `advance` is called with the bytes read since the last call.
 
         Raises
         ------
         AudioError
             If it cannot be read, or changes meanwhile.
         """
-        try:
-            before = file.stat()
-            digest = digest_of(file, advance)
-        except FileNotFoundError as error:
-            raise AudioError(f"{file}: no such file") from error
-        except OSError as error:
-            raise AudioError(f"{file}: cannot be read: {error.strerror or error}") from error
-        seen = Input(relative_name(file, self.base), before.st_size, before.st_mtime_ns, digest)
+        seen = self.stat(file)
+        with _read_errors(file):
+            seen = replace(seen, digest=digest_of(file, advance))
         check_unchanged(file, seen)
         return seen
 
     def stat(self, file: Path) -> Input:
-        """Describe a file that something is made from by its size and time alone.
+        """Describe an input file by its size and time alone.
 
         Raises
         ------
         AudioError
-            If it is not there.
+            If it is missing.
         """
-        try:
+        with _read_errors(file):
             status = file.stat()
-        except FileNotFoundError as error:
-            raise AudioError(f"{file}: no such file") from error
-        except OSError as error:
-            raise AudioError(f"{file}: cannot be read: {error.strerror or error}") from error
         return Input(relative_name(file, self.base), status.st_size, status.st_mtime_ns, "")
 
-    def _record(self, fields):
-        """The record of a line's fields, None if they are none."""
+    def _record(self, fields: dict[str, Any]) -> Record | None:
+        """The record in a line's fields, None if there is none."""
         if "product" not in fields and {"path", "blake3", "hrirs"} <= fields.keys():
             raise UsageError(
                 f"{self.file}: written by an unreleased version of cadrender and no longer read; "
@@ -402,7 +392,7 @@ class Manifest:
                 frames=_typed(fields["frames"], int),
                 bytes=_typed(fields["bytes"], int),
                 digest=_typed(fields["blake3"], str),
-                levels={name: _level(name, value) for name, value in fields["levels"].items()},
+                levels={name: level_from_json(value) for name, value in fields["levels"].items()},
                 version=_typed(fields["cadrender"], str),
                 id=_typed(fields["id"], str),
                 mount=_typed(fields["mount"], str),
@@ -419,14 +409,18 @@ def relative_name(file: Path, folder: Path) -> str:
     return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
 
 
-def check_unchanged(file: Path, seen: Input) -> None:
-    """Check that a file is still the one that was digested.
+@contextlib.contextmanager
+def _read_errors(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise AudioError(f"{file}: no such file") from error
+    except OSError as error:
+        raise AudioError(f"{file}: cannot be read: {error.strerror or error}") from error
 
-    Raises
-    ------
-    AudioError
-        If its size or time has changed, or it is gone.
-    """
+
+def check_unchanged(file: Path, seen: Input) -> None:
+    """Raise an AudioError if a file's size or time has changed since it was digested, or it is missing."""
     with contextlib.suppress(OSError):
         now = file.stat()
         if (now.st_size, now.st_mtime_ns) == (seen.bytes, seen.mtime_ns):
@@ -440,7 +434,7 @@ def read_lines(file: Path) -> list[bytes]:
     Raises
     ------
     CadrenderError
-        If the file is there and cannot be read.
+        If the file exists and cannot be read.
     """
     try:
         return file.read_bytes().split(b"\n")
@@ -459,7 +453,7 @@ def append_lines(file: Path, lines: Iterable[str], *, durable: bool = False) -> 
     lines : iterable of str
         Each with a newline at its end.
     durable : bool
-        Whether they are to be on the disk, and the file's name too, before this returns.
+        Whether to return only when they are on the disk, and the file's name too.
 
     Raises
     ------
@@ -487,7 +481,7 @@ def append_lines(file: Path, lines: Iterable[str], *, durable: bool = False) -> 
 
 
 @contextlib.contextmanager
-def _opened(file):
+def _opened(file: Path) -> Iterator[int]:
     """Open a manifest for appending and lock it; another process may be replacing it at the same time."""
     flags = os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
     while True:
@@ -501,7 +495,7 @@ def _opened(file):
             os.close(descriptor)
 
 
-def _fields(line):
+def _fields(line: bytes) -> dict[str, Any]:
     """The fields of a line; none if it is damaged."""
     with contextlib.suppress(ValueError, RecursionError):
         if isinstance(fields := json.loads(line), dict):
@@ -509,15 +503,15 @@ def _fields(line):
     return {}
 
 
-def _run_line(identity, run):
+def _run_line(identity: str, run: Run) -> str:
     return _line({"run": identity, "mount": run.mount, "replaces": sorted(run.replaces)})
 
 
-def _line(fields):
+def _line(fields: dict[str, Any]) -> str:
     return json.dumps(fields) + "\n"
 
 
-def _format(record):
+def _format(record: Record) -> str:
     return _line(
         {
             "product": record.product,
@@ -530,7 +524,7 @@ def _format(record):
             "frames": record.frames,
             "bytes": record.bytes,
             "blake3": record.digest,
-            "levels": {name: _finite(value) for name, value in record.levels.items()},
+            "levels": {name: level_to_json(value) for name, value in record.levels.items()},
             "cadrender": record.version,
             "id": record.id,
             "mount": record.mount,
@@ -541,7 +535,7 @@ def _format(record):
     )
 
 
-def _inputs_json(inputs):
+def _inputs_json(inputs: Inputs) -> dict[str, Any]:
     return {
         role: {"path": of.path, "bytes": of.bytes, "mtime_ns": of.mtime_ns, "blake3": of.digest}
         if isinstance(of, Input)
@@ -550,7 +544,7 @@ def _inputs_json(inputs):
     }
 
 
-def _parse_inputs(fields):
+def _parse_inputs(fields: dict[str, Any]) -> Inputs:
     return {
         role: Input(
             _typed(of["path"], str),
@@ -564,19 +558,21 @@ def _parse_inputs(fields):
     }
 
 
-def _typed(value, kind):
-    if type(value) is not kind:
-        raise TypeError
-    return value
+def _typed(value: object, kind: type[_T]) -> _T:
+    if type(value) is kind:
+        return value
+    raise TypeError
 
 
-def _finite(value):
+def level_to_json(value: float) -> float | None:
+    """A level as a line holds it: silence, minus infinity, is null."""
     return value if math.isfinite(value) else None
 
 
-def _level(name, value):
+def level_from_json(value: object) -> float:
+    """The level that :func:`level_to_json` wrote; a TypeError if it is not one."""
     if value is None:
         return -math.inf
-    if type(value) not in (int, float):
-        raise TypeError(name)
-    return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError
+    return float(value)

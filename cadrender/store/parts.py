@@ -1,4 +1,4 @@
-"""Parts of stereo files at the least cost: a system call where the samples lie in the file as they are in memory."""
+"""Reading parts of stereo files at the least cost: by one system call, where the file holds plain samples."""
 
 import functools
 import os
@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from cadrender.errors import AudioError
 from cadrender.store.audio import check_stem_header, check_values, exact_dtype, read_header, reason
 
-# Subtypes whose samples are read straight from a WAV file, in little-endian order as it has them.
+# Subtypes whose samples are copied straight from a WAV file, which is little-endian.
 _PLAIN = {"PCM_16": "<i2", "PCM_32": "<i4", "FLOAT": "<f4", "DOUBLE": "<f8"}
 
 _of_this_thread = threading.local()
@@ -29,17 +30,17 @@ class Layout:
     dtype : numpy.dtype
         The type that holds them exactly.
     offset : int
-        Where they begin; -1 where they have to be decoded.
+        Where they begin, in bytes; -1 if they must be decoded.
     """
 
     frames: int
-    dtype: np.dtype
+    dtype: np.dtype[np.generic]
     offset: int
 
 
 @functools.lru_cache(maxsize=4096)
-def _layout(file, samplerate, size, mtime_ns):
-    """Size and time are there to tell a changed file from the one remembered."""
+def _layout(file: Path, samplerate: int, size: int, mtime_ns: int) -> Layout:
+    """A file's layout; size and time are part of the cache's key, so that a changed file is read again."""
     header = read_header(file)
     check_stem_header(file, header, samplerate)
     plain = header.format in ("WAV", "WAVEX") and header.subtype in _PLAIN
@@ -47,7 +48,7 @@ def _layout(file, samplerate, size, mtime_ns):
     return Layout(header.frames, np.dtype(exact_dtype(header)), offset)
 
 
-def _data_offset(file, frames, size):
+def _data_offset(file: Path, frames: int, size: int) -> int:
     """Where the samples of a RIFF file begin; -1 if that is not clear."""
     with file.open("rb") as stream:
         if stream.read(4) != b"RIFF":
@@ -61,17 +62,12 @@ def _data_offset(file, frames, size):
     return -1
 
 
-def scratch(slot: int, frames: int, dtype: np.dtype) -> np.ndarray:
-    """Memory of this thread that is used again and again, (frames, 2): fresh pages cost as much as reading does.
+def scratch(slot: int, frames: int, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
+    """Memory of this thread that is reused, (frames, 2): fresh pages cost as much as reading does.
 
-    Parameters
-    ----------
-    slot : int
-        Different slots are different memory.
-    frames : int
-    dtype : dtype
+    Each `slot` is memory of its own.
     """
-    memory = _of_this_thread.__dict__.setdefault("memory", {})
+    memory: dict[int, npt.NDArray[np.uint8]] = _of_this_thread.__dict__.setdefault("memory", {})
     needed = 2 * frames * dtype.itemsize
     if slot not in memory or len(memory[slot]) < needed:
         memory[slot] = np.empty(max(needed, 1 << 16), np.uint8)
@@ -80,31 +76,31 @@ def scratch(slot: int, frames: int, dtype: np.dtype) -> np.ndarray:
 
 def read_part(
     file: Path, samplerate: int, frames: int, start: int, count: int, slot: int | None = None
-) -> tuple[np.ndarray, tuple[int, int]]:
+) -> tuple[npt.NDArray[np.generic], tuple[int, int]]:
     """Read a part of a stem whose length is known.
 
     Parameters
     ----------
     file : pathlib.Path
-        Stereo, at `samplerate`, of any format that libsndfile reads.
+        Stereo, at `samplerate`, in any format that libsndfile reads.
     samplerate, frames : int
         What it must have.
     start, count : int
         The part; it must lie within the file.
     slot : int, optional
-        Of :func:`scratch`, for memory that is used again; new memory by default.
+        Of :func:`scratch`, to reuse memory; default: new memory.
 
     Returns
     -------
     part : ndarray
-        (count, 2) in the type that holds the samples exactly; in this thread valid until the slot is used again.
+        (count, 2) in the type that holds the samples exactly; valid until this thread uses the slot again.
     state : (int, int)
-        Size and time of the file's last change, which were the same before and after.
+        The file's size and time of last change, the same before and after reading.
 
     Raises
     ------
     AudioError
-        If the part cannot be read, the file is another one than expected, or it changes meanwhile.
+        If the part cannot be read, the file is not the expected one, or it changes meanwhile.
     """
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
@@ -136,13 +132,13 @@ def read_part(
     return part, state
 
 
-def _read(descriptor, layout, start, part):
-    """Fill an array; how many frames there were."""
+def _read(descriptor: int, layout: Layout, start: int, part: npt.NDArray[np.generic]) -> int:
+    """Fill an array; returns how many frames there were."""
     if layout.offset < 0:
         with soundfile.SoundFile(descriptor, closefd=False) as sound:
             sound.seek(start)
             return len(sound.read(out=part))
-    view = memoryview(part).cast("B")
+    view = part.data.cast("B")
     at, done = layout.offset + start * part.itemsize * 2, 0
     while done < len(view):
         count = os.preadv(descriptor, [view[done:]], at + done)

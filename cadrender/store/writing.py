@@ -3,9 +3,12 @@
 import contextlib
 import os
 import struct
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 from blake3 import blake3
 
@@ -14,20 +17,20 @@ from cadrender.store.atomic import AtomicFile, temporary_name
 from cadrender.store.audio import AudioFormat, Header, read_header
 from cadrender.store.digest import digest_of
 
-# Bytes gathered before the system is asked to write: larger gains nothing, 32 KiB costs a third more.
+# Bytes gathered for one write: more gains nothing, 32 KiB costs a third more.
 _BUFFER = 256 * 1024
 
 _WAV_LIMIT = 2**32 - 64
 
-# Format tag and bytes of a sample.
+# Format tag and bytes per sample.
 _WAV_CODES = {"PCM_16": (1, 2), "PCM_24": (1, 3), "FLOAT": (3, 4)}
 
 
 def wav_header(frames: int, samplerate: int, subtype: str = "PCM_16") -> bytes:
     """The bytes before the samples of a stereo WAV file.
 
-    For PCM they are those that libsndfile writes. Into files of floats libsndfile also puts the time of day, which
-    is left out here: the same samples give the same file.
+    For PCM they are libsndfile's. Float files lack the time of day that libsndfile adds: the same samples give the
+    same file.
     """
     tag, size = _WAV_CODES[subtype]
     data = 2 * size * frames
@@ -40,13 +43,13 @@ def wav_header(frames: int, samplerate: int, subtype: str = "PCM_16") -> bytes:
 
 
 class _Sink:
-    """What libsndfile writes a file into; keeps the system's error, which libsndfile does not pass on."""
+    """The file that libsndfile writes to; keeps the system's error, which libsndfile does not pass on."""
 
-    def __init__(self, atomic) -> None:
+    def __init__(self, atomic: AtomicFile) -> None:
         self._atomic = atomic
-        self.error = None
+        self.error: OSError | None = None
 
-    def write(self, data):
+    def write(self, data: bytes) -> int:
         try:
             self._atomic.write(data)
         except OSError as error:
@@ -54,10 +57,10 @@ class _Sink:
             return 0
         return len(data)
 
-    def seek(self, offset, whence=os.SEEK_SET):
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         return os.lseek(self._atomic.descriptor, offset, whence)
 
-    def tell(self):
+    def tell(self) -> int:
         return os.lseek(self._atomic.descriptor, 0, os.SEEK_CUR)
 
 
@@ -70,7 +73,7 @@ class AudioWriter:
     Parameters
     ----------
     file : pathlib.Path
-        The place; its folder must exist.
+        Its folder must exist.
     frames : int or None
         How many frames will be written; None if that is not known yet.
     samplerate : int
@@ -81,7 +84,11 @@ class AudioWriter:
     Attributes
     ----------
     frames : int or None
-        Its length, once that is known.
+        The file's length, once that is known.
+    pcm16 : bool
+        Whether int16 is written; else float64.
+    folder : pathlib.Path
+        Where the file is.
 
     Raises
     ------
@@ -95,23 +102,25 @@ class AudioWriter:
         self.frames = frames
         self._file, self._samplerate, self._format = file, samplerate, audio_format
         self._subtype = audio_format.subtype
+        self._hasher: blake3 | None = None
         self._check_size(frames or 0)
         self._atomic = AtomicFile(file)
         try:
             self._begin()
         except BaseException:
-            self._atomic.__exit__()
+            self._atomic.close()
             raise
 
     def _begin(self) -> None:
         self._written = 0
         self._sound = None
+        self._hasher = None
         if self._format.container == "wav":
             frame_bytes = self._format.bytes_per_frame
             self._buffer = np.empty((_BUFFER // frame_bytes, frame_bytes), np.uint8)
             self._filled = 0
-            # A header that is written last leaves nothing to digest on the way.
-            self._hasher = blake3() if self.frames is not None else None
+            if self.frames is not None:  # otherwise the header is written last, and digested after that
+                self._hasher = blake3()
             self._append(wav_header(self.frames or 0, self._samplerate, self._subtype))
         else:
             self._sink = _Sink(self._atomic)
@@ -127,17 +136,17 @@ class AudioWriter:
             )
 
     def restart(self) -> None:
-        """Drop what was written, and begin again."""
+        """Drop what was written and begin again."""
         if self._sound is not None:
             self._through_sink(self._sound.close)
         self._atomic.rewind()
         self._begin()
 
-    def _check_size(self, frames) -> None:
+    def _check_size(self, frames: int) -> None:
         if self._format.container == "wav" and frames * self._format.bytes_per_frame > _WAV_LIMIT:
             raise AudioError(f"{self._file}: {frames} frames are more than a WAV file can hold")
 
-    def write(self, piece: np.ndarray) -> None:
+    def write(self, piece: npt.NDArray[np.generic]) -> None:
         """Append (n, 2) frames: int16 for PCM_16, else float64 with full scale 1."""
         self._written += len(piece)
         if self.frames is None:
@@ -145,12 +154,12 @@ class AudioWriter:
         if not len(piece):
             return
         piece = quantised(piece, self._subtype)
-        if self._sound is not None:
-            self._through_sink(lambda: self._sound.write(piece))
+        if (sound := self._sound) is not None:
+            self._through_sink(lambda: sound.write(piece))
             return
         frames = frame_bytes(piece, self._subtype)
         if not self._filled and frames.size >= _BUFFER // 2:  # large enough as it is
-            self._append(frames)
+            self._append(frames.data)
             return
         while len(frames):
             room = len(self._buffer) - self._filled
@@ -163,18 +172,18 @@ class AudioWriter:
 
     def _flush(self) -> None:
         if self._filled:
-            self._append(self._buffer[: self._filled])
+            self._append(self._buffer[: self._filled].data)
             self._filled = 0
 
-    def _append(self, data) -> None:
-        """Write to the file, and digest what is still in the cache."""
+    def _append(self, data: bytes | memoryview) -> None:
+        """Write to the file, and digest the bytes while they are in the CPU's cache."""
         data = memoryview(data).cast("B")
         if self._hasher is not None:
             self._hasher.update(data)
         self._atomic.write(data)
 
-    def _through_sink(self, action):
-        """Let libsndfile do something; what the system answered is raised in place of its own error."""
+    def _through_sink(self, action: Callable[[], Any]) -> Any:
+        """Let libsndfile do something; the system's error is raised in place of its own."""
         try:
             return action()
         finally:
@@ -182,23 +191,23 @@ class AudioWriter:
                 raise self._sink.error
 
     def finish(self) -> tuple[str, int, int]:
-        """Complete the file, which stays under its temporary name.
+        """Complete the file, which keeps its temporary name.
 
         Returns
         -------
         digest : str
             BLAKE3 of its bytes.
         size : int
-            How many there are.
+            Its size in bytes.
         mtime_ns : int
-            When the last of them was written.
+            The time of its last change.
 
         Raises
         ------
         AudioError
             If not all frames were written.
         """
-        if self.frames not in (None, self._written):
+        if self.frames is not None and self.frames != self._written:
             raise AudioError(f"{self._file}: {self.frames - self._written} frames were never written")
         if self._sound is not None:
             self._through_sink(self._sound.close)
@@ -208,8 +217,9 @@ class AudioWriter:
                 header = wav_header(self._written, self._samplerate, self._subtype)
                 os.pwrite(self._atomic.descriptor, header, 0)
         self.frames = self._written
-        known = self._sound is None and self._hasher is not None
-        digest = self._hasher.hexdigest() if known else digest_of(temporary_name(self._file))
+        digest = (
+            self._hasher.hexdigest() if self._hasher is not None else digest_of(temporary_name(self._file))
+        )
         status = os.fstat(self._atomic.descriptor)
         return digest, status.st_size, status.st_mtime_ns
 
@@ -217,28 +227,28 @@ class AudioWriter:
         """Move the finished file into its place."""
         self._atomic.commit()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         if self._sound is not None:
             with contextlib.suppress(soundfile.LibsndfileError):
                 self._sound.close()
-        self._atomic.__exit__(*exception)
+        self._atomic.close()
 
 
-def quantised(piece: np.ndarray, subtype: str) -> np.ndarray:
-    """What is written of float64 samples: rounded 24-bit integers in the upper bits of int32, or float32."""
+def quantised(piece: npt.NDArray[np.generic], subtype: str) -> npt.NDArray[np.generic]:
+    """Samples as they are written: for PCM_24 rounded, in the upper bits of int32; for FLOAT as float32."""
     if subtype == "PCM_16":
         return piece
     if subtype == "FLOAT":
         return piece.astype("<f4")
-    whole = np.clip(np.rint(piece * 2.0**23), -(2.0**23), 2.0**23 - 1)
+    whole = np.clip(np.rint(piece.astype(np.float64, copy=False) * 2.0**23), -(2.0**23), 2.0**23 - 1)
     return whole.astype("<i4") << 8
 
 
-def frame_bytes(piece, subtype):
-    """The bytes of quantised frames as they stand in a WAV file, one row a frame."""
+def frame_bytes(piece: npt.NDArray[np.generic], subtype: str) -> npt.NDArray[np.uint8]:
+    """The bytes of quantised frames as a WAV file holds them, one row per frame."""
     rows = np.ascontiguousarray(piece).view(np.uint8).reshape(len(piece), -1)
     if subtype != "PCM_24":
         return rows
@@ -246,7 +256,7 @@ def frame_bytes(piece, subtype):
 
 
 def is_complete(file: Path, frames: int, samplerate: int, audio_format: AudioFormat) -> bool:
-    """Whether a file is there with the right length, rate, channels and subtype."""
+    """Whether a file exists with the right length, rate, channels and subtype."""
     if audio_format.container == "wav" and frames * audio_format.bytes_per_frame <= _WAV_LIMIT:
         expected = wav_header(frames, samplerate, audio_format.subtype)
         size = len(expected) + frames * audio_format.bytes_per_frame

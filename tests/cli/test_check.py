@@ -98,7 +98,7 @@ BREAKS = {
     "id twice": (
         replace_text("gains.json", '"gain_0002"', '"gain_0001"'),
         "gains",
-        "'gain_0001' stands twice in one object",
+        "duplicate key 'gain_0001'",
     ),
     # positions
     "angle in text": (
@@ -147,7 +147,7 @@ BREAKS = {
     "track twice": (
         edit("musdb18.train.json", lambda c: c.append(c[0])),
         "train: music",
-        "stands twice in the list",
+        "duplicate track",
     ),
     "track outside": (
         edit("musdb18.train.json", first_item(lambda t: t.update(Path="../../etc"))),
@@ -315,7 +315,7 @@ BREAKS = {
     "mono": (
         rewrite(f"audio/music/train/{FIRST}/bass.wav", lambda x: x[:, 0]),
         "train: songs",
-        "1 channel(s); stereo is needed",
+        "1 channel; stereo is needed",
     ),
     "another rate": (
         rewrite(f"audio/music/test/{EVENING}/bass.wav", lambda x: x, samplerate=48000),
@@ -400,7 +400,7 @@ def test_ids_that_stand_twice_hide_nothing(root):
     for name in ("gain_0002", "gain_0003"):
         replace_text("gains.json", f'"{name}"', '"gain_0001"')(root)
     problems = problems_of(root)["gains"]
-    assert sum("'gain_0001' stands twice in one object" in problem for problem in problems) == 2
+    assert sum("duplicate key 'gain_0001'" in problem for problem in problems) == 2
     assert sum("'bass' is the text 'loud'" in problem for problem in problems) == 1
 
 

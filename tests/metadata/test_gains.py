@@ -100,7 +100,7 @@ def test_gains_are_read_as_written(tmp_path):
         ('{"g": {"vocals": null}}', "'vocals' is null"),
         ('{"g": {"../x": 3}}', "stem '../x'"),
         ('{"../g": {}}', "gain id '../g'"),
-        ('{"g": {"vocals": 3, "vocals": 4}}', "'vocals' stands twice"),
+        ('{"g": {"vocals": 3, "vocals": 4}}', "duplicate key 'vocals'"),
     ],
 )
 def test_bad_gains_are_named(text, named, tmp_path):

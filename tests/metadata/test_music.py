@@ -88,9 +88,7 @@ def test_a_misspelt_key_names_its_neighbour(music_list):
 
 
 def test_a_track_may_stand_in_the_lists_once(music_list):
-    with pytest.raises(
-        MetadataError, match="item 2: the track 'A Classic Education - NightOwl' stands twice"
-    ):
+    with pytest.raises(MetadataError, match="item 2: duplicate track 'A Classic Education - NightOwl'"):
         read_tracks(music_list(ENTRY, ENTRY))
     first = music_list(ENTRY, name="a.json")
     second = music_list({**ENTRY, "Track Name": "other"}, ENTRY, name="b.json")

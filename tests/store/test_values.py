@@ -34,7 +34,7 @@ READERS = {
     [
         (LOUDEST, None),
         (-LOUDEST, None),
-        (2e6, "holds a sample of 2e+06; full scale is 1, and 1e+06 the most that is taken"),
+        (2e6, "holds a sample of 2e+06; full scale is 1, the limit is 1e+06"),
         (-1e9, "holds a sample of 1e+09; full scale is 1"),
         (np.nan, "holds NaN or infinite samples"),
         (-np.inf, "holds NaN or infinite samples"),
@@ -69,7 +69,7 @@ def test_commands_name_the_file_and_go_on(tmp_path):
     write_wav(file, signal, SAMPLERATE, "FLOAT")
     result = run("generate", "--root", root, "-j", 1, "-q")
     assert result.returncode == 1
-    line = f"{file}: holds a sample of 3e+09; full scale is 1, and 1e+06 the most that is taken"
+    line = f"{file}: holds a sample of 3e+09; full scale is 1, the limit is 1e+06"
     assert f"failed: {line}" in result.stderr.splitlines()
     assert len(list((root / "audio/at_mic_music").rglob("drums.wav"))) == len(POSITIONS) * (len(SONGS) - 1)
     assert "holds a sample of 3e+09" in run("check", "--root", root).stdout
