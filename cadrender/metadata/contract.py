@@ -124,7 +124,7 @@ def check_list(value: object, file: Path, what: str) -> list[object]:
     return value
 
 
-def check_text(value: object, file: Path, what: str) -> str:
+def check_text(value: object, file: Path | str, what: str) -> str:
     """Return `value` if it is Unicode text; else a MetadataError names `file` and the item `what`."""
     if not isinstance(value, str):
         raise MetadataError(f"{file}: {what} is {kind_of(value)}, not a text")

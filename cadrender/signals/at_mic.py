@@ -1,39 +1,47 @@
-"""At-mic stems: one stem of a song, as the microphones at one head position pick it up.
-
-See section 2 of ``docs/contract.md``.
-"""
+"""At-mic stems: one stem of a song as the microphones at one head position pick it up (section 2 of the contract)."""
 
 import contextlib
 import functools
 import os
 import platform
 import threading
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.errors import AudioError, CadrenderError
-from cadrender.signals.base import Made, Signal, Sink, as_dtype, as_float
+from cadrender.signals.base import Made, Signal, Sink, Taker, as_dtype, as_float
 from cadrender.store import read_hrir, read_stem
 from cadrender.store.digest import digest_of
-from cadrender.store.levels import LevelFiles, head_key
+from cadrender.store.levels import LevelBook, LevelFiles, head_key
 from cadrender.store.manifest import Input, Manifest, check_unchanged
 from cadrender.store.parts import read_part
 from cadrender.store.writing import quantised
 
-# Levels that are remembered in this process: some 300 bytes each.
+if TYPE_CHECKING:
+    from cadrender.dsp.hrir import Heads
+    from cadrender.dsp.render import Level
+
+# Levels that are kept in this process: some 300 bytes each.
 _MOST_LEVELS = 100_000
 
-_levels: dict[tuple, object] = {}
+# Size and time of a file.
+_State = tuple[int, int]
+# An HRIR: file, samplerate, size, time. Size and time tell a changed file from the one in a cache.
+_Hrir = tuple[Path, int, int, int]
+_Pair = tuple[_Hrir, _Hrir]
+
+_levels: "dict[tuple[Path, _State | None, _Pair], Level]" = {}
 _measured: dict[Path, threading.Lock] = {}
 _measured_lock = threading.Lock()
 
 
 def _renew_locks() -> None:
-    """A fork while another thread holds a lock would leave it held in the child for ever."""
+    """Replace the locks after a fork: one that another thread held would stay locked in the child for ever."""
     global _measured_lock
     _measured_lock = threading.Lock()
     _measured.clear()
@@ -58,7 +66,7 @@ class AtMic(Signal):
         The stem's length, and its rate in hertz.
     subtype : str
     level_files : LevelFiles, optional
-        Where its level is kept once it has been measured; in this process's memory alone by default.
+        Where its level is kept once it has been measured; default: in this process's memory only.
     """
 
     product: ClassVar[str] = "at-mic"
@@ -72,25 +80,21 @@ class AtMic(Signal):
     subtype: str = "PCM_16"
     level_files: LevelFiles | None = field(default=None, compare=False)
 
-    def parameters(self) -> dict:
-        """Nothing: all that counts are the inputs."""
+    def parameters(self) -> dict[str, Any]:
+        """None: it depends on its inputs only."""
         return {}
 
     def inputs(self) -> dict[str, Path]:
         """The stem's file and the two HRIRs."""
         return {"source": self.source, "left_hrir": self.left_hrir, "right_hrir": self.right_hrir}
 
-    def level(self, state: tuple[int, int] | None = None):
-        """How loud the stem is before and after the HRIRs: measured once, then kept.
+    def level(self, state: _State | None = None) -> "Level":
+        """The stem's loudness before and after the HRIRs: measured once, then kept.
 
         Parameters
         ----------
         state : (int, int), optional
-            Size and time of the source where it is known.
-
-        Returns
-        -------
-        cadrender.dsp.render.Level
+            Size and time of the source, if known.
 
         Raises
         ------
@@ -104,28 +108,28 @@ class AtMic(Signal):
         known = _levels.get((self.source, state, keys))
         if known is None:
             book = (self.level_files or LevelFiles(self.source.parent, self.source.parent)).open()
-            known = _levels[self.source, state, keys] = Level(*self._known_level(book, state, keys))
+            known = _levels[self.source, state, keys] = Level(*self._known_level(book, state))
             if len(_levels) > _MOST_LEVELS:
                 _levels.pop(next(iter(_levels)))
         return known
 
-    def _known_level(self, book, state, keys):
+    def _known_level(self, book: LevelBook, state: _State | None) -> tuple[float, float]:
         head = head_keys(self)
         source = book.look_at(self.source, state)
         if found := book.level(source, head):
             return found
         with _measuring(self.source):
-            if found := book.level(source, head):  # by another thread meanwhile
+            if found := book.level(source, head):  # measured by another thread meanwhile
                 return found
             ((before, after),) = measure([self], source)
             book.add(source, before, {head: after}, keep=self.level_files is not None)
             return before, after
 
-    def read_whole(self) -> np.ndarray:
+    def read_whole(self) -> npt.NDArray[Any]:
         """All of it as it is stored, (frames, 2)."""
         return self._quantised(0, self.frames)
 
-    def _quantised(self, start, frames):
+    def _quantised(self, start: int, frames: int) -> npt.NDArray[Any]:
         (part,) = self.read_together([self], start, frames)
         return part
 
@@ -135,8 +139,8 @@ class AtMic(Signal):
         start: int,
         frames: int,
         dtype: str | None = None,
-        out: np.ndarray | None = None,
-    ) -> np.ndarray:
+        out: npt.NDArray[Any] | None = None,
+    ) -> npt.NDArray[Any]:
         """Read the same part of several stems of one sample; they share the head's spectra.
 
         Parameters
@@ -146,7 +150,7 @@ class AtMic(Signal):
         start, frames : int
             The part; it must lie within the stems.
         dtype : {"int16", "float32", "float64"}, optional
-            As :meth:`cadrender.signals.base.Signal.read` has it; as they are stored by default.
+            As for :meth:`cadrender.signals.base.Signal.read`; default: as they are stored.
         out : ndarray, optional
             (stems, frames, 2), C-contiguous: filled and returned.
 
@@ -179,16 +183,13 @@ class AtMic(Signal):
             return convolve_parts(parts, before, frames, heads, gains, dtype=dtype or "int16", out=out)
         plain = convolve_parts(parts, before, frames, heads, gains, pcm16=False)
         stored = np.stack([quantised(row, first.subtype) for row in plain])
-        if dtype is None and out is None:
-            return stored
-        converted = as_dtype(stored, out.dtype.name if out is not None else dtype)
         if out is None:
-            return converted
-        out[:] = converted
+            return stored if dtype is None else as_dtype(stored, dtype)
+        out[:] = as_dtype(stored, out.dtype.name)
         return out
 
-    @staticmethod
-    def make(signals: Sequence["AtMic"], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
+    @classmethod
+    def make(cls, signals: Sequence[Self], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
         """Render one stem for several heads; its source is read, weighted and transformed once."""
         first = signals[0]
         source = manifest.look_at(first.source)
@@ -212,22 +213,22 @@ class AtMic(Signal):
             for one, level, clips in zip(signals, levels, clipped, strict=True)
         ]
 
-    def _read(self, start, frames, dtype, out):
-        """Straight to the type that is asked for where the engine has it."""
+    def _read(self, start: int, frames: int, dtype: str, out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+        """A part, computed in the requested type if the engine can."""
         if dtype == "int32" or self.subtype != "PCM_16":
             return super()._read(start, frames, dtype, out)
         row = None if out is None else out[None, :frames]
         return self.read_together([self], start, frames, dtype, row)[0]
 
-    @staticmethod
-    def shape(signals: Sequence["AtMic"]) -> object:
-        """How many heads, their HRIRs as they are on disk, the rate, and whether the samples are int16."""
+    @classmethod
+    def shape(cls, signals: "Sequence[AtMic]") -> Hashable:
+        """The number of heads, the state of their HRIR files, the rate, and whether the samples are int16."""
         hrirs = sorted({str(file) for one in signals for file in (one.left_hrir, one.right_hrir)})
         states = tuple(f"{file} {size_and_time(Path(file))}" for file in hrirs)
         return platform.machine(), len(signals), states, signals[0].samplerate, signals[0].subtype == "PCM_16"
 
-    @staticmethod
-    def rehearse(signals: Sequence["AtMic"]) -> None:
+    @classmethod
+    def rehearse(cls, signals: "Sequence[AtMic]") -> None:
         """Render noise for the same heads."""
         from cadrender.dsp.render import at_mic
 
@@ -246,12 +247,12 @@ def measure(signals: Sequence[AtMic], source: Input) -> list[tuple[float, float]
     signals : sequence of AtMic
         All of one source.
     source : Input
-        What its file was when it was digested.
+        Its file as it was digested.
 
     Returns
     -------
     list of (float, float)
-        LUFS of the stem and of what each head receives of it.
+        LUFS of the stem and of its convolution with each head's HRIRs.
 
     Raises
     ------
@@ -268,7 +269,7 @@ def measure(signals: Sequence[AtMic], source: Input) -> list[tuple[float, float]
 
 
 @contextlib.contextmanager
-def _measuring(source):
+def _measuring(source: Path) -> Iterator[None]:
     """Let one thread at a time measure a stem."""
     with _measured_lock:
         lock = _measured.setdefault(source, threading.Lock())
@@ -276,13 +277,13 @@ def _measuring(source):
         yield
 
 
-def read_source(file: Path, frames: int, samplerate: int) -> np.ndarray:
+def read_source(file: Path, frames: int, samplerate: int) -> npt.NDArray[Any]:
     """Read a stem whose length is known.
 
     Raises
     ------
     AudioError
-        If it cannot be read, or is no longer as long as it was when its header was read first.
+        If it cannot be read, or its length has changed.
     """
     signal = read_stem(file, samplerate)
     if len(signal) != frames:
@@ -290,14 +291,16 @@ def read_source(file: Path, frames: int, samplerate: int) -> np.ndarray:
     return signal
 
 
-def render_into(signal: np.ndarray, samplerate: int, heads, sinks: Sequence[Sink]) -> tuple[list, list[int]]:
-    """Render a stem into sinks, one for each head.
+def render_into(
+    signal: npt.NDArray[Any], samplerate: int, heads: "Heads", sinks: Sequence[Taker]
+) -> "tuple[list[Level], list[int]]":
+    """Render a stem into sinks, one per head.
 
     Returns
     -------
     levels : list of cadrender.dsp.render.Level
     clipped : list of int
-        PCM values that had to be clipped.
+        How many PCM values were clipped.
     """
     from cadrender.dsp.render import at_mic
 
@@ -309,8 +312,8 @@ def render_into(signal: np.ndarray, samplerate: int, heads, sinks: Sequence[Sink
     return measured, clipped
 
 
-def heads_of(signals: Sequence[AtMic]):
-    """The HRIRs of some signals as :class:`cadrender.dsp.hrir.Heads`; kept for the next stem of the song.
+def heads_of(signals: Sequence[AtMic]) -> "Heads":
+    """The HRIRs of some signals; kept for the next stem of the song.
 
     Raises
     ------
@@ -321,7 +324,7 @@ def heads_of(signals: Sequence[AtMic]):
 
 
 def head_keys(one: AtMic) -> str:
-    """The key of a signal's pair of HRIRs in a book of levels.
+    """The key of a signal's pair of HRIRs in a :class:`cadrender.store.levels.LevelBook`.
 
     Raises
     ------
@@ -331,57 +334,56 @@ def head_keys(one: AtMic) -> str:
     return head_key(*(_digest(*key) for key in _keys_of(one)))
 
 
-def look_at_hrir(file: Path, samplerate: int, manifest: Manifest):
-    """What a manifest says of an HRIR; kept, since each belongs to many signals."""
+def look_at_hrir(file: Path, samplerate: int, manifest: Manifest) -> Input:
+    """Digest an HRIR; kept, since each belongs to many signals."""
     return _looked_at(*_hrir_key(file, samplerate), manifest)
 
 
-def _hrir_key(file, samplerate):
-    """Size and time are there to tell a changed file from the one remembered."""
+def _hrir_key(file: Path, samplerate: int) -> _Hrir:
     try:
         status = file.stat()
     except OSError as error:
-        read_hrir(file, samplerate)  # says what is wrong
+        read_hrir(file, samplerate)  # names the problem
         raise CadrenderError(f"{file}: {error.strerror or error}") from error
     return file, samplerate, status.st_size, status.st_mtime_ns
 
 
 @functools.lru_cache(maxsize=512)
-def _hrir(file, samplerate, size, mtime_ns):
+def _hrir(file: Path, samplerate: int, size: int, mtime_ns: int) -> npt.NDArray[np.float64]:
     return read_hrir(file, samplerate)
 
 
 @functools.lru_cache(maxsize=1024)
-def _looked_at(file, samplerate, size, mtime_ns, manifest):
+def _looked_at(file: Path, samplerate: int, size: int, mtime_ns: int, manifest: Manifest) -> Input:
     return manifest.look_at(file)
 
 
 @functools.lru_cache(maxsize=1024)
-def _digest(file, samplerate, size, mtime_ns):
+def _digest(file: Path, samplerate: int, size: int, mtime_ns: int) -> str:
     return digest_of(file)
 
 
 @functools.lru_cache(maxsize=160)
-def _head(left, right):
+def _head(left: _Hrir, right: _Hrir) -> "Heads":
     """A single head; the spectra that are kept with it take some 150 kB."""
     from cadrender.dsp.hrir import Heads
 
     return Heads([(_hrir(*left), _hrir(*right))])
 
 
-def _keys_of(one):
+def _keys_of(one: AtMic) -> _Pair:
     return _hrir_key(one.left_hrir, one.samplerate), _hrir_key(one.right_hrir, one.samplerate)
 
 
 @functools.lru_cache(maxsize=4)
-def _heads(keys):
+def _heads(keys: tuple[_Pair, ...]) -> "Heads":
     from cadrender.dsp.hrir import Heads
 
     return Heads([(_hrir(*left), _hrir(*right)) for left, right in keys])
 
 
 def size_and_time(file: Path) -> tuple[int, int] | None:
-    """Size and time of a file; None if it is gone."""
+    """Size and time of a file; None if it is missing."""
     try:
         status = file.stat()
     except OSError:

@@ -1,20 +1,22 @@
-"""What all signals have in common; section 11 of ``docs/contract.md``."""
+"""What all signals share; section 11 of ``docs/contract.md``."""
 
 from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.errors import CadrenderError
 
 if TYPE_CHECKING:
+    from cadrender.signals.stored import Stored
     from cadrender.store.manifest import Inputs, Manifest
 
 DTYPES = ("int16", "int32", "float32", "float64")
@@ -24,26 +26,34 @@ _KEPT_BYTES = 256 << 20
 
 
 class NotReadyError(CadrenderError):
-    """What a signal is made from is not there yet, and is being made by the same run."""
+    """An input of a signal does not exist yet, and is being made by the same run."""
 
 
-class Sink(Protocol):
-    """What a signal is made into: `cadrender.store.writing.AudioWriter` and its like."""
+class Taker(Protocol):
+    """Takes a signal piece by piece."""
 
-    pcm16: bool
-    folder: Path | None
-    """Where large temporary files may go; the system's place for them by default."""
+    @property
+    def pcm16(self) -> bool:
+        """Whether it takes int16; else float64 with full scale 1."""
+
+    def write(self, piece: npt.NDArray[Any]) -> None:
+        """Take the next (n, 2) frames."""
+
+
+class Sink(Taker, Protocol):
+    """Where a signal goes: :class:`cadrender.store.writing.AudioWriter` or its like."""
+
+    @property
+    def folder(self) -> Path | None:
+        """Where large temporary files may go; default: the system's place for them."""
 
     def restart(self) -> None:
-        """Drop what was written, and begin again."""
-
-    def write(self, piece: np.ndarray) -> None:
-        """Take the next frames: (n, 2) int16 where ``pcm16``, else float64 with full scale 1."""
+        """Drop what was written and begin again."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What there is to say of a signal that was made.
+    """What was found when a signal was made.
 
     Attributes
     ----------
@@ -52,12 +62,12 @@ class Made:
     inputs : Inputs
         The files that it was made from.
     on_the_way : int
-        At-mic signals that had to be rendered for it because they were not on disk.
+        How many at-mic signals had to be rendered for it because they were not on disk.
     notes : tuple of str
-        What was found meanwhile, and is worth knowing.
+        Remarks for the user.
     """
 
-    levels: dict
+    levels: dict[str, float]
     inputs: Inputs
     on_the_way: int = 0
     notes: tuple[str, ...] = ()
@@ -73,19 +83,22 @@ class Signal:
     product : str
         ``at-mic``, ``target``, ``amplified``, ``excerpt`` or ``song``.
     frames : int or None
-        Its length; None where that is known only when it has been made.
+        Its length; None if that is known only when it has been made.
     samplerate : int
         Its rate in hertz.
     subtype : str
         How its samples are quantised: ``PCM_16``, ``PCM_24`` or ``FLOAT``.
+    waits : bool
+        Whether its at-mic stems are made by the same run, and waited for if they do not exist yet.
     remade_to_verify : bool
-        Whether it is compared with its inputs by making it again, which is quicker than digesting them.
+        Whether it is verified by making it again, which is quicker than digesting its inputs.
     scratch : int
-        Bytes on disk for each of its frames while it is being made.
+        Bytes on disk per frame while it is being made.
     unrecorded_counts : bool
-        Whether a file of the right format that no manifest knows is taken for it.
+        Whether a file of the right format counts even if no manifest knows it.
     """
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]
     product: ClassVar[str]
     remade_to_verify: ClassVar[bool] = False
     scratch: ClassVar[int] = 0
@@ -94,15 +107,20 @@ class Signal:
     frames: int | None
     samplerate: int
     subtype: str
+    waits: bool = False
 
     @property
     def cost(self) -> int:
-        """Its frames, or about as many where they are not known: what making it costs."""
-        return self.frames
+        """What making it costs: its frames, or an estimate if they are not known."""
+        return self.frames or 0
 
     def read(
-        self, start: int = 0, frames: int = -1, dtype: str = "int16", out: np.ndarray | None = None
-    ) -> np.ndarray:
+        self,
+        start: int = 0,
+        frames: int = -1,
+        dtype: npt.DTypeLike = "int16",
+        out: npt.NDArray[Any] | None = None,
+    ) -> npt.NDArray[Any]:
         """Read a part, as ``soundfile.read`` reads it from the file.
 
         Parameters
@@ -110,12 +128,11 @@ class Signal:
         start : int
             The first frame; negative numbers count from the end.
         frames : int
-            How many; -1 for all to the end. A read past the end gives what is there.
+            How many; -1 for all to the end. A read past the end is cut short.
         dtype : {"int16", "int32", "float32", "float64"}
-            Integers are fractions of their full scale, floats have full scale 1. Ignored where `out` is given.
+            Integers are fractions of their full scale, floats have full scale 1. Ignored if `out` is given.
         out : ndarray, optional
-            (n, 2), C-contiguous, of one of these types: filled from the beginning, and returned, or the part of it
-            that was filled.
+            (n, 2), C-contiguous, of one of these types: filled from the beginning; the filled part is returned.
 
         Returns
         -------
@@ -125,55 +142,51 @@ class Signal:
         Raises
         ------
         ValueError
-            If `dtype` or `out` is none of these, or integers are asked for of a FLOAT signal.
+            If `dtype` or `out` is none of these, or a FLOAT signal is read as integers.
         CadrenderError
-            If the signal cannot be made, for the reasons for which its file could not.
+            If the signal cannot be made.
         """
         if out is not None:
             if out.ndim != 2 or out.shape[1] != 2 or not out.flags.c_contiguous:
                 raise ValueError(f"out has the shape {out.shape}; a C-contiguous (n, 2) is needed")
-            dtype = out.dtype.name
+            dtype = out.dtype
             frames = len(out) if frames < 0 else min(frames, len(out))
-        dtype = getattr(np.dtype(dtype), "name", dtype) if dtype is not None else "None"
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype {dtype!r} is none of {', '.join(DTYPES)}")
-        if self.subtype == "FLOAT" and dtype.startswith("int"):
-            raise ValueError(f"dtype {dtype!r}: a FLOAT signal is read as float32 or float64")
+        name = np.dtype(dtype).name if dtype is not None else "None"
+        if name not in DTYPES:
+            raise ValueError(f"dtype {name!r} is none of {', '.join(DTYPES)}")
+        if self.subtype == "FLOAT" and name.startswith("int"):
+            raise ValueError(f"dtype {name!r}: a FLOAT signal is read as float32 or float64")
+        if self.frames is None:
+            raise ValueError("the length of the signal is not known")
         start, end, _ = slice(start, None if frames < 0 else start + frames).indices(self.frames)
-        return self._read(start, max(0, end - start), dtype, out)
+        return self._read(start, max(0, end - start), name, out)
 
-    def _read(self, start: int, frames: int, dtype: str, out: np.ndarray | None) -> np.ndarray:
-        """A part that lies within the signal, in the type that is asked for."""
+    def _read(self, start: int, frames: int, dtype: str, out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+        """A part that lies within the signal, in the requested type."""
         part = as_dtype(self._quantised(start, frames), dtype)
         if out is None:
             return part
         out[:frames] = part
         return out[:frames]
 
-    def _quantised(self, start: int, frames: int) -> np.ndarray:
+    def _quantised(self, start: int, frames: int) -> npt.NDArray[Any]:
         """A part as it is stored: int16, the upper 24 bits of int32, or float32."""
         raise NotImplementedError
 
-    def parameters(self) -> dict:
-        """All that the samples depend on beside their inputs and format, as JSON values."""
+    def parameters(self) -> dict[str, Any]:
+        """Everything but inputs and format that the samples depend on, as JSON values."""
         raise NotImplementedError
 
-    def inputs(self) -> Mapping[str, Path | Signal]:
-        """What the signal is made from, by role: stored files, and signals that may be stored or not."""
+    def inputs(self) -> Mapping[str, Path | Stored]:
+        """What the signal is made from, by role: files, and at-mic stems that may be stored or not."""
         raise NotImplementedError
 
     def beside(self, levels: Mapping[str, float]) -> dict[str, str]:
-        """The text files that belong to its file, by suffix: how that file is to be read.
-
-        Parameters
-        ----------
-        levels : mapping
-            What was measured when it was made: see :class:`Made`.
-        """
+        """The text files that accompany its file, by suffix, given what was measured when it was made."""
         return {}
 
-    @staticmethod
-    def make(signals: Sequence[Signal], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
+    @classmethod
+    def make(cls, signals: Sequence[Self], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
         """Make several signals that share work, each into its sink: the fast way to the samples of `read`.
 
         Raises
@@ -183,30 +196,30 @@ class Signal:
         """
         raise NotImplementedError
 
-    @staticmethod
-    def shape(signals: Sequence[Signal]) -> object:
-        """Stand for all that decides what must be compiled and planned for :meth:`make`; None for nothing."""
+    @classmethod
+    def shape(cls, signals: Sequence[Self]) -> Hashable:
+        """Everything that decides what must be compiled and planned for :meth:`make`; None for nothing."""
         return None
 
-    @staticmethod
-    def rehearse(signals: Sequence[Signal]) -> None:
+    @classmethod
+    def rehearse(cls, signals: Sequence[Self]) -> None:
         """Compile and plan what :meth:`make` needs; it is kept in the user's cache."""
 
 
 class Kept:
-    """Whole signals as they are stored, the last ones used, in bounded memory; for signals read in parts."""
+    """A cache of the last whole signals, as they are stored, in bounded memory; for signals read in parts."""
 
     def __init__(self, limit: int = _KEPT_BYTES) -> None:
         self._limit = limit
-        self._arrays: OrderedDict[object, np.ndarray] = OrderedDict()
+        self._arrays: OrderedDict[Hashable, npt.NDArray[Any]] = OrderedDict()
         self._renew_lock()
         os.register_at_fork(after_in_child=self._renew_lock)  # another thread may hold it
 
     def _renew_lock(self) -> None:
         self._lock = Lock()
 
-    def get(self, key: object, make) -> np.ndarray:
-        """The array of a key, made if it is not there; arrays are not to be changed."""
+    def get(self, key: Hashable, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """The array of a key, made if necessary; read-only."""
         with self._lock:
             if key in self._arrays:
                 self._arrays.move_to_end(key)
@@ -220,7 +233,7 @@ class Kept:
         return array
 
 
-def as_dtype(stored: np.ndarray, dtype: str) -> np.ndarray:
+def as_dtype(stored: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     """Convert samples as they are stored to another type, as soundfile does."""
     if stored.dtype == dtype:
         return stored.copy() if not stored.flags.writeable else stored
@@ -234,7 +247,7 @@ def as_dtype(stored: np.ndarray, dtype: str) -> np.ndarray:
     return np.multiply(stored, np.dtype(dtype).type(2.0 ** (1 - bits)), dtype=dtype)
 
 
-def as_float(signal: np.ndarray) -> np.ndarray:
+def as_float(signal: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
     """A signal of any type as float64 with full scale 1."""
     if signal.dtype.kind == "i":
         return signal / 2.0 ** (8 * signal.dtype.itemsize - 1)

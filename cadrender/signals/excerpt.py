@@ -1,11 +1,12 @@
-"""Excerpts: seconds of a song's stem, cut before anything is rendered (section 8 of ``docs/contract.md``)."""
+"""Excerpts: parts of a song's stem, cut before anything is rendered (section 8 of ``docs/contract.md``)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.signals.base import Made, Signal, Sink, as_float
 from cadrender.store import AudioFormat, read_stem
@@ -14,7 +15,7 @@ from cadrender.store.manifest import Manifest, check_unchanged
 
 @dataclass(frozen=True)
 class ExcerptStem(Signal):
-    """One stem of an excerpt, with the samples that the song has there.
+    """One stem of an excerpt, with the song's own samples.
 
     Attributes
     ----------
@@ -23,9 +24,9 @@ class ExcerptStem(Signal):
     source : pathlib.Path
         The song's file.
     start, frames, samplerate : int
-        Where in it the excerpt begins, how long it is, and the rate of both in hertz.
+        The excerpt's first frame in it, its length, and the rate of both in hertz.
     subtype : str
-        The song's as far as possible, so that no sample changes.
+        The song's if possible, so that no sample changes.
     """
 
     product: ClassVar[str] = "excerpt"
@@ -37,7 +38,7 @@ class ExcerptStem(Signal):
     samplerate: int
     subtype: str = "PCM_16"
 
-    def parameters(self) -> dict:
+    def parameters(self) -> dict[str, Any]:
         """Where in the song it begins."""
         return {"start": self.start}
 
@@ -45,26 +46,22 @@ class ExcerptStem(Signal):
         """The song's file."""
         return {"source": self.source}
 
-    def _quantised(self, start, frames):
+    def _quantised(self, start: int, frames: int) -> npt.NDArray[Any]:
         if not frames:
             return np.zeros((0, 2), {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}[self.subtype])
-        return self._as_stored(self._cut()[start : start + frames])
-
-    def _cut(self):
-        return read_stem(self.source, self.samplerate, self.start, self.frames)
-
-    def _as_stored(self, signal):
-        """The song's samples as this subtype holds them: int16, the upper 24 bits of int32, or float32."""
+        signal = self._cut()[start : start + frames]
         if self.subtype == "FLOAT" and signal.dtype != np.float32:
-            full_scale = 2.0 ** (8 * signal.dtype.itemsize - 1) if signal.dtype.kind == "i" else 1.0
-            return (signal / full_scale).astype(np.float32)
+            return as_float(signal).astype(np.float32)
         return signal
 
-    @staticmethod
-    def make(signals: Sequence["ExcerptStem"], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
+    def _cut(self) -> npt.NDArray[Any]:
+        return read_stem(self.source, self.samplerate, self.start, self.frames)
+
+    @classmethod
+    def make(cls, signals: Sequence[Self], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
         """Cut each of them.
 
-        The song's digest is not computed: that would take longer than cutting, and cutting again shows a change.
+        The song's digest is not computed: that takes longer than cutting, and cutting again shows a change.
         """
         made = []
         for one, sink in zip(signals, sinks, strict=True):
@@ -77,7 +74,7 @@ class ExcerptStem(Signal):
 
 
 def excerpt_format(subtype: str) -> AudioFormat:
-    """The format that holds a song's samples without loss, as far as a stereo WAV file does."""
+    """The format that holds a song's samples without loss, as far as a stereo WAV file can."""
     return AudioFormat("wav", _KEPT_AS.get(subtype, "FLOAT"))
 
 

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import numpy.typing as npt
 
 from cadrender.errors import AudioError
 from cadrender.signals.at_mic import AtMic, size_and_time
@@ -13,7 +14,7 @@ from cadrender.store.audio import exact_dtype
 
 @dataclass(frozen=True)
 class Stored:
-    """An at-mic stem that a target is mixed from: as it is stored or, where it is not, as it would be.
+    """An at-mic stem that a target is mixed from: as it is stored or, if it is not, as it would be.
 
     Attributes
     ----------
@@ -23,11 +24,11 @@ class Stored:
     frames, samplerate : int
         What the file must have to count.
     subtype : str
-        Likewise; any by default.
+        Likewise; default: any.
     at_mic : AtMic, optional
-        What it is rendered from where none of the files is complete.
+        What to render if none of the files is complete.
     doubtful : bool
-        Whether a power cut may have spoilt the files, so that they are not used.
+        Whether a power cut may have damaged the files, so that they are not used.
     """
 
     stem: str
@@ -51,7 +52,7 @@ class Stored:
                 return file, exact_dtype(header)
         return None
 
-    def whole(self) -> np.ndarray:
+    def whole(self) -> npt.NDArray[Any]:
         """All of it, (frames, 2), in the type that holds it exactly.
 
         Raises
@@ -63,15 +64,15 @@ class Stored:
             return read_stem(found[0], self.samplerate)
         return self.signal.read_whole()
 
-    def state(self) -> tuple:
-        """Stand for its samples: size and time of its file, or of what it is rendered from."""
+    def state(self) -> tuple[object, ...]:
+        """A key of its samples: size and time of its file, or of what it is rendered from."""
         if found := self.find():
             return found[0], size_and_time(found[0])
         return tuple((file, size_and_time(file)) for file in self.signal.inputs().values())
 
     @property
     def signal(self) -> AtMic:
-        """What it is rendered from.
+        """The signal that is rendered if it is not stored.
 
         Raises
         ------

@@ -6,12 +6,14 @@ See section 7 of ``docs/contract.md``.
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.dsp.nalr import ORDER
 from cadrender.metadata.listeners import Listener
@@ -20,16 +22,20 @@ from cadrender.signals.base import Kept, Made, NotReadyError, Signal, Sink, as_f
 from cadrender.signals.stored import Stored
 from cadrender.stems import VDBO
 from cadrender.store.blocks import BlockReader
-from cadrender.store.manifest import Inputs, Manifest, check_unchanged
+from cadrender.store.manifest import Input, Inputs, Manifest, check_unchanged
 from cadrender.store.writing import quantised
 
+if TYPE_CHECKING:
+    from cadrender.dsp.amplify import Amplifier
+    from cadrender.dsp.rebalance import KeptSum, StemBlocks
+
 QUALITIES = ("HQ", "VHQ")
-"""Of soxr, where a target has another rate; the challenge's own is the first."""
+"""Qualities of soxr's resampling; the challenge uses the first."""
 
 # Frames of a submission that are scaled at a time.
 _CHUNK = 64 * 1024
 
-# Bytes of memory for a sum or for stems in one process: seven minutes.
+# Most bytes of memory for a sum or for stems in one process: seven minutes.
 _MOST_MEMORY = 300_000_000
 
 _memory_kept = np.empty(0, np.uint8)
@@ -49,12 +55,12 @@ class Target(Signal):
     parts : tuple of Stored
         The sample's at-mic stems: vocals, drums, bass, other and the mixture.
     frames, samplerate : int
-        Of the target; its rate may be another one than that of its parts.
+        Of the target; its rate may differ from that of its parts.
     subtype : str
     waits : bool
-        Whether its parts are made by the same run, and waited for where they are not there.
+        Whether its parts are made by the same run, and waited for if they do not exist yet.
     resampler : str
-        The quality of soxr, ``HQ`` or ``VHQ``, where its rate is not that of its parts.
+        The quality of soxr, ``HQ`` or ``VHQ``, if its rate differs from that of its parts.
     """
 
     product: ClassVar[str] = "target"
@@ -76,11 +82,11 @@ class Target(Signal):
 
     @property
     def resampled(self) -> bool:
-        """Whether its rate is not that of its parts."""
+        """Whether its rate differs from that of its parts."""
         return self.samplerate != self.parts[0].samplerate
 
-    def parameters(self) -> dict:
-        """The scene, its sample and its gains; the resampler's quality where it matters."""
+    def parameters(self) -> dict[str, Any]:
+        """The scene, its sample and its gains; the resampler's quality if it is resampled."""
         return {
             "scene": self.scene,
             "sample": self.sample,
@@ -93,11 +99,11 @@ class Target(Signal):
         """The five at-mic stems."""
         return {part.stem: part for part in self.parts}
 
-    def whole(self) -> np.ndarray:
-        """All of it as it is stored, (frames, 2); kept for the next call, and not to be changed."""
+    def whole(self) -> npt.NDArray[Any]:
+        """All of it as it is stored, (frames, 2); kept for the next call, and read-only."""
         return _kept.get((self, tuple(part.state() for part in self.parts)), self._mix)
 
-    def _mix(self):
+    def _mix(self) -> npt.NDArray[Any]:
         from cadrender.dsp.rebalance import rebalance
 
         signals = {part.stem: part.whole() for part in self.parts}
@@ -116,20 +122,20 @@ class Target(Signal):
             target = np.concatenate([target[: self.frames], np.zeros((missing, 2))])
         return self._as_stored(target)
 
-    def _amplified(self, signal, samplerate):
+    def _amplified(self, signal: npt.NDArray[np.float64], samplerate: int) -> npt.NDArray[np.float64]:
         return signal
 
-    def _as_stored(self, target):
+    def _as_stored(self, target: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
         from cadrender.dsp.mix import to_int16
 
         return to_int16(target)[0] if self.subtype == "PCM_16" else quantised(target, self.subtype)
 
-    def _quantised(self, start, frames):
+    def _quantised(self, start: int, frames: int) -> npt.NDArray[Any]:
         return self.whole()[start : start + frames]
 
-    @staticmethod
-    def make(signals: Sequence["Target"], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
-        """Mix the targets of one sample, those of a scene one after the other; its stems are read once or twice."""
+    @classmethod
+    def make(cls, signals: Sequence[Self], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
+        """Mix the targets of one sample, which come scene by scene; its stems are read once or twice."""
         from cadrender.dsp.rebalance import common_dtype
 
         parts = signals[0].parts
@@ -140,31 +146,40 @@ class Target(Signal):
             )
         dtype = common_dtype([found[1] if found else "int16" for found in stored])
         with ExitStack() as open_files:
-            inputs, readers = {}, []
+            inputs: dict[str, Input | Inputs] = {}
+            readers: list[BlockReader | _Rendered] = []
             for part, found in zip(parts, stored, strict=True):
                 if found:
                     inputs[part.stem] = manifest.stat(found[0])
-                    reader = BlockReader(found[0], part.frames, part.samplerate, dtype)
+                    readers.append(
+                        open_files.enter_context(BlockReader(found[0], part.frames, part.samplerate, dtype))
+                    )
                 else:
-                    reader = _Rendered(part.signal, dtype, sinks[0].folder, manifest)
-                    inputs[part.stem] = reader.inputs
-                readers.append(open_files.enter_context(reader))
+                    rendered = _Rendered(part.signal, dtype, sinks[0].folder, manifest)
+                    inputs[part.stem] = rendered.inputs
+                    readers.append(open_files.enter_context(rendered))
             outputs = [_output(one, sink, open_files) for one, sink in zip(signals, sinks, strict=True)]
             levels = _mix_into(outputs, readers, dtype)
         on_the_way = sum(found is None for found in stored)
         return [Made(level, inputs, on_the_way if number == 0 else 0) for number, level in enumerate(levels)]
 
-    @staticmethod
-    def shape(signals: Sequence["Target"]) -> object:
-        """The rate, and how many listeners a scene has at most; with the heads, where a part must be rendered."""
+    @classmethod
+    def shape(cls, signals: Sequence[Self]) -> Hashable:
+        """The rate, the most listeners of a scene, and the heads if a part must be rendered."""
         first = signals[0]
-        part = next((part for part in first.parts if part.at_mic and not part.find()), None)
-        rendered = AtMic.shape([part.at_mic]) if part and not first.waits else None
-        return first.parts[0].samplerate, _most_listeners(signals), rendered
+        rendered = first._rendered()
+        heads = AtMic.shape(rendered) if rendered else None
+        return first.parts[0].samplerate, _most_listeners(signals), heads
 
-    @staticmethod
-    def rehearse(signals: Sequence["Target"]) -> None:
-        """Mix and amplify noise, and render some where a part must be rendered."""
+    def _rendered(self) -> list[AtMic]:
+        """The first part that has to be rendered, if any."""
+        if self.waits:
+            return []
+        return [part.at_mic for part in self.parts if part.at_mic and not part.find()][:1]
+
+    @classmethod
+    def rehearse(cls, signals: Sequence[Self]) -> None:
+        """Mix and amplify noise, and render some if a part must be rendered."""
         from cadrender.dsp.amplify import Amplifier
         from cadrender.dsp.mix import ALONE, mix_float64, mix_int16
         from cadrender.dsp.nalr import nalr_filter
@@ -181,12 +196,11 @@ class Target(Signal):
         if count := _most_listeners(signals):
             flat = nalr_filter((250, 6000), (40, 40), rate)
             amplifier = Amplifier([(flat, flat)] * count)
-            # More than it takes at a time; silence would be skipped.
+            # More than it takes at once; silence would be skipped.
             for _ in (*amplifier.feed(np.resize(noise / 32768, (70_000, 2))), *amplifier.finish()):
                 pass
-        part = next((part for part in first.parts if part.at_mic and not part.find()), None)
-        if part and not first.waits:
-            AtMic.rehearse([part.at_mic])
+        if rendered := first._rendered():
+            AtMic.rehearse(rendered)
 
 
 @dataclass(frozen=True)
@@ -200,20 +214,20 @@ class Amplified(Target):
     """
 
     product: ClassVar[str] = "amplified"
-    heard_by: Listener | None = None
+    heard_by: Listener = field(kw_only=True)
 
     @property
-    def listener(self) -> Listener | None:
+    def listener(self) -> Listener:
         """Whose prescription amplifies it."""
         return self.heard_by
 
-    def parameters(self) -> dict:
+    def parameters(self) -> dict[str, Any]:
         """The target's, the listener and the audiogram."""
         listener = self.heard_by
         audiogram = [list(listener.cfs), list(listener.levels_left), list(listener.levels_right)]
         return super().parameters() | {"listener": listener.id, "audiogram": audiogram}
 
-    def _amplified(self, signal, samplerate):
+    def _amplified(self, signal: npt.NDArray[np.float64], samplerate: int) -> npt.NDArray[np.float64]:
         from cadrender.dsp.amplify import amplify
 
         listener = self.heard_by
@@ -223,64 +237,68 @@ class Amplified(Target):
 
 @dataclass(frozen=True)
 class Submission(Amplified):
-    """An amplified target as the challenge's evaluator takes it: PCM_16, divided by its peak if that exceeds 1.
+    """An amplified target for the challenge's evaluator: PCM_16, divided by its peak if that exceeds 1.
 
-    The factor that undoes the division stands in a text file of the same name.
+    The factor that undoes the division is in a text file of the same name.
     """
 
     product: ClassVar[str] = "submission"
     scratch: ClassVar[int] = 16  # float64 until the peak is known
 
-    def beside(self, levels: dict) -> dict[str, str]:
+    def beside(self, levels: Mapping[str, float]) -> dict[str, str]:
         """The factor, in a file that ends in ``.txt``."""
         return {".txt": repr(float(levels["factor"]))}
 
-    def _as_stored(self, target):
+    def _as_stored(self, target: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
         from cadrender.dsp.mix import to_int16
 
         return to_int16(target / max(1.0, np.abs(target).max(initial=0.0)))[0]
 
 
 def target_frames(frames: int, samplerate: int, output_rate: int, amplified: bool) -> int:
-    """Length of a target: the prescription's tail is kept, another rate scales it."""
+    """Length of a target, with the prescription's tail, at the output rate."""
     frames += ORDER if amplified else 0
     return int(frames * output_rate / samplerate + 0.5) if output_rate != samplerate else frames
 
 
-def _most_listeners(signals):
+def _most_listeners(signals: Iterable[Target]) -> int:
     counts = Counter(one.scene for one in signals if one.listener is not None)
     return max(counts.values(), default=0)
 
 
-def _output(signal, sink, open_files):
+def _output(signal: Target, sink: Sink, open_files: ExitStack) -> "_Output":
     if isinstance(signal, Submission):
         return _ScaledOutput(signal, sink, open_files.enter_context(_NamelessFile(sink.folder)))
     return _Output(signal, sink)
 
 
-def _mix_into(outputs, readers, dtype):
-    """Measure each scene's sum, then make its files; the levels of each."""
+def _mix_into(
+    outputs: "Sequence[_Output]", readers: "Sequence[BlockReader | _Rendered]", dtype: npt.DTypeLike
+) -> list[dict[str, float]]:
+    """Measure each scene's sum, then make its files; returns the levels of each."""
     from cadrender.dsp.mix import ALONE
     from cadrender.dsp.rebalance import StemBlocks, linear, mix_levels
 
     first = outputs[0].signal.parts[0]
     frames, samplerate = first.frames, first.samplerate
     *sources, mixture = readers
-    scenes = _by_scene(outputs)
-    weights = np.array([linear(scene[0].signal.gains_db) for scene in scenes])
-    mixture = StemBlocks([mixture], frames, dtype)
+    scenes: dict[str, list[_Output]] = {}
+    for output in outputs:
+        scenes.setdefault(output.signal.scene, []).append(output)
+    weights = np.array([linear(scene[0].signal.gains_db) for scene in scenes.values()])
     stems, kept = _passes(sources, frames, dtype, len(scenes))
-    levels = mix_levels(stems, mixture, frames, samplerate, weights, kept)
+    levels = mix_levels(stems, StemBlocks([mixture], frames, dtype), frames, samplerate, weights, kept)
     if kept is not None:
-        stems, weights = kept, ALONE[None]
+        weights = ALONE[None]
     stages = [
-        _Scene(scene, row, level.gain) for scene, row, level in zip(scenes, weights, levels, strict=True)
+        _Scene(scene, row, level.gain)
+        for scene, row, level in zip(scenes.values(), weights, levels, strict=True)
     ]
-    for block, count in stems:
+    for block, count in stems if kept is None else kept:
         for stage in stages:
             stage.feed(block, count)
     done = []
-    for stage, scene, level in zip(stages, scenes, levels, strict=True):
+    for stage, scene, level in zip(stages, scenes.values(), levels, strict=True):
         stage.finish()
         done += [
             {
@@ -295,8 +313,10 @@ def _mix_into(outputs, readers, dtype):
     return done
 
 
-def _passes(sources, frames, dtype, sums):
-    """The stems, and where their sum is kept for the second pass: if there is one only, that costs least."""
+def _passes(
+    sources: "Sequence[BlockReader | _Rendered]", frames: int, dtype: npt.DTypeLike, sums: int
+) -> "tuple[StemBlocks, KeptSum | None]":
+    """The stems, and where their sum is kept for the second pass: cheapest if there is only one sum."""
     from cadrender.dsp.rebalance import KeptSum, StemBlocks
 
     if sums == 1 and (memory := _memory(KeptSum.bytes_needed(frames))) is not None:
@@ -305,37 +325,26 @@ def _passes(sources, frames, dtype, sums):
     return StemBlocks(sources, frames, dtype, memory), None
 
 
-def _memory(needed):
+def _memory(needed: int) -> npt.NDArray[np.uint8] | None:
     """This process's memory between the passes, kept from batch to batch: fresh pages cost as much as reading does.
 
-    None for songs that are too long for it; they are read twice.
+    None for songs that are too long; they are read twice.
     """
     global _memory_kept
     if needed > _MOST_MEMORY:
         return None
     if len(_memory_kept) < needed:
-        _memory_kept = np.empty(0, np.uint8)  # first let go of the smaller one
+        _memory_kept = np.empty(0, np.uint8)  # frees the smaller one first
         _memory_kept = np.empty(needed, np.uint8)
     return _memory_kept
 
 
-def _by_scene(outputs):
-    """Outputs of one scene together; they come that way."""
-    scenes = {}
-    for output in outputs:
-        scenes.setdefault(output.signal.scene, []).append(output)
-    return list(scenes.values())
-
-
 class _Rendered:
-    """An at-mic stem that is not on disk: rendered as ``generate`` does, into a nameless file.
-
-    The file is gone when it is closed, or when the process ends, however it ends. A context manager.
-    """
+    """An at-mic stem that is not on disk: rendered as ``generate`` does, into a nameless file; a context manager."""
 
     pcm16 = True
 
-    def __init__(self, at_mic, dtype, folder, manifest) -> None:
+    def __init__(self, at_mic: AtMic, dtype: npt.DTypeLike, folder: Path | None, manifest: Manifest) -> None:
         self._dtype = dtype
         source = manifest.look_at(at_mic.source)
         signal = read_source(at_mic.source, at_mic.frames, at_mic.samplerate)
@@ -352,55 +361,52 @@ class _Rendered:
             "right_hrir": look_at_hrir(at_mic.right_hrir, at_mic.samplerate, manifest),
         }
 
-    def write(self, piece) -> None:
+    def write(self, piece: npt.NDArray[Any]) -> None:
         """Take the next int16 frames."""
         self._file.append(piece)
 
-    def read(self, start, out) -> None:
+    def read(self, start: int, out: npt.NDArray[Any]) -> None:
         """Fill ``out`` (2 * frames,) from frame ``start`` on."""
         pcm = out if self._dtype == np.int16 else np.empty(len(out), np.int16)
         self._file.read(4 * start, pcm)
         if pcm is not out:
             out[:] = as_float(pcm)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._file.close()
 
 
 class _NamelessFile:
-    """Arrays that are too large for memory: gone when it is closed, or when the process ends, however it ends.
+    """A file for arrays too large for memory, removed when it is closed or the process ends; a context manager."""
 
-    A context manager.
-    """
-
-    def __init__(self, folder) -> None:
+    def __init__(self, folder: Path | None) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed on exit
         self.close = self._file.close
 
-    def append(self, array) -> None:
-        view = memoryview(array).cast("B")
+    def append(self, array: npt.NDArray[Any]) -> None:
+        view = array.data.cast("B")
         while len(view):
-            view = view[self._file.write(view) :]
+            view = view[os.write(self._file.fileno(), view) :]
 
-    def read(self, offset, out) -> None:
-        """Fill `out` from a byte on."""
-        if os.preadv(self._file.fileno(), [out], offset) != out.nbytes:
-            raise OSError("a temporary file has lost its end")
+    def read(self, offset: int, out: npt.NDArray[Any]) -> None:
+        """Fill `out` with the bytes from `offset` on."""
+        if os.preadv(self._file.fileno(), [out.data], offset) != out.nbytes:
+            raise OSError("a temporary file was truncated")
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 
 class _Output:
     """Resamples and quantises one target into its sink."""
 
-    def __init__(self, signal, sink) -> None:
+    def __init__(self, signal: Target, sink: Sink) -> None:
         self.signal = signal
         self.clipped = 0
         self._sink = sink
@@ -414,17 +420,17 @@ class _Output:
             )
 
     @property
-    def takes_int16(self):
+    def takes_int16(self) -> bool:
         """Whether the mixer's int16 can be written as it is."""
         return self._sink.pcm16 and self._resampler is None and self.signal.listener is None
 
-    def write_int16(self, piece, clipped) -> None:
+    def write_int16(self, piece: npt.NDArray[np.int16], clipped: int) -> None:
         """Write int16 frames."""
         self._sink.write(piece)
         self._left -= len(piece)
         self.clipped += clipped
 
-    def write(self, piece, last=False) -> None:
+    def write(self, piece: npt.NDArray[np.float64], last: bool = False) -> None:
         """Write float64 frames of full scale 1."""
         if self._resampler is not None:
             piece = self._resampler.resample_chunk(np.ascontiguousarray(piece), last=last)
@@ -434,13 +440,15 @@ class _Output:
         self._left -= len(piece)
         self._store(piece)
 
-    def _store(self, piece) -> None:
+    def _store(self, piece: npt.NDArray[np.float64]) -> None:
         from cadrender.dsp.mix import to_int16
 
         if self._sink.pcm16:
-            piece, clipped = to_int16(piece)
+            pcm, clipped = to_int16(piece)
             self.clipped += clipped
-        elif self.signal.subtype == "PCM_24":
+            self._sink.write(pcm)
+            return
+        if self.signal.subtype == "PCM_24":
             self.clipped += int(np.count_nonzero(np.abs(piece) > 1.0))
         self._sink.write(piece)
 
@@ -450,20 +458,20 @@ class _Output:
             self.write(np.zeros((0, 2)), last=True)
 
     @property
-    def levels(self):
-        """What there is to say of it in the end."""
+    def levels(self) -> dict[str, float]:
+        """What was measured."""
         return {"clipped": self.clipped}
 
 
 class _ScaledOutput(_Output):
-    """Keeps one target until its peak is known, and scales it then."""
+    """Keeps one target until its peak is known, then scales it."""
 
-    def __init__(self, signal, sink, kept) -> None:
+    def __init__(self, signal: Target, sink: Sink, kept: _NamelessFile) -> None:
         super().__init__(signal, sink)
         self._kept = kept
         self._peak = 0.0
 
-    def _store(self, piece) -> None:
+    def _store(self, piece: npt.NDArray[np.float64]) -> None:
         self._peak = max(self._peak, float(np.abs(piece).max(initial=0.0)))
         self._kept.append(np.ascontiguousarray(piece))
 
@@ -479,7 +487,7 @@ class _ScaledOutput(_Output):
             self._sink.write(to_int16(piece / max(1.0, self._peak))[0])
 
     @property
-    def levels(self):
+    def levels(self) -> dict[str, float]:
         """The factor that undoes the scaling; nothing is clipped."""
         return {"clipped": 0, "factor": max(1.0, self._peak)}
 
@@ -487,7 +495,7 @@ class _ScaledOutput(_Output):
 class _Scene:
     """Makes one scene's target, and the target as each listener's hearing aid amplifies it."""
 
-    def __init__(self, outputs, weights, gain) -> None:
+    def __init__(self, outputs: Sequence[_Output], weights: npt.NDArray[np.float64], gain: float) -> None:
         from cadrender.dsp.mix import BLOCK
 
         self._weights, self._gain = weights, gain
@@ -498,8 +506,8 @@ class _Scene:
         self._pcm = np.empty((BLOCK, 2), np.int16)
         self._float = np.empty((BLOCK, 2))
 
-    def feed(self, block, count) -> None:
-        """Take the next frames of the stems."""
+    def feed(self, block: npt.NDArray[Any], count: int) -> None:
+        """Take the next `count` frames of the stems."""
         from cadrender.dsp.mix import mix_float64, mix_int16
 
         for output in self._direct:
@@ -520,18 +528,19 @@ class _Scene:
         for output in (*self._plain, *self._amplified):
             output.finish()
 
-    def _pass_on(self, pieces) -> None:
+    def _pass_on(self, pieces: Iterable[tuple[int, npt.NDArray[np.float64]]]) -> None:
         for number, piece in pieces:
             self._amplified[number].write(piece)
 
 
-def _amplifier(outputs):
+def _amplifier(outputs: Iterable[_Output]) -> "Amplifier":
     from cadrender.dsp.amplify import Amplifier
     from cadrender.dsp.nalr import nalr_filter
 
     filters = []
     for output in outputs:
-        listener, samplerate = output.signal.listener, output.signal.parts[0].samplerate
-        ears = (listener.levels_left, listener.levels_right)
-        filters.append(tuple(nalr_filter(listener.cfs, levels, samplerate) for levels in ears))
+        listener, rate = output.signal.listener, output.signal.parts[0].samplerate
+        if listener is not None:
+            left = nalr_filter(listener.cfs, listener.levels_left, rate)
+            filters.append((left, nalr_filter(listener.cfs, listener.levels_right, rate)))
     return Amplifier(filters)

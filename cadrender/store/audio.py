@@ -6,6 +6,7 @@ import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +106,7 @@ def _missing_bytes(file: Path) -> int:
     return max(0, promised + 8 - size)
 
 
-def _read(file: Path, frames: int, dtype: str) -> npt.NDArray[np.generic]:
+def _read(file: Path, frames: int, dtype: str) -> npt.NDArray[Any]:
     try:
         with file.open("rb") as stream, soundfile.SoundFile(stream.fileno(), closefd=False) as sound:
             array = sound.read(frames, dtype=dtype, always_2d=True)
@@ -119,7 +120,7 @@ def _read(file: Path, frames: int, dtype: str) -> npt.NDArray[np.generic]:
     return array
 
 
-def check_values(file: Path, samples: npt.NDArray[np.generic], most: float = LOUDEST) -> None:
+def check_values(file: Path, samples: npt.NDArray[Any], most: float = LOUDEST) -> None:
     """Raise an AudioError unless all samples are finite and at most `most`."""
     if samples.dtype.kind != "f" or not samples.size:
         return
@@ -150,9 +151,7 @@ def check_stem_header(file: Path, header: Header, samplerate: int) -> None:
         )
 
 
-def read_stem(
-    file: Path, samplerate: int, start: int = 0, frames: int | None = None
-) -> npt.NDArray[np.generic]:
+def read_stem(file: Path, samplerate: int, start: int = 0, frames: int | None = None) -> npt.NDArray[Any]:
     """Read a stem, or an excerpt of it.
 
     Parameters
@@ -187,7 +186,7 @@ def read_stem(
         raise AudioError(f"{file}: no frames {start} to {start + frames}: it has {header.frames}")
     with contextlib.suppress(soundfile.LibsndfileError, OSError), soundfile.SoundFile(str(file)) as sound:
         sound.seek(start)
-        excerpt: npt.NDArray[np.generic] = sound.read(frames, dtype=dtype, always_2d=True)
+        excerpt: npt.NDArray[Any] = sound.read(frames, dtype=dtype, always_2d=True)
         if len(excerpt) == frames:
             check_values(file, excerpt)
             return excerpt

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +59,7 @@ class BlockReader:
             os.close(self._descriptor)
             raise AudioError(f"{file}: cannot be read: {reason(error)}") from error
 
-    def read(self, start: int, out: npt.NDArray[np.generic]) -> None:
+    def read(self, start: int, out: npt.NDArray[Any]) -> None:
         """Read frames.
 
         Parameters
@@ -82,7 +82,7 @@ class BlockReader:
             raise AudioError(f"{self._file}: damaged: it ends at frame {start + count // 2}")
         check_values(self._file, out)
 
-    def _read(self, start: int, out: npt.NDArray[np.generic]) -> int:
+    def _read(self, start: int, out: npt.NDArray[Any]) -> int:
         """Fill `out`; returns how many samples there were."""
         if self._sound is None:
             return os.preadv(self._descriptor, [out.data], self._offset + 4 * start) // 2

@@ -1,7 +1,7 @@
 """Comparing the samples of a file with others, piece by piece."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -67,7 +67,7 @@ class AudioComparer:
         self._sound.seek(0)
         self.different, self.largest = 0, 0.0
 
-    def write(self, piece: npt.NDArray[np.generic]) -> None:
+    def write(self, piece: npt.NDArray[Any]) -> None:
         """Compare the next frames: int16 for PCM_16, else float64 with full scale 1."""
         expected = quantised(piece, self._subtype)
         try:

@@ -6,6 +6,7 @@ import struct
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,7 @@ class Layout:
     """
 
     frames: int
-    dtype: np.dtype[np.generic]
+    dtype: np.dtype[Any]
     offset: int
 
 
@@ -62,7 +63,7 @@ def _data_offset(file: Path, frames: int, size: int) -> int:
     return -1
 
 
-def scratch(slot: int, frames: int, dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:
+def scratch(slot: int, frames: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Memory of this thread that is reused, (frames, 2): fresh pages cost as much as reading does.
 
     Each `slot` is memory of its own.
@@ -76,7 +77,7 @@ def scratch(slot: int, frames: int, dtype: np.dtype[np.generic]) -> npt.NDArray[
 
 def read_part(
     file: Path, samplerate: int, frames: int, start: int, count: int, slot: int | None = None
-) -> tuple[npt.NDArray[np.generic], tuple[int, int]]:
+) -> tuple[npt.NDArray[Any], tuple[int, int]]:
     """Read a part of a stem whose length is known.
 
     Parameters
@@ -132,7 +133,7 @@ def read_part(
     return part, state
 
 
-def _read(descriptor: int, layout: Layout, start: int, part: npt.NDArray[np.generic]) -> int:
+def _read(descriptor: int, layout: Layout, start: int, part: npt.NDArray[Any]) -> int:
     """Fill an array; returns how many frames there were."""
     if layout.offset < 0:
         with soundfile.SoundFile(descriptor, closefd=False) as sound:

@@ -146,7 +146,7 @@ class AudioWriter:
         if self._format.container == "wav" and frames * self._format.bytes_per_frame > _WAV_LIMIT:
             raise AudioError(f"{self._file}: {frames} frames are more than a WAV file can hold")
 
-    def write(self, piece: npt.NDArray[np.generic]) -> None:
+    def write(self, piece: npt.NDArray[Any]) -> None:
         """Append (n, 2) frames: int16 for PCM_16, else float64 with full scale 1."""
         self._written += len(piece)
         if self.frames is None:
@@ -237,7 +237,7 @@ class AudioWriter:
         self._atomic.close()
 
 
-def quantised(piece: npt.NDArray[np.generic], subtype: str) -> npt.NDArray[np.generic]:
+def quantised(piece: npt.NDArray[Any], subtype: str) -> npt.NDArray[Any]:
     """Samples as they are written: for PCM_24 rounded, in the upper bits of int32; for FLOAT as float32."""
     if subtype == "PCM_16":
         return piece
@@ -247,7 +247,7 @@ def quantised(piece: npt.NDArray[np.generic], subtype: str) -> npt.NDArray[np.ge
     return whole.astype("<i4") << 8
 
 
-def frame_bytes(piece: npt.NDArray[np.generic], subtype: str) -> npt.NDArray[np.uint8]:
+def frame_bytes(piece: npt.NDArray[Any], subtype: str) -> npt.NDArray[np.uint8]:
     """The bytes of quantised frames as a WAV file holds them, one row per frame."""
     rows = np.ascontiguousarray(piece).view(np.uint8).reshape(len(piece), -1)
     if subtype != "PCM_24":
