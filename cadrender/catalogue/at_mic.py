@@ -1,5 +1,6 @@
-"""The at-mic music of a root: five stems of every sample that its scenes name."""
+"""The at-mic music of a root: five stems of every sample in its scenes."""
 
+import contextlib
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -18,7 +19,7 @@ from cadrender.signals.excerpt import ExcerptStem
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat
 from cadrender.store.levels import LevelFiles
-from cadrender.store.manifest import Manifest, key_of
+from cadrender.store.manifest import Contents, Manifest, key_of
 from cadrender.store.names import check_distinct
 from cadrender.wording import plural
 
@@ -31,20 +32,20 @@ class AtMicCatalogue(Catalogue):
     settings : Settings
         Of the root.
     audio_format : AudioFormat, optional
-        Of the files; by default as they are recorded, and WAV, PCM_16 where nothing is.
+        Of the files; default: as recorded, else WAV, PCM_16.
     songs : sequence of str
-        Shell patterns of track names; all by default.
+        Shell patterns of track names; default: all.
     stems : sequence of str
-        Which of the five; all by default.
+        Which of the five; default: all.
     heads : {"scenes", "all"}
-        Whether the samples are those that the scenes name, or every song at every head position of the root.
+        Whether the samples are those of the scenes, or every song at every head position of the root.
     only : collection of str, optional
-        Track names; of others, neither files nor failures are looked at. All by default.
+        Track names whose files and failures are considered; default: all.
 
     Attributes
     ----------
     samples : list of Sample
-        All that the scenes name, in order of first appearance.
+        In order of first appearance in the scenes.
     selected : set of str
         Track names that match the patterns.
 
@@ -89,7 +90,7 @@ class AtMicCatalogue(Catalogue):
 
     @functools.cached_property
     def format(self) -> AudioFormat:
-        """Of files that are not recorded."""
+        """The format of files that are not recorded."""
         if self.asked_format:
             return self.asked_format
         places = ((self.folder(sample), stem) for sample in self.samples for stem in (MIXTURE, "other"))
@@ -106,7 +107,7 @@ class AtMicCatalogue(Catalogue):
         return self.settings.output_music_dir / sample.path
 
     def song(self, sample: Sample) -> Song:
-        """The files that a sample is rendered from; each song is looked at once.
+        """The files that a sample is rendered from; each song is checked once.
 
         Raises
         ------
@@ -124,17 +125,11 @@ class AtMicCatalogue(Catalogue):
         return song
 
     def look_again(self, changed: bool = False) -> None:
-        """Forget which songs could not be used: another process may have made them meanwhile.
-
-        Parameters
-        ----------
-        changed : bool
-            Files have changed: forget all that was seen of any song.
-        """
+        """Forget which songs could not be used, since another process may have made them; all songs if `changed`."""
         kept = {} if changed else self._songs
         self._songs = {name: song for name, song in kept.items() if isinstance(song, Song)}
 
-    def _look_at(self, sample):
+    def _look_at(self, sample: Sample) -> Song:
         song = song_of(self.settings, sample)
         if sample.frames:
             recut = "cadrender excerpts cuts it anew"
@@ -155,13 +150,13 @@ class AtMicCatalogue(Catalogue):
         return song
 
     @functools.cached_property
-    def _cuts(self):
-        """What is recorded of the excerpts' stems."""
+    def _cuts(self) -> Contents:
+        """The manifest of the excerpts' stems."""
         return Manifest.beside(self.settings.excerpts_file, self.settings.root).load()
 
     @functools.cached_property
     def songs(self) -> dict[str, Song]:
-        """All usable songs and excerpts by name; the others enter :attr:`failures` if they are selected."""
+        """All usable songs and excerpts by name; the others go to :attr:`failures` if they are selected."""
         found = {}
         for sample in {sample.source: sample for sample in self.samples}.values():
             try:
@@ -171,7 +166,7 @@ class AtMicCatalogue(Catalogue):
                     self.failures[sample.source] = str(error)
         return found
 
-    def output(self, sample: Sample, stem: str) -> Output:
+    def output(self, sample: Sample, stem: str) -> Output[AtMic]:
         """One stem of a sample.
 
         Raises
@@ -188,14 +183,16 @@ class AtMicCatalogue(Catalogue):
             raise AudioError(f"{song.name}: has no {stem}, only {', '.join(song.files)}")
         return self._output(sample, stem, song)
 
-    def _output(self, sample, stem, song):
+    def _output(self, sample: Sample, stem: str, song: Song) -> Output[AtMic]:
         settings = self.settings
         name = f"{sample.path}/{stem}"
         audio_format = self.format_of(AtMic.product, name, self.asked_format, self.format)
+        left, right = sample.position.hrir_files(settings.hrtf_dir)
         signal = AtMic(
             stem,
             song.files[stem],
-            *sample.position.hrir_files(settings.hrtf_dir),
+            left,
+            right,
             song.frames,
             settings.sample_rate,
             audio_format.subtype,
@@ -204,8 +201,8 @@ class AtMicCatalogue(Catalogue):
         name = f"{name}.{audio_format.container}"
         return Output(signal, settings.output_music_dir / name, name, audio_format.container, sample.name)
 
-    def find(self, path: str) -> Output:
-        """The output that a path of the tree names, such as ``train/<sample>/vocals.wav``.
+    def find(self, path: str) -> Output[AtMic]:
+        """The output at a path of the tree, such as ``train/<sample>/vocals.wav``.
 
         Raises
         ------
@@ -224,9 +221,9 @@ class AtMicCatalogue(Catalogue):
         return output
 
     def names(self, folder: str = "") -> list[str]:
-        """What a folder of the tree holds, in order; names of folders end with ``/``.
+        """The contents of a folder of the tree, in order; names of folders end with ``/``.
 
-        A sample whose song cannot be used is shown with all five stems.
+        A sample whose song cannot be used is listed with all five stems.
 
         Raises
         ------
@@ -240,10 +237,9 @@ class AtMicCatalogue(Catalogue):
         sample = self.by_name.get(PurePosixPath(folder).name)
         if sample is None or folder != sample.path:
             raise UsageError(f"{folder}: no such folder")
-        try:
-            stems = self.song(sample).files
-        except AudioError:
-            stems = STEMS
+        stems: tuple[str, ...] = STEMS
+        with contextlib.suppress(AudioError):
+            stems = tuple(self.song(sample).files)
         formats = {
             stem: self.format_of(AtMic.product, f"{sample.path}/{stem}", self.asked_format, self.format)
             for stem in stems
@@ -251,17 +247,17 @@ class AtMicCatalogue(Catalogue):
         return [f"{stem}.{each.container}" for stem, each in formats.items()]
 
     @functools.cached_property
-    def _by_split(self):
-        splits = {}
+    def _by_split(self) -> dict[str, list[str]]:
+        splits: dict[str, list[str]] = {}
         for sample in self.samples:
             splits.setdefault(sample.split, []).append(f"{sample.name}/")
         return splits
 
     def batches(self) -> list[Batch]:
-        """One batch a stem and selected song, for all its heads."""
+        """One batch per stem and selected song, for all its heads."""
         check_hrirs(self.settings, self.samples)
         check_distinct(map(self.folder, self.samples))
-        by_song = {}
+        by_song: dict[str, list[Sample]] = {}
         for sample in self.samples:
             if sample.track.name in self.selected and sample.source in self.songs:
                 by_song.setdefault(sample.source, []).append(sample)
@@ -270,14 +266,14 @@ class AtMicCatalogue(Catalogue):
             song = self.songs[name]
             for stem in (stem for stem in song.files if stem in self._stems):
                 outputs = [self._output(sample, stem, song) for sample in samples]
-                # One quantisation a batch: a root may hold several.
+                # A root may hold several subtypes, a batch only one.
                 for subtype in dict.fromkeys(output.signal.subtype for output in outputs):
                     alike = tuple(output for output in outputs if output.signal.subtype == subtype)
                     batches.append(Batch(samples[0].track.name, alike, self.manifest))
         return batches
 
     def complete_samples(self) -> list[Sample]:
-        """The samples that are complete on disk now, in order, selected or not."""
+        """The samples that are complete on disk, in order, selected or not."""
         return [sample for sample in self.samples if not self.missing(sample)]
 
     def missing(self, sample: Sample) -> list[str]:
@@ -306,11 +302,11 @@ class AtMicCatalogue(Catalogue):
             yield from (file for file in split.rglob("*") if file.is_file())
 
     def text(self, place: Path) -> str:
-        """The list of the samples that are complete now."""
+        """The list of the complete samples."""
         return at_mic_json(self.complete_samples())
 
     def incomplete(self, lacking: Mapping[str, int]) -> int:
-        """Count the selected samples that are not whole, be it for a stem that was not asked for."""
+        """Count the selected samples that are not whole, even if only a stem that was not requested is missing."""
         some = len(self._stems) < len(STEMS)
         return sum(
             sample.source in self.failures
@@ -327,7 +323,7 @@ class AtMicCatalogue(Catalogue):
         return len(self.complete_samples()) == len(self.samples)
 
     def describe(self) -> list[str]:
-        """How many samples and songs there are."""
+        """The numbers of samples and songs."""
         songs = len({sample.track.name for sample in self.samples})
         samples = plural(len(self.samples), "sample")
         lines = [f"{samples} of {plural(songs, 'song')} in {self.settings.scene_file}"]
@@ -359,7 +355,7 @@ def every_sample(settings: Settings) -> list[Sample]:
 
 
 def read_samples_of(settings: Settings) -> list[Sample]:
-    """The samples that a root's scenes name, each once.
+    """The samples of a root's scenes, each once.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What all catalogues have in common: what a root can give of one product, and what is recorded of it."""
+"""What all catalogues share: the outputs of one product that a root can give, and what is recorded of them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from cadrender.store.manifest import Contents, Manifest, Record, key_of
 
 if TYPE_CHECKING:
     from cadrender.config import Settings
+    from cadrender.signals.base import Signal
 
 
 class Catalogue(abc.ABC):
-    """The outputs of a root that one list names; nothing is ever written here.
+    """The outputs of a root that one list names; a catalogue never writes.
 
     Attributes
     ----------
@@ -31,33 +32,36 @@ class Catalogue(abc.ABC):
     list_file : pathlib.Path
         The list of what is complete.
     folders : tuple of pathlib.Path
-        Below which its outputs lie; never written to through a symbolic link inside.
+        The folders of its outputs; never written to through a symbolic link inside.
     broken : dict
-        The songs that a run could not make because their sources cannot be used, each with the one line that says why.
+        Songs that a run could not make because their sources cannot be used, each with a one-line reason.
     failures : dict
-        The one line that says what is wrong with a song, by its name; complete once :meth:`batches` was called.
+        What is wrong with a song, in one line, by its name; complete after :meth:`batches`.
     without_stems : int
-        Songs of which nothing can be made because they have no stems; likewise.
+        How many songs yield nothing because they have no stems; complete after :meth:`batches`.
     proven_by_contents : bool
-        Whether files that are not recorded are proven by making them again.
+        Whether unrecorded files are proven by making them again.
     follows : bool
-        Whether its batches come as soon as what they need is complete, rather than after everything else.
+        Whether its batches run as soon as what they need is complete, rather than after everything else.
     """
 
     unit: ClassVar[str]
     made: ClassVar[str]
     proven_by_contents: ClassVar[bool] = False
     follows: ClassVar[bool] = False
-    without_stems: int = 0
     settings: Settings
     manifest: Manifest
     list_file: Path
     folders: tuple[Path, ...]
     failures: dict[str, str]
 
+    @property
+    def without_stems(self) -> int:  # noqa: D102 - see the class
+        return 0
+
     @functools.cached_property
     def settled(self) -> set[Path]:
-        """Files that were looked at, or made, and are known to be what they should be."""
+        """Files that were checked or made, and are known to be right."""
         return set()
 
     @functools.cached_property
@@ -79,13 +83,13 @@ class Catalogue(abc.ABC):
         return self.manifest.load()
 
     def read_again(self) -> None:
-        """Believe what other processes have recorded meanwhile, too."""
+        """Take into account what other processes have recorded meanwhile."""
         self.__dict__.pop("_recorded_later", None)
 
-    def is_whole(self, output: Output) -> bool:
-        """Whether an output's file is complete, and what a power cut may have spoilt is not taken for it.
+    def is_whole(self, output: Output[Signal]) -> bool:
+        """Whether an output's file is complete and cannot have been damaged by a power cut.
 
-        No file is read for it; one that had to be, and was not yet, does not count.
+        No file is read; one that would have to be, and has not been yet, does not count.
         """
         return output.is_complete() and (
             output.file in self.settled
@@ -93,8 +97,8 @@ class Catalogue(abc.ABC):
             or _vouches_for(self._recorded_later, output)
         )
 
-    def knows(self, output: Output) -> bool:
-        """Whether a file in an output's place may be used: it is read where a power cut may have spoilt it."""
+    def knows(self, output: Output[Signal]) -> bool:
+        """Whether a file in an output's place may be used; it is read if a power cut may have damaged it."""
         if output.file in self.settled or _vouches_for(self.recorded, output):
             return True
         record = self.records.get(output.key)
@@ -105,7 +109,7 @@ class Catalogue(abc.ABC):
 
     @abc.abstractmethod
     def batches(self) -> list[Batch]:
-        """All that is selected, complete or not, in batches.
+        """All selected outputs, complete or not, in batches.
 
         Raises
         ------
@@ -113,8 +117,8 @@ class Catalogue(abc.ABC):
             If metadata or an HRIR cannot be used.
         """
 
-    def outputs(self) -> Iterator[Output]:
-        """All that is selected, one by one."""
+    def outputs(self) -> Iterator[Output[Signal]]:
+        """All selected outputs, one by one."""
         for batch in self.batches():
             yield from batch.outputs
 
@@ -128,30 +132,30 @@ class Catalogue(abc.ABC):
         """What one of the :attr:`lists` should hold now."""
 
     def orphans(self) -> list[tuple[Path, tuple[str, str]]]:
-        """Files that were made of songs that cannot be used any more, as far as they are recorded, and their keys."""
+        """Recorded files made from songs that cannot be used any more, and their keys."""
         return []
 
     def present(self) -> Iterator[Path]:
-        """All files that are there where the outputs go."""
+        """All existing files in the outputs' folders."""
         return iter(())
 
     def incomplete(self, lacking: Mapping[str, int]) -> int:
-        """Count the selected units that still lack files; `lacking` says how many of those that were to be made."""
+        """Count the selected units that still lack files; `lacking` counts the files that a run did not make."""
         return sum(count > 0 for count in lacking.values())
 
     @property
     def all_complete(self) -> bool:
-        """Whether all that the list should name is complete: then a shard may write it."""
+        """Whether everything that the list should name is complete, so that a shard may write it."""
         return True
 
     def describe(self) -> list[str]:
-        """A few lines on what there is, for the beginning of a run."""
+        """A few lines about the catalogue, for the beginning of a run."""
         return []
 
     def format_of(
         self, product: str, name: str, asked: AudioFormat | None, usual: AudioFormat
     ) -> AudioFormat:
-        """The format of an output: as asked for, else as it is recorded, else the usual one of the root."""
+        """The format of an output: as requested, else as recorded, else the root's usual one."""
         if asked is not None:
             return asked
         record = self.records.get(key_of(product, f"{name}.wav"))
@@ -166,7 +170,7 @@ class Catalogue(abc.ABC):
         ----------
         product : str
         default : AudioFormat
-            Where there is neither.
+            If there is neither.
         places : iterable of (pathlib.Path, str)
             Folders and stems of file names to look at.
         """
@@ -190,8 +194,8 @@ class Catalogue(abc.ABC):
         return default
 
 
-def _vouches_for(recorded, output):
-    """Whether what is recorded vouches for an output's file, as far as that can be told without reading it."""
+def _vouches_for(recorded: Contents, output: Output[Signal]) -> bool:
+    """Whether a manifest vouches for an output's file, without reading the file."""
     record = recorded.records.get(output.key)
     if record is None or record.path != output.name:
         return output.signal.unrecorded_counts and not recorded.doubts_unrecorded(output.file.parent)

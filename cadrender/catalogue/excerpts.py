@@ -1,11 +1,11 @@
 """Validation and evaluation excerpts: drawn from songs, listed, and cut into stems of their own.
 
-What is cut is a small song, so that at-mic music is rendered from it as from every song.
+A cut excerpt is a small song: at-mic music is rendered from it as from any other.
 """
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from cadrender.config import Settings
 from cadrender.errors import AudioError, MetadataError, UsageError
 from cadrender.metadata.excerpts import (
     SEED,
+    Draw,
     Excerpt,
     cut_excerpts,
     draw_excerpts,
@@ -41,7 +42,7 @@ _SHORTEST = 0.4  # seconds that a loudness needs
 
 @dataclass(frozen=True)
 class Recipe:
-    """What excerpts are wanted.
+    """Which excerpts to draw.
 
     Attributes
     ----------
@@ -50,9 +51,9 @@ class Recipe:
     per_song : int
         Excerpts drawn from each song; 0 cuts songs from end to end.
     seed : str
-        Part of what seeds the draws.
+        Part of the text that seeds the draws.
     min_loudness : float, optional
-        LUFS that the mixture must have at least.
+        Least LUFS of the mixture.
     """
 
     seconds: float = 10.0
@@ -75,11 +76,11 @@ class ExcerptCatalogue(Catalogue):
     Attributes
     ----------
     excerpts : list of Excerpt
-        The same, where they were drawn.
+        The same, if they were drawn.
     remarks : list of str
-        Songs that gave fewer excerpts than wanted, and what else one should know.
+        Songs that gave fewer excerpts than requested, and other remarks.
     metadata : dict
-        The metadata files of the draw and what they will hold.
+        The metadata files of the draw and their contents.
     """
 
     unit = "excerpts"
@@ -102,8 +103,8 @@ class ExcerptCatalogue(Catalogue):
 
     @classmethod
     def of_list(cls, settings: Settings, samples: Sequence[Sample]) -> "ExcerptCatalogue":
-        """The stems of excerpts that were drawn before, as far as their songs are there."""
-        songs = {}
+        """The stems of excerpts that were drawn before, as far as their songs exist."""
+        songs: dict[str, Song] = {}
         for sample in samples:
             if sample.frames and sample.track.name not in songs:
                 with contextlib.suppress(AudioError):
@@ -120,15 +121,15 @@ class ExcerptCatalogue(Catalogue):
         return catalogue
 
     def batches(self) -> list[Batch]:
-        """One batch a song: all stems of its excerpts, that neighbours in the song are read together."""
-        by_song = {}
+        """One batch per song: all stems of its excerpts, so that neighbours in the song are read together."""
+        by_song: dict[str, list[Sample]] = {}
         for sample in self.samples:
             by_song.setdefault(sample.track.name, []).append(sample)
         return [
             Batch(name, tuple(self._outputs(samples)), self.manifest) for name, samples in by_song.items()
         ]
 
-    def _outputs(self, samples):
+    def _outputs(self, samples: Iterable[Sample]) -> Iterator[Output[ExcerptStem]]:
         for sample in samples:
             for stem, source in self._songs[sample.track.name].files.items():
                 audio_format = excerpt_format(self._subtype(source))
@@ -138,14 +139,14 @@ class ExcerptCatalogue(Catalogue):
                 name = f"{sample.path}/{stem}.wav"
                 yield Output(signal, self.settings.excerpts_dir / name, name, "wav", sample.name)
 
-    def _subtype(self, source):
-        """Of a song's file, whose header is read once."""
+    def _subtype(self, source: Path) -> str:
+        """The subtype of a song's file, whose header is read once."""
         if source not in self._subtypes:
             self._subtypes[source] = read_header(source).subtype
         return self._subtypes[source]
 
     def orphans(self) -> list[tuple[Path, tuple[str, str]]]:
-        """The recorded stems of excerpts whose songs are not there any more."""
+        """The recorded stems of excerpts whose songs are missing."""
         usable = {sample.name for sample in self.samples}
         return [
             (self.settings.excerpts_dir / record.path, key)
@@ -154,7 +155,7 @@ class ExcerptCatalogue(Catalogue):
         ]
 
     def describe(self) -> list[str]:
-        """How many excerpts were drawn, and how long they are."""
+        """The number of excerpts drawn, and their length."""
         if not self.excerpts:
             return []
         songs = plural(len({excerpt.track.name for excerpt in self.excerpts}), "song")
@@ -171,22 +172,17 @@ class ExcerptCatalogue(Catalogue):
         return self.metadata[place]
 
     def at_mic_files(self, name: str) -> list[Path]:
-        """Where the at-mic files of an excerpt's stem may be; `name` is that of the stem's output."""
+        """Where the at-mic files of an excerpt's stem may be; `name` is the stem's output's."""
         folder = (self.settings.output_music_dir / name).parent
         return [folder / f"{Path(name).stem}.{container}" for container in CONTAINERS]
 
     def of_unknown_origin(self, *, force: bool = False) -> list[Path]:
-        """At-mic files under the names of excerpts of which nothing says that they are these excerpts.
-
-        Parameters
-        ----------
-        force : bool
-            Take a list that cannot be read for none.
+        """Existing at-mic files with the names of excerpts that no list says were rendered from them.
 
         Raises
         ------
         MetadataError
-            If there is a list of excerpts that cannot be read, and no `force`.
+            If the list of excerpts exists and cannot be read, and not `force`.
         """
         known = set()
         if self.list_file.exists():
@@ -202,15 +198,12 @@ class ExcerptCatalogue(Catalogue):
         ]
 
 
-def _origin(excerpt):
+def _origin(excerpt: Excerpt) -> tuple[str, str, int, int]:
     return excerpt.name, excerpt.track.path, excerpt.start, excerpt.frames
 
 
 def draw(settings: Settings, recipe: Recipe) -> ExcerptCatalogue:
-    """Draw the excerpts of a split; nothing is written.
-
-    Valid excerpts come from random places, and from head positions that the song's training scenes do not
-    have, as long as there are such; test songs (``recipe.per_song`` 0) are cut from end to end.
+    """Draw the excerpts of a split, as section 8 of the contract says; nothing is written.
 
     Parameters
     ----------
@@ -235,22 +228,37 @@ def draw(settings: Settings, recipe: Recipe) -> ExcerptCatalogue:
     positions = read_positions(settings.head_loudspeaker_positions_file)
     gains = list(read_gains(settings.gains_file))
     trained = _training_positions(settings)
-    draws, songs, remarks, failures = [], {}, [], {}
+    draws: list[Draw] = []
+    songs: dict[str, Song] = {}
+    remarks: list[str] = []
+    failures: dict[str, str] = {}
     for track in tracks:
         try:
             song = song_of(settings, track)
             accept = _loud_enough(song, frames, rate, recipe.min_loudness)
-            common = {"seed": recipe.seed, "accept": accept}
             if recipe.per_song:
-                avoid = trained.get(track.name, ())
                 drawn = draw_excerpts(
-                    *(track, song.frames, frames, recipe.per_song, settings.split, gains, list(positions)),
-                    avoid=avoid,
-                    **common,
+                    track,
+                    song.frames,
+                    frames,
+                    recipe.per_song,
+                    settings.split,
+                    gains,
+                    list(positions),
+                    seed=recipe.seed,
+                    avoid=trained.get(track.name, ()),
+                    accept=accept,
                 )
             else:
                 drawn = cut_excerpts(
-                    track, song.frames, frames, settings.split, gains, list(positions), **common
+                    track,
+                    song.frames,
+                    frames,
+                    settings.split,
+                    gains,
+                    list(positions),
+                    seed=recipe.seed,
+                    accept=accept,
                 )
         except AudioError as error:
             failures[track.name] = str(error)
@@ -261,9 +269,9 @@ def draw(settings: Settings, recipe: Recipe) -> ExcerptCatalogue:
             remarks.append(drawn.remark)
         again = {excerpt.position for excerpt in drawn.excerpts} & trained.get(track.name, set())
         if again and recipe.per_song:
+            have = f"{plural(len(again), 'excerpt')} {'has' if len(again) == 1 else 'have'}"
             remarks.append(
-                f"{track.name}: {len(again)} excerpts have head positions of its training scenes: there are no "
-                "others left"
+                f"{track.name}: {have} head positions of its training scenes: there are no others left"
             )
     scenes = excerpt_scenes(draws)
     excerpts = [excerpt for each in draws for excerpt in each.excerpts]
@@ -288,30 +296,32 @@ def draw(settings: Settings, recipe: Recipe) -> ExcerptCatalogue:
     return catalogue
 
 
-def _training_positions(settings):
-    """The positions of each song's training scenes; none where there are no training scenes."""
+def _training_positions(settings: Settings) -> dict[str, set[str]]:
+    """The positions of each song's training scenes; none without such scenes."""
     file = settings.metadata_dir / "scenes.train.json"
-    used = {}
+    used: dict[str, set[str]] = {}
     if file.exists():
         for scene in read_scenes(file):
             used.setdefault(scene.music, set()).add(scene.position)
     return used
 
 
-def _loud_enough(song, frames, samplerate, least):
-    """What tells whether the excerpt from a given frame on is loud enough; None if all are."""
+def _loud_enough(
+    song: Song, frames: int, samplerate: int, least: float | None
+) -> Callable[[int], bool] | None:
+    """A function that tells whether the excerpt from a frame on is loud enough; None if all are."""
     if least is None:
         return None
     from cadrender.dsp.loudness import integrated_loudness
 
-    def tell(start):
+    def tell(start: int) -> bool:
         mixture = read_stem(song.files[MIXTURE], samplerate, start, frames)
         return integrated_loudness(mixture, samplerate) >= least
 
     return tell
 
 
-def _check_names(excerpts) -> None:
+def _check_names(excerpts: Iterable[Excerpt]) -> None:
     names = Counter(excerpt.name for excerpt in excerpts)
     for name, count in names.items():
         if count > 1:

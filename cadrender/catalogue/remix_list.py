@@ -1,16 +1,17 @@
-"""``remix.<split>.json``: the targets that are there, with what they were made of."""
+"""``remix.<split>.json``: the existing targets, and what they were made from."""
 
 import json
 import math
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 from cadrender.config import Settings
 from cadrender.metadata.samples import sample_name
 from cadrender.metadata.scenes import SceneRecord
 from cadrender.signals.target import Amplified, Target
 from cadrender.store import AudioFormat, is_complete
-from cadrender.store.manifest import Contents
+from cadrender.store.manifest import Contents, Record
 
 
 def remix_json(
@@ -20,20 +21,21 @@ def remix_json(
     audio_format: AudioFormat,
     settled: Collection[Path] = frozenset(),
 ) -> str:
-    """The list as JSON text: an entry for every scene whose target is there now, in the order of the scenes.
+    """The list as JSON text: an entry for every scene whose target exists, in the order of the scenes.
 
     Parameters
     ----------
     settings : Settings
     scenes : sequence of SceneRecord
     recorded : Contents
-        What is recorded of the targets.
+        The targets' manifest.
     audio_format : AudioFormat
-        Which targets are listed where a scene has several.
+        Which target is listed if a scene has several.
     settled : collection of pathlib.Path
-        Files that are known to be what they should be.
+        Files that are known to be right.
     """
-    plain, amplified = {}, {}
+    plain: dict[Any, Record] = {}
+    amplified: dict[Any, dict[Any, Record]] = {}
     for record in recorded.records.values():
         if not _is_there(settings, recorded, record, settled):
             continue
@@ -70,7 +72,7 @@ def remix_json(
 _LEVELS = ("loudness_before", "loudness_after", "loudness_mixture", "scale_db")
 
 
-def _file(record):
+def _file(record: Record) -> dict[str, object]:
     return {
         "path": record.path,
         "frames": record.frames,
@@ -81,12 +83,12 @@ def _file(record):
     }
 
 
-def _number(lufs):
+def _number(lufs: float | None) -> float | None:
     return lufs if lufs is not None and math.isfinite(lufs) else None
 
 
-def _is_there(settings, recorded, record, settled):
-    """Whether the file of a record is there as it was made, and not perhaps spoilt by a power cut."""
+def _is_there(settings: Settings, recorded: Contents, record: Record, settled: Collection[Path]) -> bool:
+    """Whether a record's file exists as it was made, and cannot have been damaged by a power cut."""
     folders = {
         Target.product: settings.output_remix_dir,
         Amplified.product: settings.output_remix_listeners_dir,

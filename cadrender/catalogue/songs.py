@@ -1,4 +1,4 @@
-"""Songs and excerpts as sources: which files a song has, whether they can be used, which songs a pattern selects."""
+"""Songs and excerpts as sources: their files, whether these can be used, and selection by pattern."""
 
 import fnmatch
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ class Song:
     name : str
         The track's or the excerpt's name.
     files : mapping of str to pathlib.Path
-        By stem; all five, or those that a corpus has.
+        By stem; all five, or those that the corpus has.
     frames : int
         Their length.
     """
@@ -36,7 +36,7 @@ class Song:
 def song_of(settings: Settings, of: Track | Sample) -> Song:
     """Check the files of a track, or those that a sample is rendered from: its song's, or an excerpt's own.
 
-    A song that ``cadrender ingest`` made has the stems that its corpus has.
+    A song that ``cadrender ingest`` made may lack stems.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def song_of(settings: Settings, of: Track | Sample) -> Song:
 def look_at_song(name: str, folder: Path, samplerate: int, *, partial: bool = False) -> Song:
     """Check the headers of a song's files.
 
-    All five must be there. A folder whose only file of the five is the mixture is a song without stems, as FMA's are.
+    All five must exist. A folder with the mixture alone is a song without stems, as in FMA.
 
     Parameters
     ----------
@@ -69,26 +69,25 @@ def look_at_song(name: str, folder: Path, samplerate: int, *, partial: bool = Fa
     Raises
     ------
     AudioError
-        If a file is missing, unreadable, not stereo, of another rate, too short, or of another length than
-        the mixture.
+        If a file is missing, unreadable, not stereo, too short, or has another rate, or another length than the
+        mixture.
     """
     files = {stem: folder / f"{stem}.wav" for stem in STEMS}
     present = {stem: file for stem, file in files.items() if file.exists()}
     if MIXTURE in present and (partial or len(present) == 1):
         files = present
-    frames = None
-    for file in files.values():
+    frames = 0
+    for file in files.values():  # the mixture comes first
         header = read_header(file)
         check_stem_header(file, header, samplerate)
-        if frames is None:
-            frames = header.frames
-        elif header.frames != frames:
+        frames = frames or header.frames
+        if header.frames != frames:
             raise AudioError(f"{file}: {header.frames} frames, but the mixture has {frames}")
     return Song(name, files, frames)
 
 
 def select_songs(names: Collection[str], patterns: Sequence[str]) -> set[str]:
-    """Names that match one of the shell patterns, case and all, or as they stand; all without a pattern.
+    """Names that equal one of the patterns or match it as a shell pattern, case-sensitively; all without a pattern.
 
     Raises
     ------
@@ -107,7 +106,7 @@ def select_songs(names: Collection[str], patterns: Sequence[str]) -> set[str]:
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a name matches one of the shell patterns or is one of them; True without a pattern."""
+    """Whether a name equals one of the patterns or matches it as a shell pattern; True without a pattern."""
     return not patterns or any(name == each or fnmatch.fnmatchcase(name, each) for each in patterns)
 
 
@@ -119,12 +118,12 @@ def check_hrirs(settings: Settings, samples: Iterable[Sample]) -> None:
     MetadataError
         If one cannot be used.
     """
-    files = {}
+    files: dict[Path, str] = {}
     for position in {sample.position.id: sample.position for sample in samples}.values():
         for file in position.hrir_files(settings.hrtf_dir):
             files.setdefault(file, position.id)
-    for file, position in files.items():
+    for file, name in files.items():
         try:
             read_hrir(file, settings.sample_rate)
         except AudioError as error:
-            raise MetadataError(f"{error} (needed by head position {position})") from error
+            raise MetadataError(f"{error} (needed by head position {name})") from error

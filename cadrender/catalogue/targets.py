@@ -1,9 +1,10 @@
-"""The rebalanced targets of a root: one for every scene, one for every listener of a scene, and submissions."""
+"""The rebalanced targets of a root: one per scene, one per listener of a scene, and submissions."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.catalogue.base import Catalogue
@@ -23,15 +24,14 @@ from cadrender.signals.target import QUALITIES, Amplified, Submission, Target, t
 from cadrender.stems import MIXTURE, VDBO
 from cadrender.store import AudioFormat, read_header
 from cadrender.store.audio import check_stem_header
-from cadrender.store.manifest import Manifest, key_of
+from cadrender.store.manifest import Contents, Manifest, key_of
 from cadrender.wording import plural
 
-# Files that one batch writes at the same time, at most.
+# Most files that one batch writes at the same time.
 _MOST_FILES = 64
 
 LISTENER_FORMAT = AudioFormat("wav", "FLOAT")
-"""Of amplified targets by default: they exceed full scale."""
-
+"""The default for amplified targets, which exceed full scale."""
 
 SUBMISSION_RATE, SUBMISSION_FORMAT = 32_000, AudioFormat("flac", "PCM_16")
 """What the challenge's evaluator reads."""
@@ -39,17 +39,16 @@ SUBMISSION_RATE, SUBMISSION_FORMAT = 32_000, AudioFormat("flac", "PCM_16")
 
 @dataclass(frozen=True)
 class _Heard:
-    """A sample as far as it matters here.
+    """A sample that targets are mixed from.
 
     Attributes
     ----------
-    name, song, path : str
-        Of the sample, its track, and its folder.
+    song, path : str
+        Of its track, and its folder.
     sample : Sample, optional
-        All that is known of it; None where the at-mic music alone is there.
+        None if there is no music list, only the at-mic music.
     """
 
-    name: str
     song: str
     path: str
     sample: Sample | None
@@ -63,17 +62,17 @@ class TargetCatalogue(Catalogue):
     settings : Settings
         Of the root.
     audio_format : AudioFormat, optional
-        Of the targets; by default as they are recorded, and WAV, PCM_16 where nothing is.
+        Of the targets; default: as recorded, else WAV, PCM_16.
     listener_format : AudioFormat, optional
-        Of the targets amplified for listeners; WAV, FLOAT by default, for they exceed full scale.
+        Of the targets amplified for listeners; default: as recorded, else WAV, FLOAT, since they exceed full scale.
     output_rate : int, optional
-        Of both, in hertz; that of the at-mic files by default.
+        Of both, in hertz; default: that of the at-mic files.
     listeners : bool
-        Whether there is, for each scene and listener, the target amplified for the listener.
+        Whether to amplify each scene's target for each of its listeners.
     resampler : str
-        The quality of soxr where that is another rate: ``HQ``, the challenge's, or ``VHQ``.
+        The quality of soxr if the rate differs: ``HQ``, the challenge's, or ``VHQ``.
     scenes, songs : sequence of str
-        Shell patterns of scene ids and of track names; all by default.
+        Shell patterns of scene ids and of track names; default: all.
     after : AtMicCatalogue, optional
         At-mic files that are rendered by the same run.
 
@@ -82,7 +81,7 @@ class TargetCatalogue(Catalogue):
     MetadataError
         If a metadata file breaks its contract.
     UsageError
-        If a pattern matches nothing, or a rate cannot be had.
+        If a pattern matches nothing, or a rate is not supported.
     """
 
     unit = "targets"
@@ -127,7 +126,7 @@ class TargetCatalogue(Catalogue):
 
     @functools.cached_property
     def format(self) -> AudioFormat:
-        """Of targets that are not recorded."""
+        """The format of targets that are not recorded."""
         return self.asked_format or self.usual_format(Target.product, AudioFormat())
 
     @functools.cached_property
@@ -136,7 +135,7 @@ class TargetCatalogue(Catalogue):
 
     @property
     def without_stems(self) -> int:
-        """Songs that have nothing to rebalance."""
+        """How many songs have nothing to rebalance."""
         return len(self.stemless)
 
     @functools.cached_property
@@ -146,11 +145,11 @@ class TargetCatalogue(Catalogue):
 
     @functools.cached_property
     def _at_mic(self) -> AtMicCatalogue | None:
-        """The at-mic music of the same scenes; None where there is no list of songs."""
+        """The at-mic music of the same scenes; None without a list of songs."""
         settings = self.settings
         files = (*(settings.music_files or (settings.music_file,)), settings.excerpts_file)
         if not any(file.exists() for file in files) and settings.output_music_file.exists():
-            return None  # the at-mic music alone is there, as the validation set is distributed
+            return None  # only at-mic music, as the validation set is distributed
         return self._after or AtMicCatalogue(settings)
 
     @functools.cached_property
@@ -159,8 +158,7 @@ class TargetCatalogue(Catalogue):
         settings = self.settings
         if self._at_mic:
             return {
-                sample.name: _Heard(sample.name, sample.track.name, sample.path, sample)
-                for sample in self._at_mic.samples
+                sample.name: _Heard(sample.track.name, sample.path, sample) for sample in self._at_mic.samples
             }
         listed = read_at_mic(settings.output_music_file)
         out = {}
@@ -170,7 +168,7 @@ class TargetCatalogue(Catalogue):
                 raise MetadataError(
                     f"{settings.scene_file}: scene {scene.id!r}: {name!r} is not in {settings.output_music_file}"
                 )
-            out[name] = _Heard(name, scene.music, listed[name].path, None)
+            out[name] = _Heard(scene.music, listed[name].path, None)
         return out
 
     @functools.cached_property
@@ -183,7 +181,7 @@ class TargetCatalogue(Catalogue):
         Raises
         ------
         AudioError
-            If they are not there and cannot be rendered.
+            If they are missing and cannot be rendered.
         """
         if name not in self._parts:
             try:
@@ -195,43 +193,40 @@ class TargetCatalogue(Catalogue):
             raise parts
         return parts
 
-    def _look_at(self, heard):
-        cause = None
-        if heard.sample is not None:
-            try:
-                song = self._at_mic.song(heard.sample)
-            except AudioError as error:
-                if self._after:
-                    raise
-                cause = error
-            else:
-                if len(song.files) == 1:
-                    return ()
-                if lacking := [stem for stem in VDBO if stem not in song.files]:
-                    raise AudioError(
-                        f"{heard.song}: has no {', '.join(lacking)}: a target needs {', '.join(VDBO)}"
-                    )
-                return tuple(self._part(heard, stem) for stem in (*VDBO, MIXTURE))
-        return self._stored_parts(heard, cause or "there is no music list")
+    def _look_at(self, heard: _Heard) -> tuple[Stored, ...]:
+        if heard.sample is None or self._at_mic is None:
+            return self._stored_parts(heard, "there is no music list")
+        try:
+            song = self._at_mic.song(heard.sample)
+        except AudioError as error:
+            if self._after:
+                raise
+            return self._stored_parts(heard, str(error))
+        if len(song.files) == 1:
+            return ()
+        if lacking := [stem for stem in VDBO if stem not in song.files]:
+            raise AudioError(f"{heard.song}: has no {', '.join(lacking)}: a target needs {', '.join(VDBO)}")
+        return tuple(self._part(self._at_mic, heard.sample, stem) for stem in (*VDBO, MIXTURE))
 
-    def _part(self, heard, stem):
-        output = self._at_mic.output(heard.sample, stem)
+    def _part(self, catalogue: AtMicCatalogue, sample: Sample, stem: str) -> Stored:
+        output = catalogue.output(sample, stem)
         signal = output.signal
         at_mic = replace(signal, subtype="PCM_16")
         if self._after:
             return Stored(stem, (output.file,), signal.frames, signal.samplerate, signal.subtype, at_mic)
-        doubtful = not self._at_mic.knows(output)
-        return Stored(stem, self._files(heard, stem), signal.frames, signal.samplerate, "", at_mic, doubtful)
+        doubtful = not catalogue.knows(output)
+        files = self._files(sample.path, stem)
+        return Stored(stem, files, signal.frames, signal.samplerate, "", at_mic, doubtful)
 
-    def _files(self, heard, stem):
-        folder = self.settings.output_music_dir / heard.path
+    def _files(self, path: str, stem: str) -> tuple[Path, ...]:
+        folder = self.settings.output_music_dir / path
         return tuple(folder / f"{stem}.{container}" for container in CONTAINERS)
 
-    def _stored_parts(self, heard, cause):
-        """The stems of a sample of which nothing but the at-mic files is there."""
+    def _stored_parts(self, heard: _Heard, cause: str) -> tuple[Stored, ...]:
+        """The stems of a sample of which only the at-mic files exist."""
         rate = self.settings.sample_rate
-        frames = _stored_frames(self._files(heard, MIXTURE), rate, cause)
-        parts = tuple(Stored(stem, self._files(heard, stem), frames, rate) for stem in (*VDBO, MIXTURE))
+        frames = _stored_frames(self._files(heard.path, MIXTURE), rate, cause)
+        parts = tuple(Stored(stem, self._files(heard.path, stem), frames, rate) for stem in (*VDBO, MIXTURE))
         for part in parts:
             found = part.find()
             if found is None:
@@ -247,18 +242,18 @@ class TargetCatalogue(Catalogue):
         return parts
 
     @functools.cached_property
-    def _recorded_at_mic(self):
+    def _recorded_at_mic(self) -> Contents:
         return Manifest.beside(self.settings.output_music_file, self.settings.root).load()
 
-    def output(self, scene: SceneRecord, listener: Listener | None = None) -> Output:
+    def output(self, scene: SceneRecord, listener: Listener | None = None) -> Output[Target]:
         """The target of a scene, or the one amplified for a listener.
 
         Raises
         ------
         AudioError
-            If its at-mic stems are not there and cannot be rendered, or its song has no stems.
+            If its at-mic stems are missing and cannot be rendered, or its song has no stems.
         MetadataError
-            If the file could not have such a name.
+            If its file name would not be safe.
         """
         settings = self.settings
         if listener is None:
@@ -270,7 +265,15 @@ class TargetCatalogue(Catalogue):
         folder = settings.output_remix_listeners_dir
         return self._output(Amplified, folder, place, audio_format, scene, heard_by=listener)
 
-    def _output(self, product, folder, place, audio_format, scene, **extra):
+    def _output(
+        self,
+        product: type[Target],
+        folder: Path,
+        place: str,
+        audio_format: AudioFormat,
+        scene: SceneRecord,
+        **extra: Any,
+    ) -> Output[Target]:
         name = sample_name(scene.music, scene.position)
         parts = self.parts(name)
         if not parts:
@@ -294,8 +297,8 @@ class TargetCatalogue(Catalogue):
         )
         return Output(signal, folder / path, path, audio_format.container, path)
 
-    def find(self, path: str) -> Output:
-        """The output that a path of the targets' tree names, such as ``train/scene_10001.wav``.
+    def find(self, path: str) -> Output[Target]:
+        """The output at a path of the targets' tree, such as ``train/scene_10001.wav``.
 
         Raises
         ------
@@ -314,9 +317,9 @@ class TargetCatalogue(Catalogue):
         return output
 
     def names(self, folder: str = "") -> list[str]:
-        """What a folder of the targets' tree holds, in order; those of listeners are not in it.
+        """The contents of a folder of the targets' tree, in order; amplified targets are not in it.
 
-        The target of a scene whose song cannot be used is shown; that of one without stems does not exist.
+        The target of a scene whose song cannot be used is listed; a song without stems has none.
 
         Raises
         ------
@@ -336,14 +339,14 @@ class TargetCatalogue(Catalogue):
             )
         ]
 
-    def _has_stems(self, scene):
+    def _has_stems(self, scene: SceneRecord) -> bool:
         try:
             return bool(self.parts(sample_name(scene.music, scene.position)))
         except AudioError:
             return True
 
     def look_again(self, changed: bool = False) -> None:
-        """Forget which at-mic stems could not be had or, where files have changed, all that was seen of any."""
+        """Forget which at-mic stems could not be used; all of them if files have `changed`."""
         if self._at_mic:
             self._at_mic.look_again(changed)
         if changed:
@@ -352,16 +355,16 @@ class TargetCatalogue(Catalogue):
             self._parts.pop(name, None)
 
     def batches(self) -> list[Batch]:
-        """The targets of a sample together; only those of selected scenes."""
-        by_sample: dict[str, list[Output]] = {}
+        """The selected targets, those of a sample together."""
+        by_sample: dict[str, list[Output[Target]]] = {}
         places = set()
-        unstored = []
+        unstored: list[Sample] = []
         for scene in self.selected:
             name = sample_name(scene.music, scene.position)
             try:
                 parts = self.parts(name)
             except AudioError as error:
-                # At-mic music tells of its own failures, and a damaged song is told of once.
+                # The at-mic catalogue reports its own failures, and a damaged song is reported once.
                 told = {*self._after.failures.values()} if self._after else set()
                 if str(error) not in (*told, *self.failures.values()):
                     self.failures[name] = str(error)
@@ -370,8 +373,9 @@ class TargetCatalogue(Catalogue):
                 if scene.music not in self.stemless:
                     self.stemless.append(scene.music)
                 continue
-            if not self._after and any(part.at_mic and part.find() is None for part in parts):
-                unstored.append(self._heard[name].sample)
+            sample = self._heard[name].sample
+            if sample and not self._after and any(part.at_mic and part.find() is None for part in parts):
+                unstored.append(sample)
             for output in self._wanted(scene):
                 if output.file in places:
                     raise MetadataError(
@@ -391,29 +395,29 @@ class TargetCatalogue(Catalogue):
             for first in range(0, len(outputs), _MOST_FILES)
         ]
 
-    def _wanted(self, scene):
+    def _wanted(self, scene: SceneRecord) -> list[Output[Target]]:
         """What is made of a scene."""
         return [self.output(scene, listener) for listener in (None, *self._listeners.get(scene.id, ()))]
 
     def as_recorded(self) -> "TargetCatalogue":
-        """The same targets with all listeners of whom amplified targets are recorded, resampled as recorded."""
+        """The same targets at the recorded rate, with listeners if amplified targets are recorded."""
         records = self.records.values()
-        rates = {record.samplerate for record in records} or {None}
+        rate = next((record.samplerate for record in records), None)
         listeners = any(record.product == Amplified.product for record in records)
         return TargetCatalogue(
-            self.settings, listeners=listeners, output_rate=rates.pop(), resampler=self._recorded_resampler()
+            self.settings, listeners=listeners, output_rate=rate, resampler=self._recorded_resampler()
         )
 
-    def _recorded_resampler(self):
+    def _recorded_resampler(self) -> str:
         recorded = {record.parameters.get("resampler") for record in self.records.values()}
         return next((quality for quality in QUALITIES if quality in recorded), QUALITIES[0])
 
     def text(self, place: Path) -> str:
-        """The list of the targets that are there now."""
+        """The list of the existing targets."""
         return remix_json(self.settings, self.scenes, self.manifest.load(), self.format, self.settled)
 
     def describe(self) -> list[str]:
-        """How many scenes there are."""
+        """The number of scenes."""
         lines = [f"{plural(len(self.scenes), 'scene')} in {self.settings.scene_file}"]
         if len(self.selected) < len(self.scenes):
             lines.append(f"{plural(len(self.selected), 'scene')} selected")
@@ -425,10 +429,10 @@ class TargetCatalogue(Catalogue):
 
 
 class SubmissionCatalogue(TargetCatalogue):
-    """What the challenge's evaluator takes: a FLAC file for every scene and listener, and a text file with its factor.
+    """What the challenge's evaluator reads: for every scene and listener a FLAC file, and a text file with its factor.
 
-    They lie in ``<output_submission_dir>/<split>/enhanced_signals``, where the evaluator finds them if its
-    ``path.exp_folder`` is the folder above; their manifest is beside that.
+    They are in ``<output_submission_dir>/<split>/enhanced_signals``; the evaluator's ``path.exp_folder`` is the folder
+    above, and their manifest is beside that.
 
     Parameters
     ----------
@@ -437,7 +441,7 @@ class SubmissionCatalogue(TargetCatalogue):
     resampler : str
         The quality of soxr: ``HQ``, the challenge's, or ``VHQ``.
     scenes, songs : sequence of str
-        Shell patterns of scene ids and of track names; all by default.
+        Shell patterns of scene ids and of track names; default: all.
 
     Raises
     ------
@@ -448,7 +452,11 @@ class SubmissionCatalogue(TargetCatalogue):
     """
 
     unit = "submissions"
-    lists = ()
+
+    @property
+    def lists(self) -> tuple[Path, ...]:
+        """None."""
+        return ()
 
     def __init__(
         self,
@@ -469,15 +477,15 @@ class SubmissionCatalogue(TargetCatalogue):
         self.folders = (settings.output_submission_dir,)
         self.manifest = submission_manifest(settings)
 
-    def output(self, scene: SceneRecord, listener: Listener | None = None) -> Output:
-        """What is handed in for a scene and a listener.
+    def output(self, scene: SceneRecord, listener: Listener | None = None) -> Output[Target]:
+        """The submission for a scene and a listener.
 
         Raises
         ------
         AudioError
-            If its at-mic stems are not there and cannot be rendered, or its song has no stems.
+            If its at-mic stems are missing and cannot be rendered, or its song has no stems.
         MetadataError
-            If the file could not have such a name.
+            If its file name would not be safe.
         UsageError
             If no listener is given.
         """
@@ -488,7 +496,7 @@ class SubmissionCatalogue(TargetCatalogue):
         folder = settings.output_submission_dir
         return self._output(Submission, folder, place, SUBMISSION_FORMAT, scene, heard_by=listener)
 
-    def _wanted(self, scene):
+    def _wanted(self, scene: SceneRecord) -> list[Output[Target]]:
         return [self.output(scene, listener) for listener in self._listeners[scene.id]]
 
     def as_recorded(self) -> "SubmissionCatalogue":
@@ -497,11 +505,11 @@ class SubmissionCatalogue(TargetCatalogue):
 
 
 def submission_manifest(settings: Settings) -> Manifest:
-    """Where the submission of a split is recorded."""
+    """The manifest of a split's submission."""
     return Manifest.beside(settings.output_submission_dir / f"{settings.split}.json", settings.root)
 
 
-def _select(records, scenes, songs):
+def _select(records: Sequence[SceneRecord], scenes: Sequence[str], songs: Sequence[str]) -> list[SceneRecord]:
     """The scenes that match the patterns."""
     for option, patterns, names in (
         ("--scenes", scenes, [record.id for record in records]),
@@ -514,7 +522,7 @@ def _select(records, scenes, songs):
     return [r for r in records if matches(r.id, scenes) and matches(r.music, songs)]
 
 
-def _gains(settings, records):
+def _gains(settings: Settings, records: Iterable[SceneRecord]) -> dict[str, tuple[float, ...]]:
     """Gains in dB of vocals, drums, bass and other, by scene."""
     known = read_gains(settings.gains_file)
     out = {}
@@ -534,8 +542,8 @@ def _gains(settings, records):
     return out
 
 
-def _hearing(settings, records) -> dict[str, list[Listener]]:
-    """Who listens to each scene."""
+def _hearing(settings: Settings, records: Iterable[SceneRecord]) -> dict[str, list[Listener]]:
+    """The listeners of each scene."""
     known = read_listeners(settings.listeners_file)
     draws = f"cadrender scenes --listeners-only --root {settings.root} --split {settings.split}"
     if not settings.scene_listeners_file.exists():
@@ -555,7 +563,7 @@ def _hearing(settings, records) -> dict[str, list[Listener]]:
     return {record.id: [known[listener] for listener in pairs[record.id]] for record in records}
 
 
-def _stored_frames(files, samplerate, cause):
+def _stored_frames(files: Sequence[Path], samplerate: int, cause: str) -> int:
     """Length of an at-mic mixture."""
     for file in files:
         try:
