@@ -1,11 +1,13 @@
 """A root as Python objects: scenes, samples, listeners, and stems rendered into arrays."""
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import Any, Literal, overload
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.catalogue.base import Catalogue
@@ -32,18 +34,18 @@ from cadrender.store.manifest import Manifest
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene, with everything that its metadata names.
+    """A scene with its sample, gains and listeners.
 
     Attributes
     ----------
     id : str
         Such as ``scene_10001``.
     sample : Sample
-        The song and the head position: what is rendered.
+        The song and the head position.
     gains : dict
-        Gain of each stem of vocals, drums, bass and other, in dB.
+        Gains of vocals, drums, bass and other, in dB.
     listeners : tuple of Listener
-        Who listens to it; empty where the root has no scene-listeners file.
+        Empty if the root has no scene-listeners file.
     """
 
     id: str
@@ -53,9 +55,9 @@ class Scene:
 
 
 class Root:
-    """The songs, HRIRs and metadata of a root, and all that they give; made by :func:`open_root`.
+    """The songs, HRIRs and metadata of a root, and everything made from them; returned by :func:`open_root`.
 
-    Everything is read when it is first asked for and checked as ``cadrender generate`` does.
+    Everything is read on first use and checked as ``cadrender generate`` does.
 
     Attributes
     ----------
@@ -66,7 +68,7 @@ class Root:
     positions : dict
         Head positions by id, in file order.
     samples : list of Sample
-        What the scenes name, each once, in order of first appearance.
+        The samples of the scenes, each once, in order of first appearance.
     scenes : list of Scene
         The scenes in file order.
     """
@@ -85,10 +87,6 @@ class Root:
     def positions(self) -> dict[str, HeadPosition]:  # noqa: D102
         return read_positions(self.settings.head_loudspeaker_positions_file)
 
-    @functools.cached_property
-    def _records(self):
-        return read_scenes(self.settings.scene_file)
-
     @property
     def samples(self) -> list[Sample]:  # noqa: D102
         return self._at_mic.samples
@@ -99,7 +97,7 @@ class Root:
         samples = {(sample.track.name, sample.position.id): sample for sample in self.samples}
         heard_by = self._scene_listeners()
         scenes = []
-        for record in self._records:
+        for record in read_scenes(self.settings.scene_file):
             if record.gain not in gains:
                 raise UsageError(
                     f"{self.settings.gains_file}: no gain {record.gain!r}, which {record.id} names"
@@ -114,7 +112,7 @@ class Root:
             )
         return scenes
 
-    def _scene_listeners(self):
+    def _scene_listeners(self) -> dict[str, list[Listener]]:
         if not self.settings.scene_listeners_file.exists():
             return {}
         listeners = read_listeners(self.settings.listeners_file)
@@ -137,41 +135,52 @@ class Root:
     def _targets(self) -> TargetCatalogue:
         return TargetCatalogue(self.settings)
 
-    def catalogue(self, product: str = "at-mic", **options) -> Catalogue:
-        """What the root can give of a product.
+    @overload
+    def catalogue(self, product: Literal["at-mic"] = "at-mic", **options: Any) -> AtMicCatalogue: ...
+    @overload
+    def catalogue(self, product: Literal["targets", "submission"], **options: Any) -> TargetCatalogue: ...
+    @overload
+    def catalogue(self, product: str, **options: Any) -> Catalogue: ...
+
+    def catalogue(self, product: str = "at-mic", **options: Any) -> Catalogue:
+        """All outputs of a product that the root can give.
 
         Parameters
         ----------
         product : {"at-mic", "targets", "submission"}
         **options
-            As :class:`cadrender.catalogue.at_mic.AtMicCatalogue`,
+            Of :class:`cadrender.catalogue.at_mic.AtMicCatalogue`,
             :class:`cadrender.catalogue.targets.TargetCatalogue` or
-            :class:`cadrender.catalogue.targets.SubmissionCatalogue` has them.
+            :class:`cadrender.catalogue.targets.SubmissionCatalogue`.
 
         Raises
         ------
         UsageError
             If there is no such product, or metadata cannot be used.
         """
-        if product not in _CATALOGUES:
-            raise UsageError(f"unknown product {product!r}; known ones: {', '.join(_CATALOGUES)}")
-        return _CATALOGUES[product](self.settings, **options)
+        if product == "at-mic":
+            return AtMicCatalogue(self.settings, **options)
+        if product == "targets":
+            return TargetCatalogue(self.settings, **options)
+        if product == "submission":
+            return SubmissionCatalogue(self.settings, **options)
+        raise UsageError(f"unknown product {product!r}; known ones: at-mic, targets, submission")
 
     def made(self, audio_format: AudioFormat | None = None) -> list[Catalogue]:
-        """Catalogues of all that has been made of the split, as far as manifests or files are there.
+        """Catalogues of everything that has been made of the split, according to manifests and files.
 
         Parameters
         ----------
         audio_format : AudioFormat, optional
-            Of at-mic files and targets; as recorded by default.
+            Of at-mic files and targets; default: as recorded.
 
         Raises
         ------
         CadrenderError
-            If nothing has been made in the places that are looked at, or at-mic music was and its songs' list is gone.
+            If nothing has been made in the root's places, or the list of songs of at-mic music is missing.
         """
         settings = self.settings
-        found = []
+        found: list[Catalogue] = []
         songs = any(file.exists() for file in (*settings.music_files, settings.excerpts_file))
         recorded = Manifest.beside(settings.output_music_file, settings.root).file
         if not songs and recorded.exists():
@@ -195,8 +204,8 @@ class Root:
             )
         return found
 
-    def plan(self, *products: str, shard: str | None = None, **options) -> Plan:
-        """Find out what of some products is missing or out of date; ``run()`` of the result makes it.
+    def plan(self, *products: str, shard: str | None = None, **options: Any) -> Plan:
+        """Find what is missing or out of date of some products; the result's ``run()`` makes it.
 
         Parameters
         ----------
@@ -206,27 +215,27 @@ class Root:
         shard : str, optional
             Only a part of the work: ``I/N``.
         **options
-            As :meth:`catalogue` has them; with both products, those that both have.
+            As for :meth:`catalogue`; with several products, those that all have.
 
         Raises
         ------
         UsageError
             If an option, metadata or an HRIR cannot be used.
         """
-        catalogues = []
+        catalogues: list[Catalogue] = []
         for product in products or ("at-mic",):
             after = {"after": catalogues[-1]} if product == "targets" and catalogues else {}
             catalogues.append(self.catalogue(product, **options, **after))
         return make_plan(*catalogues, shard=Shard.parse(shard) if shard else None)
 
-    def verify(self, jobs: int = 1, **options) -> Verdict:
-        """Prove what was made: see :func:`cadrender.pipeline.verify.verify`."""
+    def verify(self, jobs: int = 1, **options: Any) -> Verdict:
+        """Verify everything that was made: see :func:`cadrender.pipeline.verify.verify`."""
         return verify(self.made(), jobs, **options)
 
     # Signals
 
     def at_mic(self, sample: Sample | str, stem: str, subtype: str = "PCM_16") -> AtMic:
-        """One stem of a sample, as the microphones pick it up; nothing is written.
+        """One stem of a sample as the microphones pick it up; nothing is written.
 
         Parameters
         ----------
@@ -235,7 +244,7 @@ class Root:
         stem : str
             ``mixture``, ``vocals``, ``drums``, ``bass`` or ``other``.
         subtype : {"PCM_16", "PCM_24", "FLOAT"}
-            PCM_16 gives the very samples of the challenge; FLOAT is neither clipped nor truncated.
+            PCM_16 gives the challenge's samples; FLOAT is neither clipped nor truncated.
 
         Returns
         -------
@@ -255,7 +264,7 @@ class Root:
     def target(
         self, scene: Scene | str, listener: Listener | str | None = None, subtype: str = "PCM_16"
     ) -> Target:
-        """The rebalanced target of a scene, or as a listener's hearing aid amplifies it; nothing is written.
+        """The rebalanced target of a scene, amplified if a listener is given; nothing is written.
 
         Parameters
         ----------
@@ -285,7 +294,7 @@ class Root:
         return replace(signal, subtype=_subtype(subtype))
 
     def signal(self, path: str) -> Signal:
-        """The signal that a path of the at-mic or targets' tree names.
+        """The signal at a path of the at-mic music's or the targets' tree.
 
         Parameters
         ----------
@@ -299,12 +308,13 @@ class Root:
         AudioError
             If its song cannot be used.
         """
-        catalogue = self._targets if PurePosixPath(path).stem in self._targets.by_id else self._at_mic
-        return catalogue.find(path).signal
+        if PurePosixPath(path).stem in self._targets.by_id:
+            return self._targets.find(path).signal
+        return self._at_mic.find(path).signal
 
     # Arrays
 
-    def source(self, sample: Sample | str, stem: str) -> np.ndarray:
+    def source(self, sample: Sample | str, stem: str) -> npt.NDArray[Any]:
         """Read the stem that a sample is made from: a song's, or an excerpt's own.
 
         Returns
@@ -319,7 +329,7 @@ class Root:
         """
         return read_stem(self.at_mic(sample, stem).source, self.settings.sample_rate)
 
-    def render(self, sample: Sample | str, stem: str, dtype: str = "int16") -> np.ndarray:
+    def render(self, sample: Sample | str, stem: str, dtype: str = "int16") -> npt.NDArray[Any]:
         """Render one at-mic stem into an array; nothing is written.
 
         Parameters
@@ -327,7 +337,7 @@ class Root:
         sample, stem
             As in :meth:`at_mic`.
         dtype : {"int16", "float64"}
-            int16: the very samples of the challenge. float64: before clipping and truncation, full scale 1.
+            int16: the challenge's samples. float64: before clipping and truncation, full scale 1.
 
         Returns
         -------
@@ -346,13 +356,13 @@ class Root:
 
     def render_sample(
         self, sample: Sample | str, stems: Sequence[str] = STEMS, dtype: str = "int16"
-    ) -> dict[str, np.ndarray]:
-        """Render several stems of a sample: :meth:`render` for each, by name."""
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Render several stems of a sample with :meth:`render`, by name."""
         return {stem: self.render(sample, stem, dtype) for stem in stems}
 
     def blocks(
         self, sample: Sample | str, stem: str, dtype: str = "int16", *, keep: bool = False
-    ) -> Iterator[np.ndarray]:
+    ) -> Iterator[npt.NDArray[Any]]:
         """Render one at-mic stem piece by piece, in little memory.
 
         Parameters
@@ -360,7 +370,7 @@ class Root:
         sample, stem, dtype
             As in :meth:`render`.
         keep : bool
-            Whether pieces stay valid; by default each is valid until the next is asked for.
+            Whether pieces stay valid; default: each is valid until the next one is requested.
 
         Yields
         ------
@@ -378,24 +388,21 @@ class Root:
         )[1]
         return (piece.copy() if keep else piece for _, piece, _ in pieces)
 
-    def _sample(self, sample):
+    def _sample(self, sample: Sample | str) -> Sample:
         name = sample.name if isinstance(sample, Sample) else sample
         if name not in self._at_mic.by_name:
             raise UsageError(f"{self.settings.scene_file}: no scene names a sample {name!r}")
         return self._at_mic.by_name[name]
 
 
-_CATALOGUES = {"at-mic": AtMicCatalogue, "targets": TargetCatalogue, "submission": SubmissionCatalogue}
-
-
-def _subtype(subtype):
+def _subtype(subtype: str) -> str:
     if subtype not in ("PCM_16", "PCM_24", "FLOAT"):
         raise UsageError(f"unknown subtype {subtype!r}; known ones: PCM_16, PCM_24, FLOAT")
     return subtype
 
 
-def _was_made(catalogue, folders):
-    """Whether something of a catalogue is recorded, or there are files in its folders."""
+def _was_made(catalogue: Catalogue, folders: Iterable[Path]) -> bool:
+    """Whether a catalogue has a manifest, or files in its folders."""
     return catalogue.manifest.file.exists() or any(
         not file.name.startswith(".") for folder in folders if folder.is_dir() for file in folder.iterdir()
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import functools
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -134,6 +134,10 @@ class Catalogue(abc.ABC):
     def orphans(self) -> list[tuple[Path, tuple[str, str]]]:
         """Recorded files made from songs that cannot be used any more, and their keys."""
         return []
+
+    def mismatch(self, outputs: Sequence[Output[Signal]]) -> str:
+        """One line about files of a unit that do not hold their signals."""
+        return f"not what {'its' if len(outputs) == 1 else 'their'} source holds"
 
     def present(self) -> Iterator[Path]:
         """All existing files in the outputs' folders."""

@@ -31,6 +31,7 @@ from cadrender.metadata.music import read_track_lists
 from cadrender.metadata.positions import read_positions
 from cadrender.metadata.samples import Sample
 from cadrender.metadata.scenes import generate_scene_listeners, read_scenes, scene_listeners_json, scenes_json
+from cadrender.signals.base import Signal
 from cadrender.signals.excerpt import ExcerptStem, excerpt_format
 from cadrender.stems import MIXTURE
 from cadrender.store import read_header, read_stem
@@ -153,6 +154,15 @@ class ExcerptCatalogue(Catalogue):
             for key, record in self.records.items()
             if Path(record.path).parent.name in self._listed - usable
         ]
+
+    def mismatch(self, outputs: Sequence[Output[Signal]]) -> str:
+        """Where in which song the samples should be, and how to cut them."""
+        stems = ", ".join(output.file.stem for output in outputs)
+        (sample,) = (sample for sample in self.samples if sample.name == outputs[0].unit)
+        return (
+            f"not what {self.settings.music_dir / sample.track.path} holds from frame {sample.start} on ({stems}): "
+            f"cadrender excerpts --split {self.settings.split} cuts it anew"
+        )
 
     def describe(self) -> list[str]:
         """The number of excerpts drawn, and their length."""

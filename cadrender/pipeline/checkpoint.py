@@ -1,27 +1,28 @@
-"""Checkpoints: what a run has written is made durable now and then, and at its end before it is reported complete.
+"""Checkpoints: what a run has written is made durable every few seconds, and before the run is reported complete.
 
-The manifest's order of things: a run's beginning is on the disk before its first file is in place, and names the
-records whose files it may replace; a file's record is appended before the file is renamed; the file is on the disk
-before the manifest says that it is. So whatever a power cut takes away, no file is believed that is not whole.
-
-What a run counts as complete although another one made it, and was ended, is made durable too. See section 15 of
-``docs/contract.md``.
+The order is that of section 15 of ``docs/contract.md``. Files that another run made and that count as complete are
+made durable too.
 """
 
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Self
 
 from cadrender.errors import CadrenderError
 from cadrender.pipeline.commit import Written
 from cadrender.pipeline.plan import Share
 from cadrender.store.durable import Disks, this_mount
+from cadrender.store.manifest import Manifest
 
-# Seconds, and bytes written, between two checkpoints: syncing bounds what the end of a run has to wait for.
+# Seconds, and bytes written, between two checkpoints; they bound what the end of a run has to wait for.
 _INTERVAL = 5.0
 _MOST_BYTES = 2 << 30
+
+# The files of a share that are not durable yet, with the ids of their records, if any.
+_Pending = list[tuple[Path, str]]
 
 
 class Checkpoints:
@@ -32,7 +33,7 @@ class Checkpoints:
     shares : sequence of Share
         What the run makes.
     sync : callable, optional
-        Makes files durable that several machines write; by default this one does.
+        Makes files durable that several machines write; default: this machine does.
     """
 
     def __init__(self, shares: Sequence[Share], sync: Callable[[Sequence[Path]], None] | None = None) -> None:
@@ -50,7 +51,7 @@ class Checkpoints:
         self._sync = sync or self._disks.sync
         self._one_machine = sync is None
         self._runs = [""] * len(shares)
-        self._pending: list[list[tuple[Path, str]]] = [list(share.unsynced) for share in shares]
+        self._pending: list[_Pending] = [list(share.unsynced) for share in shares]
         self._bytes = 0
         self._last = time.monotonic()
         self._thread: threading.Thread | None = None
@@ -67,13 +68,13 @@ class Checkpoints:
         for number, manifest in enumerate(self._manifests):
             if self._busy[number]:
                 self._disks.open(self._folders[number])
-                # Of several machines each may fail for itself: what is written must be proven by whoever comes next.
+                # Each of several machines may fail by itself, so the next run must prove what was written.
                 mount = this_mount(self._folders[number][0]) if self._one_machine else ""
                 with _named(manifest):
                     self._runs[number] = manifest.begin_run(mount, self._replaced[number])
 
     def wrote(self, number: int, written: Sequence[Written]) -> None:
-        """Take note of files of a share that are in their places.
+        """Take note of files of a share that are in place.
 
         Raises
         ------
@@ -93,7 +94,7 @@ class Checkpoints:
             self._thread.start()
 
     def found(self, number: int, files: Sequence[Path]) -> None:
-        """Take note of files of a share that another process has put into their places meanwhile."""
+        """Take note of files of a share that another process has completed meanwhile."""
         self._pending[number] += [(file, "") for file in files]
 
     def finish(self, *, ended: bool = True) -> None:
@@ -102,31 +103,31 @@ class Checkpoints:
         Parameters
         ----------
         ended : bool
-            Whether nobody will write for this run any more.
+            Whether nothing will be written for this run any more.
 
         Raises
         ------
         CadrenderError
-            If that is not possible, or was not for an earlier checkpoint.
+            If this or an earlier checkpoint fails.
         """
         if self._thread:
             self._thread.join()
         self._raise_error()
         self._checkpoint(self._take(), ended)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         if self._thread:
             self._thread.join()
         self._disks.__exit__()
 
-    def _take(self):
+    def _take(self) -> list[_Pending]:
         taken, self._pending = self._pending, [[] for _ in self._manifests]
         return taken
 
-    def _in_background(self, taken) -> None:
+    def _in_background(self, taken: list[_Pending]) -> None:
         try:
             self._checkpoint(taken)
         except CadrenderError as error:
@@ -134,11 +135,10 @@ class Checkpoints:
 
     def _raise_error(self) -> None:
         if self._error:
-            # What was written since has met the same disk.
-            self._give_up(self._take())
+            self._give_up(self._take())  # later files are on the same disk
             raise self._error
 
-    def _checkpoint(self, taken, ended=False) -> None:
+    def _checkpoint(self, taken: list[_Pending], ended: bool = False) -> None:
         if files := [file for share in taken for file, _ in share]:
             try:
                 self._sync(files)
@@ -150,19 +150,19 @@ class Checkpoints:
             with _named(manifest):
                 manifest.mark_durable(_ids(taken[number]), self._runs[number] if ended else "")
 
-    def _give_up(self, taken) -> None:
-        """Note that files may not be what reading them gives: the system does not try again to write them."""
+    def _give_up(self, taken: list[_Pending]) -> None:
+        """Note that files may never reach the disk, even if they can still be read: the system does not retry."""
         for number, manifest in enumerate(self._manifests):
-            with contextlib.suppress(OSError, CadrenderError):  # on the same disk, perhaps
+            with contextlib.suppress(OSError, CadrenderError):  # perhaps on the same disk
                 manifest.mark_lost(_ids(taken[number]))
 
 
-def _ids(taken):
+def _ids(taken: Iterable[tuple[Path, str]]) -> list[str]:
     return [each for _, each in taken if each]
 
 
 @contextlib.contextmanager
-def _named(manifest):
+def _named(manifest: Manifest) -> Iterator[None]:
     """Turn the system's errors into one that names a manifest."""
     try:
         yield

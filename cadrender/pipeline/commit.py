@@ -1,14 +1,15 @@
-"""Making one batch and committing its files: claimed, written whole, recorded, renamed; the same for all products."""
+"""Making one batch and committing its files: claimed, written, recorded, renamed; the same for all products."""
 
 import contextlib
 import errno
 import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-from cadrender.catalogue.output import Batch, Output, state_of
+from cadrender.catalogue.output import Batch, Output, State, state_of
 from cadrender.errors import AudioError, CadrenderError
-from cadrender.signals.base import NotReadyError
+from cadrender.signals.base import Made, NotReadyError, Signal
 from cadrender.store import AtomicFile, AudioWriter, ClaimedError
 from cadrender.store.durable import this_mount
 from cadrender.store.manifest import Manifest, Record, new_id
@@ -33,8 +34,8 @@ class Written:
         Of its record.
     """
 
-    output: Output
-    levels: dict
+    output: Output[Signal]
+    levels: dict[str, float]
     frames: int
     bytes: int
     id: str
@@ -42,7 +43,7 @@ class Written:
 
 @dataclass(frozen=True)
 class BatchReport:
-    """What became of a batch.
+    """The outcome of a batch.
 
     Attributes
     ----------
@@ -53,23 +54,23 @@ class BatchReport:
     claimed : tuple of Output
         Files that another process is writing.
     waiting : str
-        What it waits for, in one line; empty if for nothing.
+        What it waits for, in one line; empty for nothing.
     on_the_way : int
-        At-mic signals that had to be rendered because they were not on disk.
+        How many at-mic signals had to be rendered because they were not on disk.
     error : str
-        One line; empty if all went well.
+        One line; empty if there was none.
     fatal : bool
         Whether the error would hit every other batch too (no space left, read-only).
     broken : bool
-        Whether it is what the batch is made from that cannot be used.
+        Whether an input of the batch cannot be used.
     seconds : float
         Time it took.
     """
 
     batch: Batch
     written: tuple[Written, ...] = ()
-    found: tuple[Output, ...] = ()
-    claimed: tuple[Output, ...] = ()
+    found: tuple[Output[Signal], ...] = ()
+    claimed: tuple[Output[Signal], ...] = ()
     waiting: str = ""
     on_the_way: int = 0
     error: str = ""
@@ -80,16 +81,16 @@ class BatchReport:
 
 @dataclass
 class _Done:
-    """The fields of a report while they grow."""
+    """The growing fields of a report."""
 
     written: list[Written] = field(default_factory=list)
-    found: list[Output] = field(default_factory=list)
-    claimed: list[Output] = field(default_factory=list)
+    found: list[Output[Signal]] = field(default_factory=list)
+    claimed: list[Output[Signal]] = field(default_factory=list)
     on_the_way: int = 0
 
 
 def run_batch(batch: Batch) -> BatchReport:
-    """Make a batch's files; whatever goes wrong with it is in the report."""
+    """Make a batch's files; errors go into the report."""
     began = time.perf_counter()
     done = _Done()
     waiting, error, fatal, broken = "", "", False, False
@@ -119,7 +120,7 @@ def run_batch(batch: Batch) -> BatchReport:
     )
 
 
-def is_there(output: Output, stale, manifest: Manifest) -> bool:
+def is_there(output: Output[Signal], stale: State | None, manifest: Manifest) -> bool:
     """Whether an output's file is complete, and not the one that was to be replaced."""
     if stale is not None and state_of(output.file) == stale:
         return False
@@ -129,7 +130,7 @@ def is_there(output: Output, stale, manifest: Manifest) -> bool:
     return output.is_complete()
 
 
-def _make(batch, done) -> None:
+def _make(batch: Batch, done: _Done) -> None:
     for needed, stale in batch.needs:
         if not is_there(needed, stale, batch.manifest):
             raise NotReadyError(f"{needed.unit}: {needed.file.name} is not complete: nothing is made of it")
@@ -143,9 +144,7 @@ def _make(batch, done) -> None:
                 done.claimed.append(output)
                 continue
             open_files.enter_context(writer)
-            if is_there(
-                output, stale, batch.manifest
-            ):  # another process has been here since the batch was planned
+            if is_there(output, stale, batch.manifest):  # completed by another process since it was planned
                 done.found.append(output)
                 continue
             outputs.append(output)
@@ -154,15 +153,22 @@ def _make(batch, done) -> None:
             _commit(batch, outputs, writers, batch.make(outputs, writers), done)
 
 
-def _commit(batch, outputs, writers, made, done) -> None:
-    """Record finished files and move them into place; a file's line comes before its name.
+def _commit(
+    batch: Batch,
+    outputs: Sequence[Output[Signal]],
+    writers: Sequence[AudioWriter],
+    made: Sequence[Made],
+    done: _Done,
+) -> None:
+    """Record finished files, then move them into place.
 
-    Where text files belong to a file, an old version of it is removed before, and the new one comes after them: so
-    it is never there with the texts of another.
+    If text files accompany a file, its old version is removed first and the new one comes after them, so that it
+    never exists with the wrong texts.
     """
     records = []
     for output, writer, one in zip(outputs, writers, made, strict=True):
         digest, size, mtime_ns = writer.finish()
+        assert writer.frames is not None  # known once it is finished
         signal = output.signal
         records.append(
             Record(
@@ -191,7 +197,7 @@ def _commit(batch, outputs, writers, made, done) -> None:
             for output, record in zip(outputs, records, strict=True)
         ]
         for output, own in zip(outputs, texts, strict=True):
-            if own or output.signal.remade_to_verify:  # what is made of the latter relies on its record alone
+            if own or output.signal.remade_to_verify:  # only the record says what the latter's file holds
                 output.file.unlink(missing_ok=True)
         batch.manifest.append(records)
         for output, writer, record, own in zip(outputs, writers, records, texts, strict=True):
@@ -205,8 +211,8 @@ def _commit(batch, outputs, writers, made, done) -> None:
                         other.unlink()
 
 
-def _texts_beside(output, record):
-    """The text files that belong to an output, complete but for their names."""
+def _texts_beside(output: Output[Signal], record: Record) -> Iterator[AtomicFile]:
+    """The text files that accompany an output, complete but for their names."""
     for place, text in output.beside(record.levels).items():
         file = AtomicFile(place)
         yield file

@@ -1,8 +1,8 @@
-"""Running batches on a Dask cluster, through joblib's Dask backend: only paths travel, the shared disk has the data.
+"""Running batches on a Dask cluster, through joblib's Dask backend: only paths travel, the data is on a shared disk.
 
-The user starts the scheduler and the workers; a worker that dies loses the batch that it was at, which Dask runs
-again elsewhere. Every worker must run the same cadrender, to the byte of its source. Machines may differ: each
-compiles its kernels and plans its transforms for itself.
+The user starts the scheduler and the workers; a worker that dies loses only its current batch, which Dask runs again
+elsewhere. Every worker must run exactly the same source. Machines may differ: each compiles its kernels and plans its
+transforms for itself.
 """
 
 import contextlib
@@ -10,18 +10,23 @@ import functools
 import logging
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
+from cadrender.catalogue.output import Batch
 from cadrender.errors import CadrenderError, UsageError
 from cadrender.store.durable import sync_files
 from cadrender.version import version
 
+if TYPE_CHECKING:
+    from distributed import Client, Worker
+
 # Seconds to wait for the scheduler, and for a first worker.
 _PATIENCE = 20
 
-# A worker with several threads would run several batches at once, and FFTW's plans have one set of buffers a process.
+# A worker may have several threads, but FFTW's plans have one set of buffers per process.
 _one_at_a_time = threading.Lock()
 
 
@@ -37,13 +42,15 @@ def fingerprint() -> str:
     return f"{version()} ({hasher.hexdigest()[:12]})"
 
 
-def _introduce(folder, dask_worker):
-    """What a worker says of itself: which cadrender, how many threads, and whether it sees a folder."""
+def _introduce(folder: Path, dask_worker: "Worker") -> tuple[str, int, bool]:
+    """A worker's fingerprint, its number of threads, and whether it sees a folder."""
     return fingerprint(), dask_worker.state.nthreads, folder.is_dir()
 
 
-def _run_bundle(work, bundle, expected):
-    if fingerprint() != expected:  # a worker that came later than the others
+def _run_bundle(
+    work: Callable[[Batch], Any], bundle: list[tuple[int, Batch]], expected: str
+) -> list[tuple[int, Any]]:
+    if fingerprint() != expected:  # a worker that joined later
         raise CadrenderError(f"a worker runs cadrender {fingerprint()}, and this is {expected}")
     with _one_at_a_time:
         return [(number, work(batch)) for number, batch in bundle]
@@ -59,12 +66,14 @@ class Cluster:
     folder : pathlib.Path
         A folder that all workers must see: the root.
     say : callable
-        Told what is worth a line.
+        Called with each remark, one line.
 
     Attributes
     ----------
     workers : int
         How many there are at the beginning.
+    killed : type
+        The exception that :meth:`run` raises if a batch's workers died repeatedly.
 
     Raises
     ------
@@ -82,7 +91,7 @@ class Cluster:
                 "--backend dask needs Dask on this machine: pip install 'cadrender[dask]'"
             ) from error
         _silence()
-        self.killed = KilledWorker
+        self.killed: type[Exception] = KilledWorker
         self._address = address
         try:
             self._client = Client(address, timeout=_PATIENCE, set_as_default=False)
@@ -95,7 +104,7 @@ class Cluster:
             self._client.close()
             raise
 
-    def _check_workers(self, folder, say) -> None:
+    def _check_workers(self, folder: Path, say: Callable[[str], None]) -> None:
         try:
             self._client.wait_for_workers(1, timeout=_PATIENCE)
         except TimeoutError as error:
@@ -120,17 +129,19 @@ class Cluster:
                 say(f"{worker}: renders one batch at a time; start it with --nthreads 1 and more --nworkers")
         self.workers = len(answers)
 
-    def prepare(self, batches: list) -> None:
-        """Compile and plan on one worker of each machine; the others there find it in the user's cache."""
+    def _one_per_machine(self) -> list[str]:
+        """One worker of each machine."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"]
+        return list({facts["host"]: worker for worker, facts in workers.items()}.values())
+
+    def prepare(self, batches: list[Batch]) -> None:
+        """Compile and plan on one worker of each machine; the others find the results in the user's cache."""
         from cadrender.pipeline.warmup import warm_up
 
-        machines = {}
-        for worker, facts in self._client.scheduler_info(n_workers=-1)["workers"].items():
-            machines.setdefault(facts["host"], worker)
-        if machines:
-            self._client.run(warm_up, batches, workers=list(machines.values()), on_error="ignore")
+        if workers := self._one_per_machine():
+            self._client.run(warm_up, batches, workers=workers, on_error="ignore")
 
-    def sync(self, files: list[Path]) -> None:
+    def sync(self, files: Sequence[Path]) -> None:
         """Make files durable on every worker's machine.
 
         Raises
@@ -138,39 +149,38 @@ class Cluster:
         CadrenderError
             If the system of one reports that something could not be written.
         """
-        machines = {}
-        for worker, facts in self._client.scheduler_info(n_workers=-1)["workers"].items():
-            machines.setdefault(facts["host"], worker)
-        answers = self._client.run(sync_files, files, workers=list(machines.values()), on_error="return")
+        answers = self._client.run(sync_files, files, workers=self._one_per_machine(), on_error="return")
         for worker, answer in answers.items():
             if isinstance(answer, CadrenderError):
                 raise answer
             if isinstance(answer, Exception):
                 raise CadrenderError(f"{worker}: cannot make its files durable: {answer}")
 
-    def run(self, batches: dict, numbers: list[int], n_jobs: int, work: Callable, flying: set) -> Iterator:
-        """Run numbered batches; those handed to the scheduler are entered in `flying`.
+    def run(
+        self,
+        batches: Mapping[int, Batch],
+        numbers: Sequence[int],
+        n_jobs: int,
+        work: Callable[[Batch], Any],
+        flying: set[int],
+    ) -> Generator[tuple[int, Any]]:
+        """Run numbered batches and yield each number with what `work` gave.
 
         Parameters
         ----------
-        batches : dict
-            Number to batch.
-        numbers : list of int
+        batches : mapping of int to Batch
+        numbers : sequence of int
             Which of them to run.
         n_jobs : int
-            How many at a time; more when more workers are there.
+            How many at a time; more if there are more workers.
         work : callable
-            What is done with a batch.
+            What to do with a batch.
         flying : set of int
-            Is told the numbers.
-
-        Yields
-        ------
-        int, Report
+            The numbers of batches handed to the scheduler are added here.
         """
         from joblib import Parallel, delayed
 
-        def calls():
+        def calls() -> Iterator[Any]:
             for number in numbers:
                 flying.add(number)
                 yield delayed(_run_bundle)(work, [(number, batches[number])], fingerprint())
@@ -191,35 +201,35 @@ class Cluster:
                     f"{self._address}: the connection to the Dask scheduler was lost"
                 ) from error
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         with contextlib.suppress(TimeoutError, OSError):
             self._client.close(timeout=1)
 
 
 def _silence() -> None:
-    """Keep Dask's own remarks, tracebacks of lost connections among them, off the screen."""
+    """Keep Dask's own messages, such as tracebacks of lost connections, off the screen."""
     for name in list(logging.root.manager.loggerDict):
         if name.partition(".")[0] in ("distributed", "tornado"):
             logging.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
-def _backend(client):
+def _backend(client: "Client") -> Any:
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
-        """joblib's, with two habits mended.
+        """joblib's with two corrections.
 
-        It runs the batches in this process when there is a single worker, and waits for ever for a batch whose workers
-        all died.
+        joblib runs the batches in this process if there is a single worker, and waits for ever for a batch whose
+        workers all died.
         """
 
-        def effective_n_jobs(self, n_jobs):
+        def effective_n_jobs(self, n_jobs: int) -> int:
             return max(2, super().effective_n_jobs(n_jobs))
 
-        def submit(self, func, callback=None):
+        def submit(self, func: Callable[[], Any], callback: Callable[[Any], Any] | None = None) -> Any:
             future = super().submit(func, callback)
             if callback is not None:
                 future.add_done_callback(

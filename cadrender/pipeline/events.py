@@ -1,20 +1,23 @@
-"""What a run tells while it goes on: values, of which ``str`` makes one line."""
+"""What a run reports while it goes on: values, which ``str`` turns into one line."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
+
+from cadrender.wording import plural
 
 
 @dataclass(frozen=True)
 class Event:
-    """Something worth telling.
+    """Something to report.
 
     Attributes
     ----------
     detail : bool
-        Whether it is for those only who want to know everything.
+        Whether it is shown only on request.
     """
 
-    detail = False
+    detail: ClassVar[bool] = False
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Failed(Event):
     text : str
         One line.
     song : str
-        What it is a part of; empty if of no song alone.
+        The song that it belongs to; empty if to none alone.
     """
 
     text: str
@@ -47,12 +50,12 @@ class Clipped(Event):
         How many values.
     """
 
-    detail = True
+    detail: ClassVar[bool] = True
     file: Path
     count: int
 
     def __str__(self) -> str:
-        return f"clipped: {self.file}: {self.count} PCM value{'s' if self.count != 1 else ''}"
+        return f"clipped: {self.file}: {plural(self.count, 'PCM value')}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,7 @@ class Silent(Event):
     file : pathlib.Path
     """
 
-    detail = True
+    detail: ClassVar[bool] = True
     file: Path
 
     def __str__(self) -> str:
@@ -89,21 +92,21 @@ class Remark(Event):
 
 @dataclass(frozen=True)
 class Progressed(Event):
-    """Work that was done since the last such event.
+    """Work done since the last such event.
 
     Attributes
     ----------
     frame_scenes : int
         Frames of the files that were completed, or found complete.
     units : int
-        Samples, or whatever the run counts, that were completed by it.
+        Samples, or whatever the run counts, that these files completed.
     unit : str
         What they are, in the plural.
     seconds : float
-        How long that took one process; 0 where it is not known.
+        How long that took one process; 0 if unknown.
     """
 
-    detail = True
+    detail: ClassVar[bool] = True
     frame_scenes: int
     units: int
     unit: str

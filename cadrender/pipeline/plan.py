@@ -1,10 +1,10 @@
-"""What of a catalogue is not current, and why: by size and time, then by digest. Nothing is written here."""
+"""Which outputs of a catalogue are not current, and why: by size and time, then by digest. Nothing is written here."""
 
 from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -21,7 +21,7 @@ from cadrender.signals.base import Signal
 from cadrender.signals.stored import Stored
 from cadrender.store import read_header, read_stem
 from cadrender.store.durable import this_mount
-from cadrender.store.manifest import Contents, Input, Manifest, Record, new_id, relative_name
+from cadrender.store.manifest import Contents, Input, Inputs, Manifest, Record, new_id, relative_name
 
 if TYPE_CHECKING:
     from cadrender.pipeline.dask import Cluster
@@ -36,13 +36,13 @@ class Reason:
     Attributes
     ----------
     kind : str
-        ``missing``, ``incomplete`` (another length, or no audio file), ``damaged`` (by a power cut), ``unrecorded``,
-        ``format``, ``parameters``, ``input`` (what it was made from has changed), ``together`` (a file that is made
-        together with it is not current) or ``asked`` (the caller wants it again).
+        ``missing``, ``incomplete`` (another length, or not an audio file), ``damaged`` (by a power cut),
+        ``unrecorded``, ``format``, ``parameters``, ``input`` (an input has changed), ``together`` (a file that is
+        made together with it is not current) or ``asked`` (requested again).
     cause : pathlib.Path, optional
         The input that changed.
     replaces : bool
-        Whether a whole file is there, which stays until the new one is complete.
+        Whether a complete file exists, which stays until the new one is complete.
     """
 
     kind: str
@@ -52,28 +52,28 @@ class Reason:
 
 @dataclass
 class Share:
-    """What a plan holds of one catalogue.
+    """A plan's part of one catalogue.
 
     Attributes
     ----------
     catalogue : Catalogue
     units : dict
-        The number of outputs that each unit lacks; 0 where it is complete.
+        How many outputs each unit lacks; 0 if it is complete.
     selected : list of Output
-        All that was looked at.
+        All outputs that were checked.
     reasons : dict
         File to Reason, for what is not current.
     touched : list of Record
-        New records of files whose inputs changed in nothing but their time or name, or that had to be proven.
+        New records of files whose inputs changed only in time or name, or that had to be proven.
     unsynced : list of (pathlib.Path, str)
-        Files that count and are not known to be on the disk, with the ids of their records.
+        Current files that are not known to be on the disk, with the ids of their records.
     batches : list of Batch
-        What is to be made, the most expensive songs first.
+        What to make, the most expensive songs first.
     """
 
     catalogue: Catalogue
-    units: Counter = field(default_factory=Counter)
-    selected: list[Output] = field(default_factory=list)
+    units: Counter[str] = field(default_factory=Counter)
+    selected: list[Output[Signal]] = field(default_factory=list)
     reasons: dict[Path, Reason] = field(default_factory=dict)
     touched: list[Record] = field(default_factory=list)
     unsynced: list[tuple[Path, str]] = field(default_factory=list)
@@ -85,8 +85,8 @@ class Share:
         return sum(not lacks for lacks in self.units.values())
 
     @property
-    def todo(self) -> list[Output]:
-        """What is not current."""
+    def todo(self) -> list[Output[Signal]]:
+        """The outputs that are not current."""
         return [output for output in self.selected if output.file in self.reasons]
 
 
@@ -111,18 +111,18 @@ class Plan:
 
     @property
     def failures(self) -> list[str]:
-        """What is wrong with songs that cannot be used, one line each."""
+        """Why songs cannot be used, one line each."""
         lines = (line for share in self.shares for line in share.catalogue.failures.values())
         return list(dict.fromkeys(lines))
 
     @property
     def batches(self) -> list[Batch]:
-        """What is to be made."""
+        """The batches to make."""
         return self.in_turn(1)
 
     @property
-    def todo(self) -> list[Output]:
-        """What is to be made."""
+    def todo(self) -> list[Output[Signal]]:
+        """The outputs to make."""
         return [output for share in self.shares for output in share.todo]
 
     @property
@@ -137,7 +137,7 @@ class Plan:
 
     @property
     def unstored(self) -> int:
-        """At-mic signals that are not on disk and will be rendered on the way."""
+        """How many at-mic signals are not on disk and will be rendered on the way."""
         parts = {}
         for output in self.todo:
             for value in output.signal.inputs().values():
@@ -146,19 +146,19 @@ class Plan:
         return sum(part.find() is None for part in parts.values())
 
     def in_turn(self, jobs: int) -> list[Batch]:
-        """What is to be made, in the order in which it is begun by so many processes.
+        """The batches to make, in the order in which `jobs` processes start them.
 
-        A batch that follows others comes behind what it needs, so that it finds its files in the page cache. As many
-        batches lie between the two as there are other processes, so that what it needs is most probably done when it
-        begins; one that comes too early is put off to the end.
+        A batch that needs others comes soon after them, while their files are in the page cache, with as many batches
+        in between as there are other processes, so that what it needs is probably done when it starts. One that
+        starts too early is put off to the end.
         """
-        order = []
+        order: list[Batch] = []
         for share in self.shares:
             if not share.catalogue.follows or not order:
                 order += share.batches
                 continue
             places = {output.file: place for place, batch in enumerate(order) for output in batch.outputs}
-            following = {}
+            following: dict[int, list[Batch]] = {}
             for batch in share.batches:
                 needed = [places[need.file] for need, _ in batch.needs if need.file in places]
                 place = min(max(needed) + jobs - 1, len(order) - 1) if needed else -1
@@ -184,13 +184,12 @@ class Plan:
         on_event : callable
             Called with each :class:`cadrender.pipeline.events.Event` when it happens.
         cluster : Cluster, optional
-            Where the work is done; processes of this machine by default.
+            Where the work is done; default: processes of this machine.
 
         Raises
         ------
         CadrenderError
-            If nothing more can be written (disk full, read-only); the lists have been written by then where that
-            is possible.
+            If nothing more can be written (disk full, read-only); the lists have been written before if possible.
         """
         from cadrender.pipeline.run import run
 
@@ -202,8 +201,7 @@ class Plan:
         Parameters
         ----------
         jobs : int
-            Processes; at-mic signals that are rendered on the way, and signals whose peak is not known yet, lie beside
-            the files while they are needed.
+            Processes; each may need temporary files beside those that it writes.
 
         Raises
         ------
@@ -237,15 +235,15 @@ def make_plan(
     *catalogues : Catalogue
         A later one may need what an earlier one makes.
     again : collection of pathlib.Path
-        Files to make again whatever they hold.
+        Files to make again in any case.
     only : collection of pathlib.Path, optional
-        Look at these files only.
+        Consider only these files.
     shard : Shard, optional
-        Plan only this part of the work; all by default.
+        Plan only this part of the work; default: all.
     by_song : bool
-        Whether a shard takes whole songs, as it does where there are several catalogues.
+        Whether a shard takes whole songs; it always does if there are several catalogues.
     shard_songs : collection of str, optional
-        The songs that it takes; by default they are chosen here.
+        The songs that it takes; default: they are chosen here.
 
     Raises
     ------
@@ -253,24 +251,38 @@ def make_plan(
         If metadata, or an HRIR, cannot be used.
     """
     by_song = by_song or len(catalogues) > 1 or shard_songs is not None
-    making: dict[Path, tuple[Output, State | None]] = {}
+    making: dict[Path, _Making] = {}
     shares, mine = [], shard_songs
     for catalogue in catalogues:
         batches = catalogue.batches()
-        if shard:
-            if by_song and mine is None:
-                mine = shard.songs(batches)
-            batches = [batch for batch in batches if batch.song in mine] if by_song else shard.of(batches)
+        if shard and by_song:
+            mine = shard.songs(batches) if mine is None else mine
+            batches = [batch for batch in batches if batch.song in mine]
+        elif shard:
+            batches = shard.of(batches)
         shares.append(_look_at(catalogue, batches, set(again), only, making))
     return Plan(shares, shard)
 
 
-def _look_at(catalogue, batches, again, only, making):
-    """Sort out which outputs are not current; what is made enters `making`."""
+# An output that is to be made, and the file that it replaces.
+_Making = tuple[Output[Signal], State | None]
+
+
+def _look_at(
+    catalogue: Catalogue,
+    batches: Sequence[Batch],
+    again: Collection[Path],
+    only: Collection[Path] | None,
+    making: dict[Path, _Making],
+) -> Share:
+    """Find the outputs that are not current; those to be made are added to `making`."""
     share, planned = Share(catalogue), []
     check = Check(catalogue, contents=_contents(batches))
     for batch in batches:
-        outputs, stale, needs, obsolete = [], [], {}, list(batch.obsolete)
+        outputs: list[Output[Signal]] = []
+        stale: list[State | None] = []
+        needs: dict[Path, _Making] = {}
+        obsolete = list(batch.obsolete)
         looked_at = []
         for output in batch.outputs:
             if only is not None and output.file not in only:
@@ -312,8 +324,8 @@ def _look_at(catalogue, batches, again, only, making):
     return share
 
 
-def _contents(batches):
-    """Whether the files of signals that are compared by making them hold these, in threads."""
+def _contents(batches: Iterable[Batch]) -> dict[Path, bool]:
+    """Whether files hold their signals, for signals that are verified by making them; checked in threads."""
     outputs = [
         output
         for batch in batches
@@ -324,41 +336,41 @@ def _contents(batches):
         return dict(zip((output.file for output in outputs), threads.map(holds_signal, outputs), strict=True))
 
 
-def _files(signal):
+def _files(signal: Signal) -> Iterator[Path]:
     """Where a signal's inputs are stored."""
     for value in signal.inputs().values():
         yield from (value.files if isinstance(value, Stored) else (value,))
 
 
-def _most_expensive_songs_first(batches):
-    cost = {}
+def _most_expensive_songs_first(batches: Sequence[Batch]) -> list[Batch]:
+    cost: dict[str, int] = {}
     for batch in batches:
         cost[batch.song] = max(cost.get(batch.song, 0), batch.frame_scenes)
     return sorted(batches, key=lambda batch: -cost[batch.song])
 
 
 class Check:
-    """Answers whether outputs of a catalogue are current; each input is looked at once.
+    """Tells whether outputs of a catalogue are current; each input is checked once.
 
     Parameters
     ----------
     catalogue : Catalogue
     recorded : Contents, optional
-        The manifest, read anew; as the catalogue has it by default.
+        The manifest, read again; default: as the catalogue has it.
     digested : dict, optional
-        Path to Input, or to None for a file that cannot be read: what has been digested already. A file in it is
-        known by its digest, whatever its size and time say.
+        Files that have been digested already: path to Input, or to None if it cannot be read. Such a file is known by
+        its digest, whatever its size and time.
     contents : dict, optional
-        Path to whether a file holds its signal, for signals that are compared by making them; they are looked at when
-        they are asked for by default.
+        Path to whether a file holds its signal, for signals that are verified by making them; default: checked when
+        needed.
 
     Attributes
     ----------
     touched : list of Record
         New records of files whose inputs have another time or name and the same bytes, and of files that were proven
-        to be whole by reading them.
+        by reading them.
     unsynced : list of (pathlib.Path, str)
-        Files that are current and not known to be on the disk, with the ids of their records.
+        Current files that are not known to be on the disk, with the ids of their records.
     """
 
     def __init__(
@@ -378,7 +390,7 @@ class Check:
         self.touched: list[Record] = []
         self.unsynced: list[tuple[Path, str]] = []
 
-    def reason(self, output: Output) -> Reason | None:
+    def reason(self, output: Output[Signal]) -> Reason | None:
         """Why an output is not current; None if it is."""
         signal = output.signal
         record = self._records.get(output.key)
@@ -392,16 +404,8 @@ class Check:
         if unrecorded and self._recorded.doubts_unrecorded(output.file.parent):
             return Reason("unrecorded", replaces=True)
         if signal.remade_to_verify:
-            holds = holds_signal(output) if self._contents is None else self._contents[output.file]
-            other = record is not None and record.parameters != signal.parameters()
-            if holds and other:  # such as silence from another place
-                self.touched.append(replace(record, parameters=signal.parameters()))
-            if holds and not unrecorded and not record.durable:
-                self.unsynced.append((output.file, record.id))
-            if holds:
-                return None
-            return Reason("parameters" if other else "input", _first(signal), replaces=True)
-        if unrecorded:
+            return self._reason_by_contents(output, record)
+        if record is None or record.path != output.name:
             return None if signal.unrecorded_counts else Reason("unrecorded", replaces=True)
         proven = self._proven(output, record)
         if proven is None:
@@ -419,8 +423,21 @@ class Check:
             self.unsynced.append((output.file, proven.id))
         return None
 
-    def _proven(self, output, record):
-        """The record of a file that is known to be whole, a new one if it had to be read; None if it is not."""
+    def _reason_by_contents(self, output: Output[Signal], record: Record | None) -> Reason | None:
+        """Why an output is not current whose signal is verified by making it."""
+        parameters = output.signal.parameters()
+        other = record is not None and record.parameters != parameters
+        if not (holds_signal(output) if self._contents is None else self._contents[output.file]):
+            return Reason("parameters" if other else "input", _first(output.signal), replaces=True)
+        if record is not None:
+            if other:  # such as silence from another place
+                self.touched.append(replace(record, parameters=parameters))
+            if record.path == output.name and not record.durable:
+                self.unsynced.append((output.file, record.id))
+        return None
+
+    def _proven(self, output: Output[Signal], record: Record) -> Record | None:
+        """The record of a file that is known to be intact, a new one if it had to be read; None if it is not."""
         same_format = record.subtype == output.signal.subtype  # else it is not the file that is there
         if same_format and self._recorded.vouches_for(record, output.file):
             return record
@@ -431,15 +448,15 @@ class Check:
             return None
         if seen.digest != record.digest:
             return None
-        # Another id: runs that a power cut ended were about to replace the file of the old one.
+        # A new id, because runs that a power cut ended were going to replace the file of the old one.
         return replace(record, id=new_id(), mount=mount, mtime_ns=seen.mtime_ns, durable=False)
 
-    def record(self, output: Output) -> Record | None:
-        """What the manifest says of an output, whatever its container."""
+    def record(self, output: Output[Signal]) -> Record | None:
+        """The record of an output, whatever its container."""
         return self._records.get(output.key)
 
-    def obsolete(self, output: Output) -> list[Path]:
-        """Its files in other containers, as far as they are recorded."""
+    def obsolete(self, output: Output[Signal]) -> list[Path]:
+        """An output's recorded files in other containers."""
         record = self._records.get(output.key)
         return [
             file
@@ -447,32 +464,40 @@ class Check:
             if record and file.name == PurePosixPath(record.path).name and file.exists()
         ]
 
-    def changed_input(self, output: Output, record: Record) -> Path | None:
-        """The first input of an output that is not what its record says; None if all are."""
+    def changed_input(self, output: Output[Signal], record: Record) -> Path | None:
+        """The first input of an output that differs from its record; None if none does."""
         return self._compare(output.signal, record.inputs)[0]
 
-    def _compare(self, signal: Signal, recorded):
-        cause, now = None, {}
-        for role, value in signal.inputs().items():
+    def _compare(self, signal: Signal, recorded: Inputs) -> tuple[Path | None, dict[str, Input | Inputs]]:
+        """The first input that has changed, and the others as they are now."""
+        cause: Path | None = None
+        now: dict[str, Input | Inputs] = {}
+        inputs = signal.inputs()
+        for role, value in inputs.items():
             known = recorded.get(role)
+            present: Input | Inputs | None = known
             if isinstance(value, Stored):
-                different, now[role] = self._compare_stored(value, known)
+                different, present = self._compare_stored(value, known)
             elif isinstance(known, Input):
-                now[role] = self._now(value, known)
-                different = value if now[role] is None or now[role].digest != known.digest else None
+                present = self._now(value, known)
+                different = value if present is None or present.digest != known.digest else None
             else:
-                different, now[role] = value, known
+                different = value
+            if present is not None:
+                now[role] = present
             cause = cause or different
-        if recorded.keys() - now.keys():
+        if recorded.keys() - inputs.keys():
             cause = cause or _first(signal)
         return cause, now
 
-    def _compare_stored(self, part, known):
-        """Of an at-mic stem: what was read from its file, or what it was rendered from, is compared."""
+    def _compare_stored(
+        self, part: Stored, known: Input | Inputs | None
+    ) -> tuple[Path | None, Input | Inputs | None]:
+        """Compare an at-mic stem's file, if that was read, else the inputs that it was rendered from."""
         if isinstance(known, Input):
             states = [self._stat(file) for file in part.files]
             there = [file for file, state in zip(part.files, states, strict=True) if state[0] >= 0]
-            # A file that is gone has not changed: it would be rendered to the same samples.
+            # A missing file has not changed: it would be rendered to the same samples.
             same = not there or (known.bytes, known.mtime_ns) in states
             return (None if same else there[0]), known
         if known is None:
@@ -481,15 +506,15 @@ class Check:
             return None, known
         return self._compare(part.at_mic, known)
 
-    def _now(self, file, known):
-        """What a file is now: `known` itself if it looks unchanged, None if it is another or cannot be read."""
+    def _now(self, file: Path, known: Input) -> Input | None:
+        """A file as it is now: `known` itself if it looks unchanged, None if it differs or cannot be read."""
         name = relative_name(file, self._manifest.base)
         if file in self._digests:
             return self._digests[file]
         size, mtime_ns = self._stat(file)
         if (name, size, mtime_ns) == (known.path, known.bytes, known.mtime_ns):
             return known
-        if size != known.bytes or not known.digest:  # another file, or taken for one: no need to read it
+        if size != known.bytes or not known.digest:  # it differs, or is taken to: no need to read it
             return None
         try:
             self._digests[file] = self._manifest.look_at(file)
@@ -497,7 +522,7 @@ class Check:
             self._digests[file] = None
         return self._digests[file]
 
-    def _stat(self, file):
+    def _stat(self, file: Path) -> tuple[int, int]:
         if file not in self._stats:
             try:
                 status = file.stat()
@@ -507,8 +532,8 @@ class Check:
         return self._stats[file]
 
 
-def _why_incomplete(output):
-    """Tell another format from a file that is damaged or not there."""
+def _why_incomplete(output: Output[Signal]) -> Reason:
+    """Tell another format from a file that is damaged or missing."""
     for file in (output.file, *output.in_other_containers()):
         if not file.exists():
             continue
@@ -523,18 +548,18 @@ def _why_incomplete(output):
     return Reason("incomplete" if output.file.exists() else "missing")
 
 
-def wrong_beside(output: Output, record: Record) -> Path | None:
+def wrong_beside(output: Output[Signal], record: Record) -> Path | None:
     """The first of an output's text files that does not hold what it should; None if all do."""
     texts = output.beside(record.levels)
     return next((place for place, text in texts.items() if not holds(place, text)), None)
 
 
-def _first(signal):
+def _first(signal: Signal) -> Path | None:
     return next(_files(signal), None)
 
 
-def holds_signal(output: Output) -> bool:
-    """Whether an output's file holds just what its signal gives; True if the signal cannot be read."""
+def holds_signal(output: Output[Signal]) -> bool:
+    """Whether an output's file holds exactly its signal; True if the signal cannot be read."""
     signal = output.signal
     try:
         present = read_stem(output.file, signal.samplerate)
@@ -543,7 +568,7 @@ def holds_signal(output: Output) -> bool:
     try:
         wanted = signal.read(dtype={"PCM_24": "int32", "FLOAT": "float32"}.get(signal.subtype, "int16"))
     except AudioError:
-        return True  # that its source cannot be read is reported where it is made
+        return True  # making it will report that its source cannot be read
     return np.array_equal(present, wanted)
 
 

@@ -9,7 +9,9 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 from cadrender import startup
 from cadrender.catalogue.output import Batch
@@ -21,38 +23,42 @@ _log = logging.getLogger("cadrender")
 
 _KILLED = "a worker process was killed, perhaps for want of memory"
 
-# Frames times heads that are worth a trip to a worker, some 30 ms of work: excerpts travel in fives, songs alone.
+# Smallest bundle of batches (frames x heads) worth dispatching, some 30 ms of work: five excerpts, or a song.
 _WORTH_A_TRIP = 2_000_000
 
-# Seconds in which a worker without work has to end.
+# Seconds that an idle worker has to end.
 _LEAVE = 2.0
 
-# Seconds between two looks of a worker at whether its parent still lives.
+# Seconds between two checks of a worker whether its parent is alive.
 _WATCH_INTERVAL = 0.5
+
+# Batches by number, and what each of them gave.
+_Batches = Mapping[int, Batch]
+_Reports = Generator[tuple[int, Any]]
 
 
 def usable_cpus() -> int:
     """How many CPUs this process may use (affinity and container limits included)."""
     from joblib import cpu_count
 
-    return cpu_count()
+    return int(cpu_count())
 
 
 def run_batches(
     batches: Iterable[Batch],
     n_jobs: int,
-    work: Callable = run_batch,
-    failed: Callable = BatchReport,
+    work: Callable[[Batch], Any] = run_batch,
+    failed: Callable[..., Any] = BatchReport,
     say: Callable[[str], None] = _log.warning,
     cluster: Cluster | None = None,
-) -> Iterator[BatchReport]:
+) -> Generator[Any]:
     """Run batches and yield their reports as they come.
 
-    Closing the generator, or an exception in it, ends the workers at once; what they were writing is left
-    under temporary names, which the next run removes. No worker outlives the generator, or this process.
+    Closing the generator, or an exception in it, ends the workers at once; what they were writing keeps its temporary
+    name, and the next run removes it. No worker outlives the generator, or this process.
 
-    When a worker process is killed, new ones go on, with fewer at a time from the second death on. A batch that
-    was in flight twice when that happened runs by itself; when its worker dies again, it has failed.
+    If a worker process is killed, new ones take over, with fewer at a time from the second death on. A batch that was
+    in flight at two deaths runs by itself; if its worker dies again, the batch has failed.
 
     Parameters
     ----------
@@ -60,13 +66,13 @@ def run_batches(
     n_jobs : int
         Processes; 1 runs the batches in this process.
     work : callable
-        What is done with a batch, of which reports come; render and write it by default.
+        Takes a batch and returns its report; default: make its files.
     failed : callable
         Makes the report of a batch whose workers were killed: ``failed(batch, error=line)``.
     say : callable
-        Told of killed workers.
+        Called with a line about killed workers.
     cluster : Cluster, optional
-        Where the batches run; processes of this machine by default.
+        Where the batches run; default: processes of this machine.
     """
     batches = list(batches)
     n_jobs = min(n_jobs, len(batches))
@@ -86,10 +92,10 @@ def run_batches(
         run, killed = _on_pool, TerminatedWorkerError
         warm_up(batches)
     left = dict(enumerate(batches))
-    deaths = Counter()
+    deaths: Counter[int] = Counter()
     while left:
         alone = [number for number in left if deaths[number] > 1][:1]
-        flying = set()
+        flying: set[int] = set()
         try:
             numbers, at_a_time = (alone, 1) if alone else (list(left), n_jobs)
             with contextlib.closing(run(left, numbers, at_a_time, work, flying)) as reports:
@@ -98,7 +104,7 @@ def run_batches(
                     yield report
         except killed:
             if not left:
-                break  # it had nothing left to do
+                break  # everything was done already
             if alone:
                 batch = left.pop(alone[0])
                 yield failed(
@@ -115,15 +121,18 @@ def run_batches(
             )
 
 
-def _names(batches):
+def _names(batches: Iterable[Batch]) -> str:
     names = list(dict.fromkeys(batch.song for batch in batches))
     return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
 
 
-def _bundles(batches, numbers, n_jobs, flying):
-    """Neighbours in bundles that are worth a trip; more bundles than workers, so that none is left without."""
+def _bundles(
+    batches: _Batches, numbers: Sequence[int], n_jobs: int, flying: set[int]
+) -> Iterator[list[tuple[int, Batch]]]:
+    """Neighbours in bundles worth dispatching; more bundles than workers, so that none is idle."""
     worth = min(_WORTH_A_TRIP, sum(batches[number].frame_scenes for number in numbers) // (4 * n_jobs))
-    bundle, size = [], 0
+    bundle: list[tuple[int, Batch]] = []
+    size = 0
     for number in numbers:
         bundle.append((number, batches[number]))
         size += batches[number].frame_scenes
@@ -133,21 +142,27 @@ def _bundles(batches, numbers, n_jobs, flying):
             bundle, size = [], 0
 
 
-def _run_bundle(work, bundle):
+def _run_bundle(work: Callable[[Batch], Any], bundle: list[tuple[int, Batch]]) -> list[tuple[int, Any]]:
     reports = [(number, work(batch)) for number, batch in bundle]
     startup.release_collector()
     return reports
 
 
-def _on_pool(batches, numbers, n_jobs, work, flying):
-    """Run the numbered batches; those handed to the pool are entered in `flying`."""
+def _on_pool(
+    batches: _Batches,
+    numbers: Sequence[int],
+    n_jobs: int,
+    work: Callable[[Batch], Any],
+    flying: set[int],
+) -> _Reports:
+    """Run the numbered batches; those handed to the pool are added to `flying`."""
     from joblib import Parallel, delayed
 
     pool = Parallel(
-        max(2, n_jobs),  # one would be this process itself
+        max(2, n_jobs),  # 1 would be this process itself
         backend="loky",
         batch_size=1,
-        # No more than loky's queue holds: it trips over the rest when it is ended early.
+        # No more than loky's queue holds: it fails on the rest when it is ended early.
         pre_dispatch=1 if n_jobs == 1 else 2 * n_jobs,
         return_as="generator_unordered",
         initializer=_begin_worker,
@@ -156,7 +171,7 @@ def _on_pool(batches, numbers, n_jobs, work, flying):
     finished = False
     try:
         with warnings.catch_warnings():
-            # Of workers that were killed or replaced, and of reports that nobody waited for.
+            # About workers that were killed or replaced, and reports that nobody waited for.
             warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
             with _interrupts_held_back():
                 bundles = pool(
@@ -172,10 +187,10 @@ def _on_pool(batches, numbers, n_jobs, work, flying):
 
 
 @contextlib.contextmanager
-def _interrupts_held_back():
-    """Start worker processes that never see Ctrl-C, not even while they import: the parent ends them.
+def _interrupts_held_back() -> Iterator[None]:
+    """Block Ctrl-C while worker processes start: they inherit the mask and never see it, the parent ends them.
 
-    They inherit a mask that blocks the signal; one that arrives meanwhile reaches this process at the end.
+    A Ctrl-C that arrives meanwhile reaches this process at the end.
     """
     _start_trackers()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -186,9 +201,9 @@ def _interrupts_held_back():
 
 
 def _start_trackers() -> None:
-    """Start the processes that clean up after the pool, with no way to talk about what killed workers left.
+    """Start the processes that clean up after the pool, without a way to print what killed workers left.
 
-    It is done here because they, too, change the signal mask while they start.
+    This comes first because they, too, change the signal mask while they start.
     """
     from multiprocessing import resource_tracker
 
@@ -200,8 +215,8 @@ def _start_trackers() -> None:
 
 
 @contextlib.contextmanager
-def _no_stderr():
-    """Let processes that are started meanwhile write their errors nowhere."""
+def _no_stderr() -> Iterator[None]:
+    """Discard the errors of processes that are started meanwhile."""
     sys.stderr.flush()
     try:
         kept = os.dup(2)
@@ -218,25 +233,24 @@ def _no_stderr():
         os.close(nowhere)
 
 
-def _begin_worker(parent) -> None:
+def _begin_worker(parent: int) -> None:
     startup.hold_collector()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 
 
-def _end_with(parent) -> None:
-    """End this process when its parent is gone: loky's workers would wait for work for five minutes."""
+def _end_with(parent: int) -> None:
+    """End this process when its parent has ended: loky's workers would wait five minutes for work."""
     while os.getppid() == parent:
         time.sleep(_WATCH_INTERVAL)
     os._exit(1)
 
 
-def _end_workers(kill) -> None:
-    """End the pool's processes, in the middle of their work if need be.
+def _end_workers(kill: bool) -> None:
+    """End the pool's processes, in the middle of their work if necessary.
 
-    Those that have nothing left to do end by themselves, unless one of them was killed just now: it may have taken
-    the lock of the queue with it, at which the others wait to be told. So none is waited for for long. Those that are
-    killed are dead on return, their files claimed by nobody.
+    Idle ones end by themselves, unless one was killed while it held the queue's lock, for which the others wait; so
+    they get little time. Killed ones are dead on return, and their files no longer claimed.
     """
     from joblib.externals.loky import reusable_executor
 
@@ -259,8 +273,8 @@ def _end_workers(kill) -> None:
         _are_gone(processes)
 
 
-def _are_gone(processes) -> bool:
-    """Wait for processes to end, for a while; tell whether all have."""
+def _are_gone(processes: Iterable[BaseProcess]) -> bool:
+    """Wait a while for processes to end; returns whether all have."""
     deadline = time.monotonic() + _LEAVE
     while alive := any(process.is_alive() for process in processes):
         if time.monotonic() > deadline:

@@ -4,12 +4,12 @@ import contextlib
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cadrender.catalogue.base import Catalogue
-from cadrender.catalogue.output import Output, state_of
+from cadrender.catalogue.output import Batch, Output, state_of
 from cadrender.errors import CadrenderError
 from cadrender.pipeline.checkpoint import Checkpoints
 from cadrender.pipeline.commit import BatchReport
@@ -17,17 +17,19 @@ from cadrender.pipeline.dask import Cluster
 from cadrender.pipeline.events import Clipped, Event, Failed, Progressed, Remark, Silent
 from cadrender.pipeline.plan import Check, Plan, Share
 from cadrender.pipeline.pool import run_batches, usable_cpus
+from cadrender.signals.base import Signal
 from cadrender.store import AtomicFile, ClaimedError, is_claimed, remove_leftovers
 from cadrender.store.durable import sync_descriptor, sync_folder
 from cadrender.store.names import check_distinct
+from cadrender.wording import plural
 
-# Seconds between two looks at files that another process is writing.
+# Seconds between two checks of files that another process is writing.
 _PATIENCE = 0.5
 
 
 @dataclass
 class Tally:
-    """What a run did of one catalogue.
+    """What a run did for one catalogue.
 
     Attributes
     ----------
@@ -38,11 +40,11 @@ class Tally:
     files, frames : int
         Files written, and their frames in all.
     clipped, silent : int
-        Files with clipped PCM values, and files that are digital silence for want of a loudness.
+        Files with clipped PCM values, and files of digital silence because they have no loudness.
     on_the_way : int
         At-mic signals that were rendered because they were not on disk.
     without_stems : int
-        Songs of which nothing can be made because they have no stems.
+        Songs that yield nothing because they have no stems.
     """
 
     unit: str
@@ -96,7 +98,9 @@ def run(
 class _Run:
     """A run while it goes on."""
 
-    def __init__(self, plan, jobs, on_event, cluster) -> None:
+    def __init__(
+        self, plan: Plan, jobs: int, on_event: Callable[[Event], None], cluster: Cluster | None
+    ) -> None:
         self._plan, self._jobs, self._on_event, self._cluster = plan, jobs, on_event, cluster
         tallies = [
             Tally(
@@ -110,10 +114,10 @@ class _Run:
         self._summary = Summary(tallies, plan.failures, jobs=jobs)
         self._checkpoints = Checkpoints(plan.shares, cluster.sync if cluster else None)
         self._lacking = [Counter(share.units) for share in plan.shares]
-        self._ours = [set() for _ in plan.shares]
-        self._failed = set()
+        self._ours: list[set[str]] = [set() for _ in plan.shares]
+        self._failed: set[Path] = set()
 
-    def run(self):
+    def run(self) -> Summary:
         for line in self._summary.failures:
             self._on_event(Failed(line))
         began = time.perf_counter()
@@ -124,14 +128,14 @@ class _Run:
             except BaseException:
                 self._sweep()
                 with contextlib.suppress(CadrenderError):  # a full disk; the first error is the one to report
-                    self._finish(ended=not self._cluster)  # whose workers may still be at it
+                    self._finish(ended=not self._cluster)  # its workers may still be writing
                 raise
             self._finish()
         self._summary.seconds = time.perf_counter() - began
         return self._summary
 
     def _begin(self) -> None:
-        """Make folders, remove what killed runs left, bring the manifests up to date."""
+        """Make folders, remove temporary files of killed runs, bring the manifests up to date."""
         removed = 0
         for share in self._plan.shares:
             folders = dict.fromkeys(output.file.parent for output in share.todo)
@@ -140,24 +144,23 @@ class _Run:
             removed += sum(map(remove_leftovers, others))
             check_distinct([*folders, *others])
         if removed:
-            self._on_event(
-                Remark(f"removed {removed} temporary file{'s' * (removed != 1)} of an interrupted run")
-            )
+            self._on_event(Remark(f"removed {plural(removed, 'temporary file')} of an interrupted run"))
         for share in self._plan.shares:
             _begin_manifest(share)
         self._checkpoints.begin()
 
     def _sweep(self) -> None:
-        """Remove the temporary files of workers that were ended, on a full disk for instance."""
+        """Remove the temporary files of workers that were ended."""
         for folder in {output.file.parent for output in self._plan.todo}:
             remove_leftovers(folder)
 
-    def _make(self, batches) -> None:
-        """Run batches; those whose files another process is writing are looked at again until they are done."""
+    def _make(self, batches: list[Batch]) -> None:
+        """Run batches; those whose files another process is writing are checked again until they are done."""
         told = False
         while batches:
-            claimed, waiting = [], []
-            with contextlib.closing(self._reports(batches)) as reports:  # nobody writes on after an error
+            claimed: list[Batch] = []
+            waiting: list[BatchReport] = []
+            with contextlib.closing(self._reports(batches)) as reports:  # ends the workers after an error
                 for report in reports:
                     self._take(report)
                     if report.claimed:
@@ -177,19 +180,19 @@ class _Run:
                 time.sleep(_PATIENCE)
             batches = self._still_lacking(batches)
 
-    def _reports(self, batches):
+    def _reports(self, batches: list[Batch]) -> Generator[BatchReport]:
         return run_batches(batches, self._jobs, say=self._note, cluster=self._cluster)
 
-    def _note(self, line) -> None:
+    def _note(self, line: str) -> None:
         self._on_event(Remark(line))
 
-    def _fail(self, line, batch) -> None:
+    def _fail(self, line: str, batch: Batch) -> None:
         self._summary.failures.append(line)
         self._failed |= {output.file.parent for output in batch.outputs}
         self._on_event(Failed(line, batch.song))
 
     def _take(self, report: BatchReport) -> None:
-        """Count what became of a batch, and tell."""
+        """Count and report the outcome of a batch."""
         if report.error:
             if report.fatal:
                 self._summary.failures.append(report.error)
@@ -203,7 +206,7 @@ class _Run:
         for written in report.written:
             tally.files += 1
             tally.frames += written.frames
-            if clipped := written.levels.get("clipped"):
+            if clipped := int(written.levels.get("clipped", 0)):
                 tally.clipped += 1
                 self._on_event(Clipped(written.output.file, clipped))
             if written.levels.get("gain") == 0.0:
@@ -214,7 +217,14 @@ class _Run:
         made = [written.output for written in report.written]
         self._complete(number, made, report.found, report.seconds)
 
-    def _complete(self, number, made, found=(), seconds=0.0) -> None:
+    def _complete(
+        self,
+        number: int,
+        made: Sequence[Output[Signal]],
+        found: Sequence[Output[Signal]] = (),
+        seconds: float = 0.0,
+    ) -> None:
+        """Count outputs of a share that were made, or found complete; report the units that they complete."""
         lacking, ours = self._lacking[number], self._ours[number]
         ours.update(output.unit for output in made)
         there = [*made, *found]
@@ -228,23 +238,24 @@ class _Run:
             frames = sum(output.signal.cost for output in there)
             self._on_event(Progressed(frames, len(completed), tally.unit, seconds))
 
-    def _share_of(self, output: Output) -> int:
+    def _share_of(self, output: Output[Signal]) -> int:
         for number, share in enumerate(self._plan.shares):
             if output.file in share.reasons:
                 return number
         raise AssertionError(output.file)
 
-    def _still_lacking(self, batches):
-        """What nobody has made meanwhile of batches that had to wait."""
+    def _still_lacking(self, batches: list[Batch]) -> list[Batch]:
+        """The outputs of batches that had to wait which nobody has made meanwhile."""
         left = []
-        checks = {}
+        checks: dict[int, Check] = {}
         for batch in batches:
             number = self._share_of(batch.outputs[0])
             if number not in checks:
                 catalogue = self._plan.shares[number].catalogue
                 checks[number] = Check(catalogue, recorded=catalogue.manifest.load())
             stale = dict(zip((output.file for output in batch.outputs), batch.stale, strict=False))
-            lacking, found = [], []
+            lacking: list[Output[Signal]] = []
+            found: list[Output[Signal]] = []
             for output in batch.outputs:
                 untouched = stale.get(output.file) and state_of(output.file) == stale[output.file]
                 current = not untouched and checks[number].reason(output) is None
@@ -256,10 +267,10 @@ class _Run:
                 left.append(batch.having(lacking))
         return left
 
-    def _finish(self, ended=True) -> None:
-        """Make everything durable, then write the lists of what is complete; the last of several shards does that."""
+    def _finish(self, ended: bool = True) -> None:
+        """Make everything durable, then write the lists of what is complete; of several shards the last one does."""
         for folder in self._failed:
-            with contextlib.suppress(OSError):  # unless something of it could be made
+            with contextlib.suppress(OSError):  # it is not empty
                 folder.rmdir()
         self._checkpoints.finish(ended=ended)
         for share, tally, lacking in zip(
@@ -269,19 +280,14 @@ class _Run:
             catalogue.read_again()
             if self._plan.shard is None or catalogue.all_complete:
                 write_lists(catalogue)
-            all_of_it = self._plan.shard is None
-            tally.incomplete = (
-                catalogue.incomplete(lacking) if all_of_it else sum(count > 0 for count in lacking.values())
-            )
+            if self._plan.shard is None:
+                tally.incomplete = catalogue.incomplete(lacking)
+            else:
+                tally.incomplete = sum(count > 0 for count in lacking.values())
 
 
 def make_folders(bases: Iterable[Path], folders: Iterable[Path]) -> int:
-    """Make folders, and remove the temporary files of killed runs in them.
-
-    Returns
-    -------
-    int
-        Temporary files removed.
+    """Make folders, and remove the temporary files of killed runs in them; returns how many there were.
 
     Raises
     ------
@@ -323,9 +329,9 @@ def _begin_manifest(share: Share) -> None:
 
 
 def write_lists(catalogue: Catalogue) -> None:
-    """Write the lists of what is complete now.
+    """Write the lists of what is complete.
 
-    Several processes take turns, so that the list that stays is the one made last.
+    Several processes take turns, so that the newest list stays.
 
     Raises
     ------
@@ -344,7 +350,7 @@ def write_lists(catalogue: Catalogue) -> None:
             raise CadrenderError(f"{place}: cannot be written: {error.strerror or error}") from error
 
 
-def _in_turn(place):
+def _in_turn(place: Path) -> AtomicFile:
     while True:
         try:
             return AtomicFile(place)

@@ -1,8 +1,9 @@
-"""A run's share of the work where several machines take one each, without talking to one another."""
+"""Dividing the work into shares for several machines that do not communicate."""
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from cadrender.catalogue.output import Batch
 from cadrender.errors import UsageError
@@ -43,18 +44,17 @@ class Shard:
     def of(self, batches: Sequence[Batch], by: Callable[[Batch], str] | None = None) -> list[Batch]:
         """The batches of this share.
 
-        The largest group goes to the share that has least so far, and so on. What is complete already plays no
-        part, so that every run of the same scenes and songs divides the work in the same way, whenever it
-        starts.
+        The largest group goes to the share with the least work so far, and so on. Complete files count too, so that
+        every run of the same scenes and songs divides the work alike, whenever it starts.
 
         Parameters
         ----------
         batches : sequence of Batch
-            All there are, complete or not.
+            All of them, complete or not.
         by : callable, optional
-            What stays together: batches of which it gives the same; each batch by itself by default.
+            A key; batches with the same one stay together. Default: each batch by itself.
         """
-        groups = {}
+        groups: dict[Any, list[Batch]] = {}
         for batch in batches:
             groups.setdefault(by(batch) if by else (batch.song, batch.name), []).append(batch)
         costs = {key: sum(batch.frame_scenes for batch in group) for key, group in groups.items()}
@@ -68,5 +68,5 @@ class Shard:
         return mine
 
     def songs(self, batches: Sequence[Batch]) -> set[str]:
-        """The songs of this share where those of one song stay together."""
+        """The songs of this share if the batches of a song stay together."""
         return {batch.song for batch in self.of(batches, by=lambda batch: batch.song)}

@@ -1,9 +1,9 @@
-"""Proving what was made: every byte against the manifests, every source, and some files made anew."""
+"""Verifying files: every byte against the manifests, every source, and some files against a new rendering."""
 
 import math
 import random
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,27 +15,30 @@ from cadrender.metadata.writing import holds
 from cadrender.pipeline.events import Event
 from cadrender.pipeline.plan import Check, holds_signal, make_plan, wrong_beside
 from cadrender.pipeline.pool import run_batches
+from cadrender.signals.base import Signal
 from cadrender.store.compare import AudioComparer
 from cadrender.store.digest import digest_of
+from cadrender.store.manifest import Input, Manifest, Record
+from cadrender.wording import plural
 
-# What ``docs/contract.md`` accepts between two machines: one PCM value in so many, by one step.
+# One PCM value in this many may differ by one step between two machines ("Exactness" in ``docs/contract.md``).
 _ONE_IN = 10**7
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is not as it should be.
+    """Something that is wrong with a file.
 
     Attributes
     ----------
     kind : str
         ``missing``, ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the manifest), ``parameters``
-        (the metadata ask for other ones), ``source`` (a source or HRIR has changed), ``excerpt`` (not what its song
-        holds), ``different`` (from a new rendering), ``failed`` or ``list``.
+        (the metadata ask for others), ``source`` (a source or HRIR has changed), ``excerpt`` (differs from its song),
+        ``different`` (from a new rendering), ``failed`` or ``list``.
     file : pathlib.Path
-        Where; for ``source`` the source.
+        The file; for ``source`` the source.
     text : str
-        What, on one line.
+        One line.
     redo : tuple of pathlib.Path
         The files to make again.
     """
@@ -57,15 +60,15 @@ class Verdict:
     ----------
     problems : list of Problem
     files : int
-        Files looked at.
+        How many files were verified.
     bytes : int
-        Read, sources included.
+        How many bytes were read, including sources.
     compared : int
-        Files made anew.
+        How many files were compared with a new rendering.
     differing : int
         PCM values of these that differ by one step, within what ``docs/contract.md`` accepts.
     extra : list of pathlib.Path
-        Files beside these that nothing asks for.
+        Other files in the same folders that belong to nothing.
     seconds : float
         Wall time.
     """
@@ -85,7 +88,7 @@ class _Part:
 
     catalogue: Catalogue
     batches: list[Batch]
-    outputs: list[Output]
+    outputs: list[Output[Signal]]
     orphans: list[tuple[Path, tuple[str, str]]]
 
     @property
@@ -106,7 +109,7 @@ def verify(
     begin: Callable[[str, int], None] = lambda what, total: None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Verdict:
-    """Compare what was made with its manifests, and these with the sources.
+    """Compare files with their manifests, and these with the sources.
 
     Parameters
     ----------
@@ -116,17 +119,17 @@ def verify(
     sources : bool
         Whether to read the sources and HRIRs too.
     deep : float
-        Percentage of the files to make anew and compare value by value, chosen at random.
+        Percentage of the files, chosen at random, to compare with a new rendering value by value.
     seed : int
         Of that choice.
     only : collection of pathlib.Path, optional
-        Look at these files only.
+        Verify only these files.
     found : callable
         Called with each problem when it is found.
     begin : callable
-        Called with what is going to be done and how much of it there is: bytes to read, or frames to render.
+        Called with the next step and its amount: bytes to read, or frames to render.
     advance : callable
-        Called with how much has been done since the last call; from several threads.
+        Called with the amount done since the last call; from several threads.
 
     Raises
     ------
@@ -136,7 +139,7 @@ def verify(
     began = time.perf_counter()
     verdict = Verdict()
 
-    def report(problem) -> None:
+    def report(problem: Problem) -> None:
         verdict.problems.append(problem)
         found(problem)
 
@@ -147,15 +150,16 @@ def verify(
         report(Problem("failed", parts[0].catalogue.settings.music_dir / name, failure))
     files = [file for part in parts for file in part.files]
     verdict.files = len(files)
-    inputs = _inputs(parts) if sources else {}
-    digests, inputs = _read(files, inputs, n_jobs, verdict, begin, advance)
+    digests, inputs = _read(files, _inputs(parts) if sources else {}, n_jobs, verdict, begin, advance)
     for part in parts:
         wrong = _judge(part, digests, report)
         if sources:
             _judge_sources(part, digests, inputs, report)
             _judge_contents(part, wrong, n_jobs, report)
     if deep:
-        _make_anew(parts, digests, n_jobs, deep, seed, verdict, report, begin, advance)
+        there = [output.file for part in parts for output in part.outputs if digests[output.file]]
+        chosen = random.Random(seed).sample(there, math.ceil(len(there) * min(deep, 100.0) / 100.0))
+        _compare(parts, chosen, n_jobs, verdict, report, begin, advance)
     if only is None:
         for part in parts:
             for place in part.catalogue.lists:
@@ -173,12 +177,12 @@ def repair(
     n_jobs: int = 1,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> set[Path]:
-    """Make again what is wrong, and whatever is missing.
+    """Make again what is wrong or missing.
 
     Parameters
     ----------
     catalogues : sequence of Catalogue
-        New ones: what is recorded and on disk is looked at again.
+        New ones, which read manifests and files again.
     problems : sequence of Problem
         As :func:`verify` found them.
     n_jobs : int
@@ -189,7 +193,7 @@ def repair(
     Returns
     -------
     set of pathlib.Path
-        The files that had to be made again, to be verified.
+        The files that were to be made again; they should be verified.
 
     Raises
     ------
@@ -203,7 +207,7 @@ def repair(
     return redo
 
 
-def _part(catalogue, only):
+def _part(catalogue: Catalogue, only: Collection[Path] | None) -> _Part:
     batches = [_of(batch, only) for batch in catalogue.batches()]
     batches = [batch for batch in batches if batch.outputs]
     outputs = [output for batch in batches for output in batch.outputs]
@@ -211,16 +215,16 @@ def _part(catalogue, only):
     return _Part(catalogue, batches, outputs, orphans)
 
 
-def _of(batch, only):
-    """A batch with those of its outputs that are to be looked at."""
+def _of(batch: Batch, only: Collection[Path] | None) -> Batch:
+    """A batch with those of its outputs that are to be verified."""
     if only is None:
         return batch
     return batch.having([output for output in batch.outputs if output.file in only])
 
 
-def _inputs(parts):
-    """The stored files that things were made from, and the manifest that names each."""
-    inputs = {}
+def _inputs(parts: Sequence[_Part]) -> dict[Path, Manifest]:
+    """The files that outputs were made from, and the manifest that names each."""
+    inputs: dict[Path, Manifest] = {}
     for part in parts:
         manifest = part.catalogue.manifest
         for output in part.outputs:
@@ -236,25 +240,28 @@ def _inputs(parts):
     return inputs
 
 
-def _read(files, inputs, n_jobs, verdict, begin, advance):
-    """Digest files, several at once; what cannot be read has None.
+# The digest and size of files; None for one that cannot be read.
+_Digests = dict[Path, tuple[str, int] | None]
 
-    Returns
-    -------
-    digests : dict
-        File to (digest, size).
-    inputs : dict
-        Source or HRIR to Input.
-    """
+
+def _read(
+    files: Sequence[Path],
+    inputs: Mapping[Path, Manifest],
+    n_jobs: int,
+    verdict: Verdict,
+    begin: Callable[[str, int], None],
+    advance: Callable[[int], None],
+) -> tuple[_Digests, dict[Path, Input | None]]:
+    """Digest files and inputs, several at once; what cannot be read has None."""
     from joblib import Parallel, delayed
 
-    def digest(file):
+    def digest(file: Path) -> tuple[Path, tuple[str, int] | None]:
         try:
             return file, (digest_of(file, advance), file.stat().st_size)
         except OSError:
             return file, None
 
-    def look(file, manifest):
+    def look(file: Path, manifest: Manifest) -> tuple[Path, Input | None]:
         try:
             return file, manifest.look_at(file, advance)
         except AudioError:
@@ -267,15 +274,15 @@ def _read(files, inputs, n_jobs, verdict, begin, advance):
     return digests, dict(threads(delayed(look)(file, manifest) for file, manifest in inputs.items()))
 
 
-def _size(file):
+def _size(file: Path) -> int:
     try:
         return file.stat().st_size
     except OSError:
         return 0
 
 
-def _judge(part, digests, report):
-    """Compare digests with the manifest; the files that are wrong."""
+def _judge(part: _Part, digests: _Digests, report: Callable[[Problem], None]) -> set[Path]:
+    """Compare digests with the manifest; returns the files that are wrong."""
     records = part.catalogue.records
     if part.files and not records and not part.catalogue.proven_by_contents:
         text = "no manifest: nothing says what the files should hold (--repair makes all of them again)"
@@ -302,7 +309,13 @@ def _judge(part, digests, report):
     return wrong
 
 
-def _problem_of(file, record, found, owner, catalogue):
+def _problem_of(
+    file: Path,
+    record: Record | None,
+    found: tuple[str, int] | None,
+    owner: Mapping[str, str],
+    catalogue: Catalogue,
+) -> Problem | None:
     if found is None:
         return Problem("missing", file, "cannot be read" if file.exists() else "missing", (file,))
     digest, size = found
@@ -320,10 +333,15 @@ def _problem_of(file, record, found, owner, catalogue):
     return Problem("changed", file, "its bytes are not those that were written", (file,))
 
 
-def _judge_sources(part, digests, inputs, report) -> None:
-    """Compare sources and HRIRs with what the files were made from; one problem a source."""
+def _judge_sources(
+    part: _Part,
+    digests: _Digests,
+    inputs: dict[Path, Input | None],
+    report: Callable[[Problem], None],
+) -> None:
+    """Compare sources and HRIRs with what the files were made from; one problem per source."""
     check = Check(part.catalogue, digested=inputs)
-    redo = {}
+    redo: dict[Path, list[Path]] = {}
     for output in part.outputs:
         record = check.record(output)
         if not digests[output.file] or not record or output.signal.remade_to_verify:
@@ -331,14 +349,16 @@ def _judge_sources(part, digests, inputs, report) -> None:
         if cause := check.changed_input(output, record):
             redo.setdefault(cause, []).append(output.file)
     for cause, files in redo.items():
-        product = part.outputs[0].signal.product
-        count = f"{len(files)} {product} file{'s were' if len(files) > 1 else ' was'}"
-        text = f"changed since {count} {part.catalogue.made} from it"
+        were = "was" if len(files) == 1 else "were"
+        count = plural(len(files), f"{part.outputs[0].signal.product} file")
+        text = f"changed since {count} {were} {part.catalogue.made} from it"
         report(Problem("source", cause, text, tuple(files)))
 
 
-def _judge_contents(part, wrong, n_jobs, report) -> None:
-    """Compare files with their signals where that is the proof; one problem a unit."""
+def _judge_contents(
+    part: _Part, wrong: Collection[Path], n_jobs: int, report: Callable[[Problem], None]
+) -> None:
+    """Compare files with their signals, for signals verified that way; one problem per unit."""
     from joblib import Parallel, delayed
 
     outputs = [
@@ -348,28 +368,31 @@ def _judge_contents(part, wrong, n_jobs, report) -> None:
     ]
     threads = Parallel(n_jobs, prefer="threads")
     same = threads(delayed(holds_signal)(output) for output in outputs)
-    by_unit = {}
+    by_unit: dict[str, list[Output[Signal]]] = {}
     for output, holding in zip(outputs, same, strict=True):
         if not holding:
             by_unit.setdefault(output.unit, []).append(output)
     for different in by_unit.values():
-        signal = different[0].signal
-        stems = ", ".join(output.file.stem for output in different)
-        text = (
-            f"not what {signal.source.parent} holds from frame {signal.start} on ({stems}): cadrender "
-            f"excerpts --split {part.catalogue.settings.split} cuts it anew"
-        )
+        text = part.catalogue.mismatch(different)
         redo = tuple(output.file for output in different)
         report(Problem("excerpt", different[0].file.parent, text, redo))
 
 
-def _make_anew(parts, digests, n_jobs, deep, seed, verdict, report, begin, advance) -> None:
-    """Make some of the files that are there once more, and compare."""
-    there = [output.file for part in parts for output in part.outputs if digests[output.file]]
-    chosen = set(random.Random(seed).sample(there, math.ceil(len(there) * min(deep, 100.0) / 100.0)))
+def _compare(
+    parts: Sequence[_Part],
+    chosen: Collection[Path],
+    n_jobs: int,
+    verdict: Verdict,
+    report: Callable[[Problem], None],
+    begin: Callable[[str, int], None],
+    advance: Callable[[int], None],
+) -> None:
+    """Compare some files with a new rendering."""
+    chosen = set(chosen)
     batches = [_of(batch, chosen) for part in parts for batch in part.batches]
     batches = [batch for batch in batches if batch.outputs]
     begin("rendering", sum(batch.frame_scenes for batch in batches))
+    comparison: Comparison
     for comparison in run_batches(batches, n_jobs, compare_batch, Comparison):
         if comparison.error:
             report(Problem("failed", comparison.batch.outputs[0].file, comparison.error))
@@ -385,7 +408,7 @@ def _make_anew(parts, digests, n_jobs, deep, seed, verdict, report, begin, advan
 
 @dataclass(frozen=True)
 class Comparison:
-    """What became of a batch whose files were compared.
+    """The outcome of a batch whose files were compared.
 
     Attributes
     ----------
@@ -393,7 +416,7 @@ class Comparison:
     results : tuple of (pathlib.Path, int, int, float)
         File, its PCM values, how many of them differ, and by how many steps at most.
     error : str
-        One line; empty if all went well.
+        One line; empty if there was none.
     """
 
     batch: Batch
@@ -402,18 +425,17 @@ class Comparison:
 
 
 def compare_batch(batch: Batch) -> Comparison:
-    """Make a batch, and compare it with its files instead of writing it."""
+    """Make a batch and compare it with its files instead of writing it."""
     try:
         with ExitStack() as open_files:
             comparers = [
-                open_files.enter_context(
-                    AudioComparer(output.file, output.signal.frames, output.audio_format)
-                )
+                open_files.enter_context(AudioComparer(output.file, frames, output.audio_format))
                 for output in batch.outputs
+                if (frames := output.signal.frames) is not None
             ]
             batch.make(batch.outputs, comparers)
         results = [
-            (output.file, 2 * output.signal.frames, comparer.different, comparer.largest)
+            (output.file, 2 * comparer.frames, comparer.different, comparer.largest)
             for output, comparer in zip(batch.outputs, comparers, strict=True)
         ]
         return Comparison(batch, tuple(results))

@@ -1,4 +1,4 @@
-"""Compiling kernels and planning transforms once, before the workers start; nothing where that was done before."""
+"""Compiling kernels and planning transforms once, before the workers start, unless that was done before."""
 
 import contextlib
 import hashlib
@@ -12,12 +12,12 @@ from cadrender.version import version
 
 
 def warm_up(batches: Iterable[Batch]) -> None:
-    """Fill the user's cache with all that the workers of these batches will need.
+    """Fill the user's cache with everything that the workers of these batches need.
 
-    A file in the cache remembers for which shapes, on which machine and by which version this was done: then a run
-    starts its workers at once. Where the cache cannot be written, each worker compiles for itself.
+    A file in the cache marks shapes, machine and version for which this was done. If the cache cannot be written, each
+    worker compiles for itself.
     """
-    shapes = {}
+    shapes: dict[str, Batch] = {}
     for batch in batches:
         if (shape := batch.shape()) is not None:
             shapes.setdefault(repr(shape), batch)
@@ -32,7 +32,7 @@ def warm_up(batches: Iterable[Batch]) -> None:
     if mark and mark.exists():
         return
     for batch in shapes.values():
-        with contextlib.suppress(CadrenderError):  # an HRIR that vanished is the batch's to report
+        with contextlib.suppress(CadrenderError):  # the batch itself will report a missing HRIR
             batch.rehearse()
     if mark:
         with contextlib.suppress(OSError):

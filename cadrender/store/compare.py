@@ -50,6 +50,7 @@ class AudioComparer:
 
     def __init__(self, file: Path, frames: int, audio_format: AudioFormat) -> None:
         self.pcm16 = audio_format.subtype == "PCM_16"
+        self.frames = frames
         self.different = 0
         self.largest = 0.0
         self._file = file
