@@ -19,10 +19,11 @@ class Block:
 
 def blocks(page):
     """The code blocks of a page, in order; the page's name is relative to the repository."""
-    found, heading, after_code = [], "", False
+    found: list[Block] = []
+    heading, after_code = "", False
     tokens = MarkdownIt().parse((REPOSITORY / page).read_text(encoding="utf-8"))
     for before, token in zip([None, *tokens], tokens, strict=False):
-        if token.type == "inline" and before.type == "heading_open":
+        if token.type == "inline" and before and before.type == "heading_open":
             heading = token.content
         if token.type in ("fence", "code_block"):
             language = token.info.strip()

@@ -14,6 +14,7 @@ import sys
 import warnings
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from typing import Any
 
 import numpy as np
 import pytest
@@ -242,9 +243,10 @@ def test_an_index_counts_as_in_a_list(root):
     for index in (13, -14):
         with pytest.raises(IndexError, match=f"index {index}: there are 13 items"):
             items[index]
-    for index in ("0", 1.0, slice(0, 2)):
+    wrong: Any
+    for wrong in ("0", 1.0, slice(0, 2)):
         with pytest.raises(TypeError):
-            items[index]
+            items[wrong]
     assert sum(1 for _ in items) == 13
 
 
@@ -266,7 +268,7 @@ def test_any_head_is_drawn_anew_for_every_item(root):
 
 
 def test_starts_are_spread_over_the_song(root):
-    starts = {name: [] for name in NAMES}
+    starts: dict[str, list[int]] = {name: [] for name in NAMES}
     for item in dataset(root, stems=("bass",), length=400):
         starts[item["song"]].append(item["start"])
     for name, seconds in zip(NAMES, LENGTHS, strict=True):
@@ -848,7 +850,7 @@ def test_the_worked_example_runs_beside_a_demo_folder(demo):
     result = run_python(script, "--seconds", "3", cwd=demo)
     assert result.returncode == 0, result.stderr
     for line in ("four stems rendered, any head", "four stems read from files"):
-        assert float(re.search(rf"{line}: +([\d.]+) items a second", result.stdout)[1]) > 0
+        assert float(re.findall(rf"{line}: +([\d.]+) items a second", result.stdout)[0]) > 0
     assert re.search(r" s  step +\d+  loss \d\.\d{3}\n", result.stdout)
     result = run_python(script, "nowhere", cwd=demo)
     assert (result.returncode, result.stderr) == (
@@ -863,6 +865,7 @@ def test_the_worked_example_learns(demo):
     import torch
 
     spec = spec_from_file_location("train", REPOSITORY / "docs/train.py")
+    assert spec and spec.loader
     example = module_from_spec(spec)
     spec.loader.exec_module(example)
     torch.manual_seed(0)

@@ -155,7 +155,7 @@ class Page:
         )
         try:
             wait_for(lambda: at_mic.is_mount() or process.poll() is not None)
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.stderr and process.stderr.read()
             root = cadrender.open_root(self.root)
             bass = root.at_mic(root.samples[0], "bass")
             file = at_mic / root.samples[0].path / "bass.wav"

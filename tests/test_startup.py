@@ -1,5 +1,6 @@
 import gc
 import os
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def test_who_holds_nothing_keeps_the_own_setting():
 def test_garbage_of_later_is_still_collected():
     startup.hold_collector()
     startup.release_collector()
-    loop = []
+    loop: list[Any] = []
     loop.append(loop)
     del loop
     assert gc.collect() >= 1

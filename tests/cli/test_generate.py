@@ -58,7 +58,8 @@ def source(root, song, stem):
 
 def by_reference(root, song, position, stem):
     pcm = soundfile.read(source(root, song, stem), dtype="int16")[0]
-    return reference.render(pcm, *hrirs(root, position), SAMPLERATE)
+    left, right = hrirs(root, position)
+    return reference.render(pcm, left, right, SAMPLERATE)
 
 
 def list_text(samples, split="train"):
@@ -889,7 +890,7 @@ def test_two_at_once(long):
         assert (one.returncode, other.returncode) == (0, 0), errors
     assert tree(root / OUT) == complete
     assert (root / LIST).read_text() == list_text(SAMPLES)
-    rendered = [int(re.search(r"(\d+) samples? rendered", error)[1]) for error in errors]
+    rendered = [int(re.findall(r"(\d+) samples? rendered", error)[0]) for error in errors]
     assert max(rendered) >= 3
     assert sum(rendered) <= 2 * len(SAMPLES)
 

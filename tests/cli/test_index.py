@@ -92,7 +92,7 @@ def test_a_read_that_finds_no_level_measures_and_keeps_it(root):
     assert run("generate", "--root", root, "-q").returncode == 0
     file = root / "audio/at_mic_music" / opened.samples[4].path / "drums.wav"
     np.testing.assert_array_equal(part, soundfile.read(file, 300, 100, dtype="int16")[0])
-    assert isinstance(signal.level_files.open(), LevelBook)
+    assert signal.level_files and isinstance(signal.level_files.open(), LevelBook)
 
 
 def test_dry_run_writes_nothing(root):

@@ -157,6 +157,7 @@ def test_loudness_of_silence_and_of_nothing(root):
         samples, _ = soundfile.read(file, dtype="int16")
         soundfile.write(file, samples * 0, SAMPLERATE, subtype="PCM_16")
     silent = measure_loudness({FIRST: look_at_song(FIRST, folder, SAMPLERATE)}, SAMPLERATE, {})
+    assert silent
     assert (silent.silent, silent.measured, silent.median != silent.median) == (1, 1, True)
     assert measure_loudness({}, SAMPLERATE, {}) is None
     train = info_of(root)["train"]

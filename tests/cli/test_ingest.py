@@ -415,7 +415,7 @@ def test_two_runs_share_the_work(tmp_path, songs):
     both = [start(source, root, 1), start(source, root, 1)]
     said = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
-    converted = [int(re.match(r"folder: (\d+) songs? converted", stdout)[1]) for stdout, _ in said]
+    converted = [int(re.findall(r"folder: (\d+) songs? converted", stdout)[0]) for stdout, _ in said]
     assert sum(converted) == 12 and min(converted) > 0
     assert made(root) == expected
 

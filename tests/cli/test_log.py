@@ -2,6 +2,7 @@
 
 import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_a_log_that_cannot_be_written(made, tmp_path, capsys):
 def test_a_full_disk_ends_the_log_and_not_the_run(capsys):
     import click
 
-    with click.Context(click.Command("generate"), info_name="generate"), logged("/dev/full"):
+    with click.Context(click.Command("generate"), info_name="generate"), logged(Path("/dev/full")):
         tell("one")
         record("two")
     error = capsys.readouterr().err.splitlines()

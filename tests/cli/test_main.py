@@ -156,7 +156,7 @@ def accented(tmp_path_factory):
     return root
 
 
-ASCII = {
+ASCII: dict[str, dict[str, str | None]] = {
     "a terminal": {"PYTHONIOENCODING": "ascii"},
     "a locale": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": None},
 }

@@ -1,5 +1,6 @@
 import json
 import shutil
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -40,7 +41,7 @@ def listed(root, name="mine"):
 
 
 def test_songs_and_their_list(tmp_path):
-    seen = []
+    seen: list[Any] = []
     catalogue = SongCatalogue(corpus(tmp_path / "src", "b", "a"), tmp_path / "root")
     summary = make_plan(catalogue).run(2, on_event=seen.append)
     assert json.loads((tmp_path / "root/metadata/mine.json").read_bytes()) == [
@@ -152,7 +153,7 @@ def test_songs_left_out_are_not_listed_even_if_they_are_there(tmp_path):
 def test_damaged_songs_are_left_out(tmp_path, forgiving):
     source = corpus(tmp_path / "src", "a", "b", "c", forgiving=forgiving, notes=("flagged",))
     (tmp_path / "src/b.wav").write_bytes(b"")
-    seen = []
+    seen: list[Any] = []
     catalogue = SongCatalogue(source, tmp_path / "root")
     summary = make_plan(catalogue).run(2, on_event=seen.append)
     assert listed(tmp_path / "root") == ["a", "c"]
@@ -440,7 +441,7 @@ def test_songs_whose_stems_lack_are_taken_where_their_corpus_was_ingested(tmp_pa
     settings = load_settings(root=root)
     (track,) = read_track_lists(settings.music_files)
     assert list(song_of(settings, track).files) == ["mixture", "bass"]
-    excerpt = Sample("a-e1", "mine", "mine/a-e1", track, None, 0, 100)
+    excerpt = Sample("a-e1", "mine", "mine/a-e1", track, cast("Any", None), 0, 100)
     write(settings.excerpts_dir / "mine/a-e1/mixture.wav", tone(440))
     write(settings.excerpts_dir / "mine/a-e1/bass.wav", tone(440))
     assert list(song_of(settings, excerpt).files) == ["mixture", "bass"]

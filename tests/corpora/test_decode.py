@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from tests.corpora.trees import ffmpeg, mp3, tone, write
 
 
 def decoded(path):
-    lengths = {}
+    lengths: dict[Any, int] = {}
     signal = np.concatenate(list(read_blocks(path, lengths)))
     assert lengths == {path: len(signal)}
     return signal
@@ -73,7 +74,7 @@ def test_sum_is_as_long_as_the_longest_and_knows_no_block(tmp_path, block):
     expected = np.zeros((13230, 2))
     for signal in signals:
         expected[: len(signal)] += signal
-    lengths = {}
+    lengths: dict[Any, int] = {}
     blocks = list(sum_blocks(paths, lengths, block))
     assert np.array_equal(np.concatenate(blocks), expected)
     assert {len(part) for part in blocks[:-1]} <= {block}

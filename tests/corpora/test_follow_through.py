@@ -102,7 +102,8 @@ def assert_as_the_reference(root, songs):
         expected = {}
         for stem, pcm in songs[corpus, scene["music"]].items():
             file = at_mic_file(root, corpus, scene, stem)
-            expected[stem] = render(pcm, *hrirs(root, scene), RATE)
+            left, right = hrirs(root, scene)
+            expected[stem] = render(pcm, left, right, RATE)
             np.testing.assert_array_equal(read(file), expected[stem], err_msg=str(file))
             files.add(file)
         assert np.abs(expected["mixture"]).max() > 1000

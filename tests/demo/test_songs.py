@@ -1,4 +1,5 @@
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ songs = pytest.mark.parametrize("song", SONGS, ids=lambda song: song.name)
 
 
 def made_up(**fields):
-    given = {"name": "", "genre": "", "tempo": 120, "levels": {}, "sections": []}
+    given: dict[str, Any] = {"name": "", "genre": "", "tempo": 120, "levels": {}, "sections": []}
     return DemoSong(**(given | fields))
 
 
@@ -84,7 +85,7 @@ def test_notes_can_be_played(song):
         assert (note.pitch == 0) == (patch is not None and patch.stem == "drums")
         # nothing is mirrored at half the sampling rate
         for multiple, levels, _ in patch.tones if patch else ():
-            assert multiple * len(levels) * frequency(note.pitch or patch.pitch) < RATE / 2
+            assert multiple * len(levels) * frequency(note.pitch or (patch.pitch if patch else 0)) < RATE / 2
 
 
 @pytest.mark.parametrize(("text", "pitch"), [("C4", 60), ("A4", 69), ("F#3", 54), ("Bb4", 70), ("E1", 28)])

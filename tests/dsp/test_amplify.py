@@ -1,5 +1,7 @@
 """NAL-R: gains by hand from the published formula, filters as the challenge's baseline designs them."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -120,7 +122,7 @@ def test_several_listeners_and_pieces_of_any_length():
     levels = [N2, N6, (0,) * 8]
     filters = [(nalr_filter(CFS, one, RATE), nalr_filter(CFS, one, RATE)) for one in levels]
     amplifier = Amplifier(filters)
-    out = [[], [], []]
+    out: list[list[Any]] = [[], [], []]
     start = 0
     while start < len(signal):
         stop = start + int(random.integers(1, 30_000))

@@ -1,6 +1,7 @@
 """The engine against the reference: the same int16 samples, whatever the signal and the HRIRs."""
 
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
@@ -186,7 +187,7 @@ def test_other_rates(rate):
 @pytest.mark.parametrize("dtype", ["int16", "int32", "float32", "float64"])
 def test_types(dtype):
     """16, 24 and 32 bits, and floating point that exceeds full scale."""
-    signal = 1.2 * np.random.default_rng(5).uniform(-1, 1, (50_000, 2))
+    signal: Any = 1.2 * np.random.default_rng(5).uniform(-1, 1, (50_000, 2))
     if dtype.startswith("int"):
         scale = {"int16": 2.0**15, "int32": 2.0**31}[dtype]
         signal = np.clip(signal * scale, -scale, scale - 1)
@@ -378,7 +379,7 @@ def test_streams_taken_in_turns():
     assert len({heads.block()[1] for _, heads in cases}) == 3
     expected = [whole(convolve(signal, heads, [0.5])) for signal, heads in cases]
     streams = [convolve(signal, heads, [0.5]) for signal, heads in cases]
-    parts = [[], [], []]
+    parts: list[list[Any]] = [[], [], []]
     for pieces in zip(*streams, strict=True):
         for part, (_, piece, _) in zip(parts, pieces, strict=True):
             part.append(piece.copy())
@@ -389,7 +390,7 @@ def test_streams_taken_in_turns():
 def test_threads_do_not_disturb_each_other():
     cases = [(_noise()[: 40_000 + 7 * k], noise_hrirs(1, 300 + k)) for k in range(4)]
     expected = [engine(*case)[0] for case in cases]
-    wrong = []
+    wrong: list[Any] = []
 
     def work(k):
         wrong.extend(k for _ in range(8) if not np.array_equal(engine(*cases[k])[0], expected[k]))
@@ -419,9 +420,9 @@ def test_signal_is_left_as_it_was():
 def test_float64(count):
     signal, hrirs = _music(), measured_hrirs(count)
     gains = np.linspace(0.5, 2.0, count)
-    out = [[] for _ in range(count)]
+    out: list[list[Any]] = [[] for _ in range(count)]
     for head, piece, clips in convolve(signal, Heads(hrirs), gains, pcm16=False):
-        assert (piece.dtype, clips) == (np.float64, 0)
+        assert piece.dtype == np.float64 and clips == 0
         out[head].append(piece.copy())
     for head, (left, right) in enumerate(hrirs):
         expected = gains[head] * reference.convolve(signal / 32768, left, right)

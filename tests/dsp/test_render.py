@@ -25,10 +25,10 @@ def test_at_mic_stem(dtype):
     song = (SONG / 32768 * full).astype(dtype)
     signal, pcm, _, _, _ = reference.render_float(song.astype(float) / full, LEFT, RIGHT, RATE)
     ours = at_mic_stem(song, RATE, LEFT, RIGHT)
-    assert (ours.dtype, ours.shape) == (np.int16, SONG.shape)
+    assert ours.dtype == np.int16 and ours.shape == SONG.shape
     np.testing.assert_array_equal(ours, pcm)
     ours = at_mic_stem(song, RATE, LEFT, RIGHT, dtype="float64")
-    assert (ours.dtype, ours.shape) == (np.float64, SONG.shape)
+    assert ours.dtype == np.float64 and ours.shape == SONG.shape
     np.testing.assert_allclose(ours, signal, rtol=0, atol=1e-12)
 
 

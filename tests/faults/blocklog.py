@@ -14,8 +14,10 @@ import stat
 import struct
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 BLOCK = 4096
 
@@ -36,7 +38,7 @@ class Log:
         index = (folder / "index").read_bytes()
         return cls(tuple(_RECORD.iter_unpack(index)), (folder / "data").read_bytes(), size)
 
-    def cuts(self, places, rng: random.Random):
+    def cuts(self, places: Iterable[int], rng: random.Random) -> Iterator[tuple[int, Any]]:
         """The disk after a power cut at each of some places, in their order: (place, image).
 
         All up to the last flush is there. Of each block that was written after it there is any one of its states

@@ -64,7 +64,7 @@ class Running:
             start_new_session=True,
             preexec_fn=take_terminal if terminal else None,
         )
-        if terminal:
+        if self._other is not None:
             os.close(self._other)
 
     def session(self):

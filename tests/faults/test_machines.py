@@ -49,6 +49,6 @@ def test_another_machine_gives_the_same_samples(root, tmp_path, machine):
         steps = np.abs(one - other)
         assert steps.max() <= 1
         samples += steps.size
-        differing += np.count_nonzero(steps)
+        differing += int(np.count_nonzero(steps))
     print(f"{machine}: {differing} of {samples} samples differ")
     assert differing <= samples / 10**7

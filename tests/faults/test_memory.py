@@ -114,7 +114,7 @@ def test_a_batch_that_kills_its_workers_is_given_up_and_the_others_are_done(monk
         for song in ("Ann", "Ben", "Cleo")
         for name in ("vocals", "bomb" if song == "Ben" else "drums", "bass")
     ]
-    said = []
+    said: list[str] = []
     reports = list(run_batches(batches, 2, bomb, say=said.append))
     assert sorted(report.batch.song + report.batch.name for report in reports) == sorted(
         batch.song + batch.name for batch in batches

@@ -5,6 +5,7 @@ import json
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from cadrender.metadata.gains import build_gains, gains_json
 from tests.roots import leftovers, make_root, make_song, run, tree
@@ -51,7 +52,7 @@ class Work:
 
     def made(self):
         """What is there, in a form that does not depend on the order of the work."""
-        found = {}
+        found: dict[Any, Any] = {}
         for name, content in tree(self.root).items():
             if name.endswith("levels.jsonl"):
                 content = levels_of(content)
@@ -62,7 +63,7 @@ class Work:
 
 def levels_of(content):
     """What a file of levels says, whatever is said in which line."""
-    found = {}
+    found: dict[Any, Any] = {}
     for line in content.splitlines():
         with contextlib.suppress(ValueError):
             fields = json.loads(line)

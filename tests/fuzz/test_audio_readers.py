@@ -82,8 +82,9 @@ def read_damaged(kind, folder, first, count):
 
 def most_memory():
     """Bytes that this process has used at most."""
-    if sys.platform == "linux":  # where ru_maxrss begins with the size of the process that started this one
-        return 1024 * int(re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1])
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux, where ru_maxrss begins with the size of the process that started this one
+        return 1024 * int(re.findall(r"VmHWM:\s+(\d+) kB", status.read_text())[0])
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import shutil
+from typing import Any
 
 import pytest
 
@@ -21,7 +22,7 @@ from tests.roots import POSITIONS, make_root, tree
 
 INPUTS = int(os.environ.get("CADRENDER_FUZZ", "60"))
 FILES = ("musdb18.train", "head_loudspeaker_positions", "scenes.train")
-HOSTILE = (
+HOSTILE: tuple[Any, ...] = (
     None,
     True,
     -1,

@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -188,6 +189,7 @@ def test_a_path_that_passes_stays_in_its_folder(path):
 def test_numbers_are_neither_bools_nor_infinite():
     file = Path("x.json")
     assert check_number(-30, file, "angle") == -30
+    value: Any
     for value in (True, "3", None, [], 10**400, float("nan"), float("inf")):
         assert "angle" in refused(check_number, value, file, "angle")
 

@@ -40,7 +40,7 @@ def slow_draw(name, split, seed, last, frames, count):
     random = np.random.RandomState(int(hashlib.md5(text.encode()).hexdigest(), 16) % 10**8)
     positions = [POSITIONS[k] for k in random.permutation(len(POSITIONS))][:count]
     gains = [GAINS[k] for k in random.permutation(len(GAINS))][:count]
-    taken = []
+    taken: list[int] = []
     while len(taken) < count:
         free = [start for start in range(last + 1) if all(abs(start - other) >= frames for other in taken)]
         free = free or [start for start in range(last + 1) if start not in taken]
@@ -145,7 +145,7 @@ def test_positions_to_avoid():
 
 
 def test_refused_places_are_drawn_again():
-    asked = []
+    asked: list[int] = []
 
     def accept(start):
         asked.append(start)
@@ -159,7 +159,7 @@ def test_refused_places_are_drawn_again():
 
 
 def test_a_song_without_an_acceptable_place():
-    asked = []
+    asked: list[int] = []
     drawn = draw(count=2, accept=asked.append)
     assert drawn.excerpts == drawn.gains == ()
     assert len(asked) == 100
@@ -244,7 +244,7 @@ def test_a_broken_list(tmp_path, what):
     with pytest.raises(MetadataError, match=r"excerpts\.valid\.json") as caught:
         read_excerpts(file)
     assert message in str(caught.value)
-    problems = []
+    problems: list[str] = []
     assert len(read_excerpts(file, problems)) == 2
     assert problems == [str(caught.value)]
 

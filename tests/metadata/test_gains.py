@@ -12,7 +12,7 @@ STEPS = (-10, -6, -3, 3, 6, 10)
 
 def official_by_hand():
     """List the 1105 gains, written as nested loops over places and values."""
-    gains = [{}]
+    gains: list[dict[int, float]] = [{}]
     gains += [{i: a} for i in range(4) for a in STEPS]
     gains += [{i: a, j: b} for i in range(4) for j in range(i + 1, 4) for a in STEPS for b in STEPS]
     gains += [

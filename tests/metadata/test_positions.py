@@ -222,7 +222,9 @@ def test_other_angles_are_refused(text):
 @pytest.mark.parametrize("angle", [-37.5, 30, 0.0, -180.0, 180, 6.43])
 def test_hrir_names_read_back(angle):
     name = hrir_name("BTE_fr", "VP-E1, n", angle)
-    mic, subject, side, number = parse_hrir_name(name)
+    parts = parse_hrir_name(name)
+    assert parts
+    mic, subject, side, number = parts
     assert (mic, subject, number) == ("BTE_fr", "VP-E1, n", abs(angle))
     assert side == ("n" if -180 < angle < 0 else "p")
 

@@ -1,5 +1,6 @@
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def draw(source, size):
 
 def scenes_by_hand(names, gains, positions, scenes_per_song):
     """The draws, slowly, with NumPy's global legacy generator and lists of names."""
-    entries = {}
+    entries: dict[str, Any] = {}
     for name in names:
         seed_the_legacy_generator(name)
         gains_left, positions_left = list(gains), list(positions)

@@ -57,7 +57,7 @@ class Mounts:
         self._processes.append(process)
         deadline = time.monotonic() + 60
         while not mounted(place):
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.stderr and process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.02)
         return process

@@ -47,7 +47,7 @@ def test_pieces_of_any_size(files, stored):
         ]
         places += [(rng.randrange(len(stored[name])), rng.randrange(3 * BLOCK)) for _ in range(20)]
         for offset, size in places:
-            read = b"".join(reader.read(offset, size))
+            read = b"".join(piece.data for piece in reader.read(offset, size))
             assert read == stored[name][offset : offset + size]
     cache.close()
 
@@ -61,7 +61,10 @@ def test_threads_share_blocks_and_each_is_rendered_once(files, stored):
         for name in rng.sample(names, len(names)):
             reader = Reader(files[name], cache)
             for offset in range(0, len(stored[name]), 100_000):
-                assert b"".join(reader.read(offset, 100_000)) == stored[name][offset : offset + 100_000]
+                assert (
+                    b"".join(piece.data for piece in reader.read(offset, 100_000))
+                    == stored[name][offset : offset + 100_000]
+                )
         return True
 
     with ThreadPoolExecutor(8) as pool:
@@ -76,7 +79,10 @@ def test_no_more_is_kept_than_allowed(files, stored, limit):
     for name, file in files.items():
         reader = Reader(file, cache)
         for offset in range(0, file.size, BLOCK // 2):
-            assert b"".join(reader.read(offset, BLOCK // 2)) == stored[name][offset : offset + BLOCK // 2]
+            assert (
+                b"".join(piece.data for piece in reader.read(offset, BLOCK // 2))
+                == stored[name][offset : offset + BLOCK // 2]
+            )
             assert cache.bytes <= limit
     cache.clear()
     assert cache.bytes == 0
@@ -96,7 +102,7 @@ def test_many_readers_of_a_small_cache(files, stored, limit):
             reader, at = Reader(files[name], cache), rng.randrange(files[name].size)
             for _ in range(rng.randrange(1, 8)):
                 size = rng.choice((100, BLOCK // 2, 4 * BLOCK))
-                assert b"".join(reader.read(at, size)) == stored[name][at : at + size]
+                assert b"".join(piece.data for piece in reader.read(at, size)) == stored[name][at : at + size]
                 at += size
         return True
 

@@ -493,7 +493,7 @@ def wait_until(condition, seconds=30):
 def test_from_python(root, generated, mounts):
     mounts.watch(at_mic(root))
     here, handler = Path.cwd(), signal.getsignal(signal.SIGTERM)
-    lines = []
+    lines: list[str] = []
     for _ in range(2):
         with Mount(trees_of([load_settings(root=root)]), say=lines.append) as mount:
             assert mount.mounted

@@ -3,6 +3,7 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import pytest
@@ -27,7 +28,7 @@ class Batch:
         """There is nothing to compile."""
 
 
-BATCHES = [Batch("Song", number) for number in range(23)]
+BATCHES: list[Any] = [Batch("Song", number) for number in range(23)]
 
 
 def answer(batch):
@@ -72,7 +73,7 @@ def test_small_batches_travel_together_and_none_is_lost():
 
 @pytest.mark.parametrize("which", [0, 1, 0, 1])
 def test_a_worker_that_is_killed_at_the_very_end_holds_nobody_up(which):
-    said = []
+    said: list[str] = []
     reports = run_batches(BATCHES[:8], 2, answer, say=said.append)
     assert len([next(reports) for _ in range(8)]) == 8
     # One of the two waits for the queue, and the other for the lock that the first one holds.
@@ -105,7 +106,7 @@ def test_workers_do_not_hear_ctrl_c():
 
 @pytest.mark.filterwarnings("error")
 def test_closing_ends_the_workers():
-    large = [Batch("Song", number, 10**9) for number in range(9)]
+    large: list[Any] = [Batch("Song", number, 10**9) for number in range(9)]
     reports = run_batches(large, 2, sleep)
     assert next(reports) == 0
     assert len(workers()) == 2

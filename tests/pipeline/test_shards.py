@@ -3,6 +3,7 @@
 import random
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -99,7 +100,7 @@ def root(rendered, tmp_path):
 
 def test_shards_one_after_the_other_make_the_whole(rendered, root):
     listed = root / "metadata/at_mic_music.train.json"
-    seen = {}
+    seen: dict[Any, Any] = {}
     for index in (1, 2, 3):
         assert not listed.exists()
         done = run("generate", "--root", root, "-j", 1, "--shard", f"{index}/3")

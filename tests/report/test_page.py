@@ -2,6 +2,7 @@ import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -49,12 +50,12 @@ def page_with(text):
     survey = Survey(
         load_settings(root="/nowhere"),
         scenes=(scene,),
-        samples={"sample": sample},
+        samples={"sample": cast("Any", sample)},
         positions={"hlp": position},
         source_problems={"song": text},
     )
     clip = Clip("data:audio/flac;base64,", np.ones((2, 3)))
-    example = Example(scene, sample, 0.0, 1.0, clip, clip)
+    example = Example(scene, cast("Any", sample), 0.0, 1.0, clip, clip)
     return make_page(survey, [example], [], command=text, made=datetime.now(UTC))
 
 

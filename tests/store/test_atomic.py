@@ -37,6 +37,7 @@ def elsewhere(place):
         stdout=subprocess.PIPE,
         text=True,
     )
+    assert process.stdin and process.stdout
     assert process.stdout.readline() == "writing\n"
     yield process
     if process.poll() is None:

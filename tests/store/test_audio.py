@@ -197,7 +197,7 @@ def test_hrir(tmp_path, subtype):
     file = tmp_path / "BTE_fr-vocals.wav"
     write_wav(file, noise(384), subtype=subtype)
     hrir = read_hrir(file, RATE)
-    assert (hrir.dtype, hrir.shape) == (np.float64, (384, 2))
+    assert hrir.dtype == np.float64 and hrir.shape == (384, 2)
     np.testing.assert_array_equal(hrir, soundfile.read(file, dtype="float64")[0])
 
 

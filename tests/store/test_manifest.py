@@ -2,7 +2,6 @@ import json
 import math
 import multiprocessing
 import os
-import signal
 import time
 from pathlib import PurePosixPath
 
@@ -216,7 +215,7 @@ def test_a_killed_writer_leaves_whole_lines(tmp_path):
     writer.start()
     while not manifest.file.exists() or manifest.file.stat().st_size < 100_000:
         time.sleep(0.01)
-    os.kill(writer.pid, signal.SIGKILL)
+    writer.kill()
     writer.join()
     manifest.append([record("after")])  # the dead process's lock is gone
     found = paths(manifest)
@@ -254,7 +253,7 @@ def test_digest_reads_every_byte(tmp_path):
     file = tmp_path / "f"
     content = bytearray(os.urandom(3_000_001))
     file.write_bytes(content)
-    read = []
+    read: list[int] = []
     first = digest_of(file, read.append)
     assert sum(read) == len(content)
     for place in (0, 1_048_576, len(content) - 1):

@@ -77,7 +77,7 @@ def test_commands_name_the_file_and_go_on(tmp_path):
 
 def test_outliers_up_to_the_limit_change_no_pcm_value():
     """One a second: one PCM value in 10**7 may differ, by one step."""
-    signal = np.float64(np.float32(music(20.0, 1)))
+    signal = music(20.0, 1).astype(np.float32).astype(np.float64)
     signal[SAMPLERATE // 2 :: SAMPLERATE] = LOUDEST
     left, right = head_response(300, 20, 1), head_response(300, 30, 2)
     ours = cadrender.at_mic_stem(signal, SAMPLERATE, left, right)
