@@ -1,6 +1,7 @@
 """The engine with its files, one core: whole and stage by stage, by HRIR length, scenes a song, song length."""
 
 from pathlib import Path
+from typing import Any
 
 from benchmarks import stages
 
@@ -23,7 +24,7 @@ def _measure(folder, **shape):
 def setup_cache():
     """Measure everything once; the benchmarks report it."""
     here = Path.cwd()
-    found = {}
+    found: dict[tuple[str, object], Any] = {}
     for taps in _TAPS:
         found["taps", taps] = _measure(here / f"taps-{taps}", seconds=20.0, taps=taps)
     for scenes in _SCENES:

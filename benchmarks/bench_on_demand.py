@@ -4,6 +4,7 @@ from itertools import product
 from math import nan
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 _LENGTHS, _STEMS = (0.5, 6.0, 30.0), (1, 5)
 _WORKERS = (1, 2)
@@ -20,7 +21,7 @@ def setup_cache():
 
     folder = Path.cwd()
     prepared = on_demand.prepare(folder, 1, _SECONDS, 2)
-    found = {}
+    found: dict[Any, float] = {}
     for (stems, seconds), taken in on_demand.measure_parts(prepared, _SECONDS, _LENGTHS, 5).items():
         found |= {("part", way, stems, seconds): median(each) for way, each in taken.items()}
     found["threads"] = on_demand.measure_threads(prepared, 3)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 from benchmarks.on_demand import SECONDS, STEMS
 from benchmarks.part_kernels import ONE_BY_ONE, SINGLE, TOGETHER, Sample, ratios, seconds_of, speedup
@@ -10,7 +11,7 @@ from benchmarks.roots import SAMPLERATE
 
 def setup_cache():
     """Measure everything once; the benchmarks report it."""
-    found = {}
+    found: dict[Any, Any] = {}
     for stems in STEMS:
         sample = Sample(Path.cwd(), stems, max(SECONDS) + 10.0)
         for seconds in SECONDS:

@@ -5,6 +5,7 @@ of the engine with every block length that makes sense, beside the length that t
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,8 @@ def noise_heads(taps: int, heads: int) -> Heads:
 
 def forced(heads: Heads, length: int) -> Heads:
     """Make the engine use transforms of ``length``."""
-    heads.block = lambda: Grid(length, (length - heads.trimmed_taps + 1) // 4 * 4)
+    chosen: Any = heads
+    chosen.block = lambda: Grid(length, (length - heads.trimmed_taps + 1) // 4 * 4)
     return heads
 
 
@@ -85,15 +87,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = script.parse(options, arguments, repeats=1, longest=2048, taps=[64], heads=[1], seconds=1.0)
     costs = transform_ns(given.longest, given.rows, given.repeats)
     print("_TRANSFORM_NS = {")
-    for n, cost in costs.items():
-        print(f"    {n}: {cost:.0f},")
+    for n, taken in costs.items():
+        print(f"    {n}: {taken:.0f},")
     print("}", flush=True)
     draw = np.random.default_rng(1)
     signal = draw.integers(-9000, 9000, (int(given.seconds * 44100), 2), dtype=np.int16)
     for taps in given.taps:
         for heads in given.heads:
             chosen, cost = convolve_ns(taps, heads, signal, given.repeats)
-            best = min(cost, key=cost.get)
+            best = min(cost, key=cost.__getitem__)
             loss = 100 * (cost[chosen] / cost[best] - 1)
             print(f"{taps} taps, {heads} scenes: best {best}, chosen {chosen} (+{loss:.1f} %), in ns:")
             print("   ", ", ".join(f"{n}: {cost[n]:.2f}" for n in cost), flush=True)

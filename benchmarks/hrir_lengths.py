@@ -4,7 +4,7 @@ One core, four scenes a song, files included. Everything is measured in turns on
 libraries on one stem of thirty seconds, the reference, whose cost grows with the length, on shorter ones.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import markdown, rivals, script
@@ -31,7 +31,7 @@ def measure(
     folder: Path, lengths: Sequence[int], seconds: float, repeats: int
 ) -> dict[int, dict[str, float]]:
     """Nanoseconds per frame-scene by HRIR length and contender; medians."""
-    contenders = {}
+    contenders: dict[tuple[int, str], Callable[[], float]] = {}
     for taps in lengths:
         root = make_root(folder / f"{taps}", seconds=seconds, scenes=_SCENES, taps=taps)
         short = max(1.0, min(seconds, seconds * 128 / taps))

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -43,7 +44,7 @@ class StoredItems:
         }
 
 
-def stored_like(dataset, folder: Path, suffix: str, count: int) -> StoredItems:
+def stored_like(dataset: Any, folder: Path, suffix: str, count: int) -> StoredItems:
     """The first items of a dataset as stored files have them; every value is compared.
 
     Parameters
@@ -66,7 +67,7 @@ def stored_like(dataset, folder: Path, suffix: str, count: int) -> StoredItems:
     return stored
 
 
-_sources: Mapping[str, object] = {}
+_sources: Mapping[str, Any] = {}
 
 
 def _take(sources):

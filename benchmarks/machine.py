@@ -14,6 +14,9 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
+
+_K = TypeVar("_K", bound=Hashable)
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +103,7 @@ def timed(function: Callable[[], object]) -> Callable[[], float]:
     return run
 
 
-def rounds(contenders: Mapping[Hashable, Callable[[], float]], repeats: int) -> dict[Hashable, list[float]]:
+def rounds(contenders: Mapping[_K, Callable[[], float]], repeats: int) -> dict[_K, list[float]]:
     """Run every contender once a round, each round in the opposite order of the one before.
 
     Parameters
@@ -116,7 +119,7 @@ def rounds(contenders: Mapping[Hashable, Callable[[], float]], repeats: int) -> 
     dict
         Name to what was measured, round by round.
     """
-    measured = {name: [] for name in contenders}
+    measured: dict[_K, list[float]] = {name: [] for name in contenders}
     order = list(contenders)
     began = time.monotonic()
     for number in range(1, repeats + 1):
@@ -127,7 +130,7 @@ def rounds(contenders: Mapping[Hashable, Callable[[], float]], repeats: int) -> 
     return measured
 
 
-def medians(contenders: Mapping[Hashable, Callable[[], float]], repeats: int) -> dict[Hashable, float]:
+def medians(contenders: Mapping[_K, Callable[[], float]], repeats: int) -> dict[_K, float]:
     """The median of what every contender measured, see :func:`rounds`."""
     return {name: statistics.median(found) for name, found in rounds(contenders, repeats).items()}
 

@@ -6,6 +6,7 @@ picked from those pages (:mod:`benchmarks.overview`), so that no figure has two 
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 HOME = Path(__file__).parent.parent
@@ -70,6 +71,10 @@ def read_tables(text: str) -> list[list[list[str]]]:
     return found
 
 
+def _between(text: str, found: re.Match[str]) -> str:
+    return f"{found[1]}\n{text}\n\n{found[3]}"
+
+
 def write_blocks(files: Sequence[Path], blocks: Mapping[str, str]) -> None:
     """Put every block into those of the files that have a place for it.
 
@@ -82,10 +87,7 @@ def write_blocks(files: Sequence[Path], blocks: Mapping[str, str]) -> None:
     for file in files:
         document = file.read_text(encoding="utf-8")
         for name in blocks.keys() & set(places(file)):
-            text = blocks[name]
-            document = _block(name).sub(
-                lambda found, text=text: f"{found[1]}\n{text}\n\n{found[3]}", document
-            )
+            document = _block(name).sub(partial(_between, blocks[name]), document)
             homeless.discard(name)
         file.write_text(document, encoding="utf-8")
     if homeless:

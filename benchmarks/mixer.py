@@ -7,6 +7,7 @@ NumPy, SciPy and pyloudnorm.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import soundfile
 
@@ -22,11 +23,12 @@ from cadrender.metadata.scenes import generate_scene_listeners, scene_listeners_
 from cadrender.metadata.writing import write_json
 from cadrender.pipeline.commit import run_batch
 from cadrender.pipeline.plan import Plan, make_plan
+from cadrender.signals.target import Target
 
 _PIECE = 256 * 1024
 
 
-def mix_plan(root: Path, output: Path, **options) -> Plan:
+def mix_plan(root: Path, output: Path, **options: Any) -> Plan:
     """The plan of a root's targets, with the folders that it needs."""
     settings = load_settings(
         root=root,
@@ -84,7 +86,9 @@ def _reference(batches: list[Batch], place: Path) -> None:
     for batch in batches:
         parts = _parts(batch)
         signals = {part.stem: soundfile.read(part.files[0], dtype="int16")[0] for part in parts}
-        gains = dict(zip(signals, batch.outputs[0].signal.gains_db, strict=False))
+        target_signal = batch.outputs[0].signal
+        assert isinstance(target_signal, Target)
+        gains = dict(zip(signals, target_signal.gains_db, strict=False))
         target = reference.remix(signals, gains, signals["mixture"], parts[0].samplerate)
         soundfile.write(place, target, parts[0].samplerate, subtype="PCM_16")
         place.unlink()
@@ -93,7 +97,9 @@ def _reference(batches: list[Batch], place: Path) -> None:
 def measure(root: Path, repeats: int) -> dict[str, float]:
     """Nanoseconds per frame of each contender, and of amplifying for two listeners a scene."""
     plan_of(root, root / "at_mic").run(1)
-    scenes = [scene.id for scene in mix_plan(root, root / "out").shares[0].catalogue.scenes]
+    catalogue = mix_plan(root, root / "out").shares[0].catalogue
+    assert isinstance(catalogue, TargetCatalogue)
+    scenes = [scene.id for scene in catalogue.scenes]
     listeners = make_listeners()
     pairs = generate_scene_listeners(scenes, [listener.id for listener in listeners], 2)
     write_json(root / "metadata/listeners.train.json", listeners_json(listeners))

@@ -6,8 +6,9 @@ import os
 import shutil
 import statistics
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,7 @@ def mounted(root: Path, place: Path) -> Iterator[Path]:
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
         try:
             said = []
+            assert process.stderr
             for line in process.stderr:
                 said.append(line.strip())
                 if line.startswith("Ctrl-C"):
@@ -192,7 +194,7 @@ class Trees:
             rounds_places = iter(places)
             return lambda: read(next(rounds_places))
 
-        contenders = {
+        contenders: dict[tuple[str, str], Callable[[], float]] = {
             (WAV, "copy"): lambda: self.copied(self.wav),
             (GENERATE, "copy"): self.generated,
             (WAV, "read"): of_round(self.read),
@@ -212,7 +214,7 @@ class Trees:
 
 
 def _median(one, places):
-    return statistics.median(timed(lambda name=name, at=at: one(name, at))() for name, at in places)
+    return statistics.median(timed(partial(one, name, at))() for name, at in places)
 
 
 def tree_size(folder):

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -94,6 +95,10 @@ def prepare(folder: Path, songs: int, seconds: float, n_jobs: int) -> Prepared:
 # Parts
 
 
+def _read_files(files: Sequence[Path], frames: int, start: int) -> list[np.ndarray]:
+    return [soundfile.read(file, frames, start, dtype="float32")[0] for file in files]
+
+
 def part_ways(
     prepared: Prepared, stems: int, frames: int
 ) -> dict[str, Callable[[int], Sequence[np.ndarray]]]:
@@ -101,14 +106,13 @@ def part_ways(
     root = prepared.root()
     sample = root.samples[0]
     signals = [root.at_mic(sample, stem) for stem in cadrender.STEMS[:stems]]
-    ways = {OURS: lambda start: AtMic.read_together(signals, start, frames, "float32")}
+    ways: dict[str, Callable[[int], Sequence[np.ndarray]]] = {}
+    ways[OURS] = lambda start: list(AtMic.read_together(signals, start, frames, "float32"))
     if stems == 1:
         ways[OURS] = lambda start: [signals[0].read(start, frames, "float32")]
     for name, kind in ((WAV, "wav"), (FLAC, "flac")):
         files = [prepared.stored(kind) / sample.path / f"{signal.stem}.{kind}" for signal in signals]
-        ways[name] = lambda start, files=files: [
-            soundfile.read(file, frames, start, dtype="float32")[0] for file in files
-        ]
+        ways[name] = partial(_read_files, files, frames)
     ways[OACONVOLVE] = _by_convolving(rivals.convolve, signals, frames)
     ways[LFILTER] = _by_convolving(reference.convolve, signals, frames)
     return ways
@@ -200,7 +204,7 @@ def measure_items(
     counts = dict.fromkeys(sources, count) | {FLAC: max(max(workers), count // 4)}
     with Workers(sources, counts, max(workers)) as pool:
         contenders = {
-            key: lambda key=key: pool.rate(*key)
+            key: partial(pool.rate, *key)
             for key in itertools.product(sources, ("threads", "processes"), workers)
         }
         return rounds(contenders, repeats)
@@ -231,11 +235,14 @@ def measure_levels(prepared: Prepared, repeats: int) -> dict[str, Levels]:
     """Measure a song's levels at the positions that its scenes name, and at all."""
     root = prepared.root()
     song = root.samples[0].source
-    batches, sizes = {}, {}
+    batches: dict[str, list[list[AtMic]]] = {}
+    sizes: dict[str, int] = {}
     for heads in ("scenes", "all"):
         every = root.catalogue("at-mic", heads=heads).batches()
         batches[heads] = [
-            [output.signal for output in batch.outputs] for batch in every if batch.song == song
+            [output.signal for output in batch.outputs if isinstance(output.signal, AtMic)]
+            for batch in every
+            if batch.song == song
         ]
 
     def run(heads):
@@ -251,7 +258,7 @@ def measure_levels(prepared: Prepared, repeats: int) -> dict[str, Levels]:
             return elapsed
 
     run("scenes")
-    found = rounds({heads: lambda heads=heads: run(heads) for heads in batches}, repeats)
+    found = rounds({heads: partial(run, heads) for heads in batches}, repeats)
     return {heads: Levels(len(batches[heads][0]), found[heads], sizes[heads]) for heads in batches}
 
 

@@ -7,6 +7,7 @@ is timed, every value is compared with soundfile's.
 import os
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -68,7 +69,7 @@ class Sample:
 
     def read(self, start: int, into: np.ndarray, stem: int) -> None:
         """Read a source's part; the header of the files has 44 bytes."""
-        assert os.preadv(self._sources[stem], [into], 44 + 4 * start) == into.nbytes
+        assert os.preadv(self._sources[stem], [into.data], 44 + 4 * start) == into.nbytes
 
     def contenders(self, start: int, frames: int) -> dict[str, Callable[[], object]]:
         """Ways to the part, in float32."""
@@ -190,7 +191,7 @@ def stages_ns(heads: Heads, repeats: int) -> dict[str, float]:
 
     for stage in range(len(STAGES)):
         run(stage)
-    found = rounds({name: (lambda n=n: run(n)) for n, name in enumerate(STAGES)}, repeats)
+    found = rounds({name: partial(run, n) for n, name in enumerate(STAGES)}, repeats)
     return {name: median(taken) for name, taken in found.items()}
 
 

@@ -29,8 +29,8 @@ def convolve(signal, left_hrir, right_hrir):
     left, right = signal[:, 0], signal[:, 1]
     return np.stack(
         [
-            lfilter(left_hrir[:, 0], 1, left) + lfilter(right_hrir[:, 0], 1, right),
-            lfilter(left_hrir[:, 1], 1, left) + lfilter(right_hrir[:, 1], 1, right),
+            lfilter(left_hrir[:, 0], [1.0], left) + lfilter(right_hrir[:, 0], [1.0], right),
+            lfilter(left_hrir[:, 1], [1.0], left) + lfilter(right_hrir[:, 1], [1.0], right),
         ],
         axis=1,
     )

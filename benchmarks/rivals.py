@@ -16,11 +16,13 @@ from scipy.signal import oaconvolve
 from benchmarks import reference
 from benchmarks.machine import timed
 from benchmarks.roots import SAMPLERATE, hrir, make_places, make_root, plan_of
-from cadrender.catalogue.output import Batch
+from cadrender.catalogue.output import Batch, Output
 from cadrender.dsp import convolve as engine
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.loudness import integrated_loudness
 from cadrender.pipeline.commit import run_batch
+from cadrender.signals.at_mic import AtMic
+from cadrender.signals.base import Signal
 from cadrender.store import AudioFormat, AudioWriter, read_stem
 
 
@@ -30,21 +32,31 @@ def convolve(signal: np.ndarray, left_hrir: np.ndarray, right_hrir: np.ndarray) 
     return ears[: len(signal)]
 
 
+def _at_mic(output: Output[Signal]) -> AtMic:
+    assert isinstance(output.signal, AtMic)
+    return output.signal
+
+
+def _hrirs(output: Output[Signal]) -> tuple[np.ndarray, np.ndarray]:
+    signal = _at_mic(output)
+    return soundfile.read(signal.left_hrir)[0], soundfile.read(signal.right_hrir)[0]
+
+
 def by_reference(batch: Batch) -> None:
     """The challenge's algorithm, which reads and measures a stem again for every scene."""
     for output in batch.outputs:
-        pcm, samplerate = soundfile.read(batch.outputs[0].signal.source, dtype="int16")
-        left, right = soundfile.read(output.signal.left_hrir)[0], soundfile.read(output.signal.right_hrir)[0]
+        pcm, samplerate = soundfile.read(_at_mic(batch.outputs[0]).source, dtype="int16")
+        left, right = _hrirs(output)
         soundfile.write(output.file, reference.render(pcm, left, right, samplerate), samplerate)
 
 
 def by_libraries(batch: Batch, measure: Callable[[np.ndarray, int], float]) -> None:
     """oaconvolve, a loudness meter, soundfile; the stem is read and measured once for all its scenes."""
-    pcm, samplerate = soundfile.read(batch.outputs[0].signal.source, dtype="int16")
+    pcm, samplerate = soundfile.read(_at_mic(batch.outputs[0]).source, dtype="int16")
     signal = pcm / 32768
     before = measure(signal, samplerate)
     for output in batch.outputs:
-        left, right = soundfile.read(output.signal.left_hrir)[0], soundfile.read(output.signal.right_hrir)[0]
+        left, right = _hrirs(output)
         rendered = convolve(signal, left, right)
         rendered *= 32768 * 10 ** ((before - measure(rendered, samplerate)) / 20)
         np.clip(rendered, -32768, 32767, out=rendered)
@@ -70,7 +82,7 @@ def by_oaconvolve_libloudness(batch: Batch) -> None:
 
 def by_copying(batch: Batch) -> None:
     """Read the source once, write every output once, with system calls alone: the limit."""
-    with batch.outputs[0].signal.source.open("rb", buffering=0) as source:
+    with _at_mic(batch.outputs[0]).source.open("rb", buffering=0) as source:
         content = source.read()
     for output in batch.outputs:
         descriptor = os.open(output.file, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
@@ -82,7 +94,7 @@ def by_copying(batch: Batch) -> None:
 
 def by_soundfile(batch: Batch) -> None:
     """The same copy through soundfile."""
-    pcm, samplerate = soundfile.read(batch.outputs[0].signal.source, dtype="int16")
+    pcm, samplerate = soundfile.read(_at_mic(batch.outputs[0]).source, dtype="int16")
     for output in batch.outputs:
         soundfile.write(output.file, pcm, samplerate)
 

@@ -8,6 +8,7 @@ every HRIR sounds from its first tap to its last, so that nothing can be trimmed
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -78,7 +79,7 @@ def make_root(
     """
     hrtf = root / "audio" / "hrtf"
     hrtf.mkdir(parents=True)
-    names = []
+    names: list[str] = []
     for subject in SUBJECTS:
         for angle in ANGLES:
             name = f"{MIC}-{subject}-{'n' if angle < 0 else 'p'}{abs(angle)}.wav"
@@ -110,7 +111,7 @@ def make_root(
     return root
 
 
-def plan_of(root: Path, output: Path, **options) -> Plan:
+def plan_of(root: Path, output: Path, **options: Any) -> Plan:
     """The engine's plan for a root, writing to a folder of its own that is removed first.
 
     Parameters

@@ -10,9 +10,10 @@ with the workers) and none beyond what was measured (optimistic).
 import os
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
@@ -109,9 +110,10 @@ def _spent():
     return np.array([used.ru_utime, used.ru_stime])
 
 
-def measure(roots: list[Path], output: Path, workers: list[int], repeats: int):
+def measure(roots: list[Path], output: Path, workers: list[int], repeats: int) -> Any:
     """Seconds by (workers, frame-scenes), rates of a plain copy by workers, and the kernel's part of the time."""
-    works, contenders = {}, {}
+    works: dict[Path, int] = {}
+    contenders: dict[Any, Callable[[], float]] = {}
     for root in roots:
         works[root] = plan_of(root, output).frame_scenes
         start.run_seconds(start.generate_command(root, output, max(workers)))

@@ -14,6 +14,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 from types import SimpleNamespace
+from typing import Any
 
 from benchmarks.machine import medians
 
@@ -294,7 +295,7 @@ def measure(root: Path, output: Path, repeats: int) -> tuple[float, float, dict[
             found.append({stage: 1e9 * t / done.frames for stage, t in stopwatch.seconds.items()})
         return 1e9 * elapsed / done.frames
 
-    found = []
+    found: list[Any] = []
     run()
     whole = medians({"plain": run, "watched": lambda: run(watched)}, repeats)
     stages = dict.fromkeys(stage for one in found for stage in one)

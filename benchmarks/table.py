@@ -8,8 +8,9 @@ worker processes running. Ratios are formed within each round.
 import gc
 import shutil
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from benchmarks import machine, markdown, rivals, script, stages, start
@@ -71,12 +72,12 @@ class Bench:
 
 def measure(bench: Bench, all_cores: int, repeats: int, skip: set[str]) -> dict[tuple[str, int], list[float]]:
     """Nanoseconds per frame-scene of every contender at one and at all cores, round by round."""
-    contenders = {}
+    contenders: dict[tuple[str, int], Callable[[], float]] = {}
     for n_jobs in dict.fromkeys((1, all_cores)):
-        contenders[_OURS, n_jobs] = lambda n=n_jobs: bench.ours(n)
+        contenders[_OURS, n_jobs] = partial(bench.ours, n_jobs)
         for name in _RIVALS:
             if name not in skip:
-                contenders[name, n_jobs] = lambda name=name, n=n_jobs: bench.rival(name, n)
+                contenders[name, n_jobs] = partial(bench.rival, name, n_jobs)
     # Caches filled, files read, workers started: none of it counts.
     bench.ours(1)
     bench.ours(all_cores)
