@@ -5,28 +5,21 @@ import difflib
 import importlib.resources
 import io
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from cadrender.errors import UsageError
-
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
 SPLITS = ("train", "valid", "test")
 
 OWN_FILE = "cadrender.yaml"
 """A root's own settings, in its folder: the keys of ``conf/icassp_2024.yaml``."""
 
-# A key, its value, and for messages the file that it is from.
-_Item = tuple[str, object, str]
-
-# Places that may be given for a single run: its outputs.
+# Places that a run may be given for itself: what it writes, and what it reads of that.
 _PLACES = ("path.output_", "path.excerpts_dir")
 
-# Further keys of the challenge's own configuration: accepted and ignored.
+# What the challenge's own configuration holds beside our keys: accepted, so that it works here, and unused.
 _UNUSED = ("hydra", "path.tracklist_file")
 
 _CONFIG_FILE = "a configuration is one YAML file: use --config FILE"
@@ -43,35 +36,35 @@ HYDRA_OPTIONS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """The settings of a run: every path is absolute, every number checked.
+    """The settings of a run, ready to use: every path is absolute, every number checked.
 
     Attributes
     ----------
     root, metadata_dir, music_dir, hrtf_dir : pathlib.Path
         The root and the folders of the metadata, the songs and the HRIRs.
     scene_file, music_file, head_loudspeaker_positions_file, gains_file : pathlib.Path
-        Scenes, songs, positions and gains.
+        What is rendered: scenes, songs, positions and gains.
     listeners_file, scene_listeners_file : pathlib.Path
-        All listeners, and those of each scene.
+        The listeners and who listens to which scene.
     excerpts_file, excerpts_dir : pathlib.Path
-        The list of a split's excerpts, and their own stems.
+        Where each excerpt of a split comes from, and the excerpts' own stems.
     output_music_dir, output_music_file : pathlib.Path
-        The at-mic music, and its list.
+        Where the at-mic music goes, and the list of it.
     output_remix_dir, output_remix_listeners_dir, output_remix_file : pathlib.Path
-        Targets, amplified targets, and the list of both.
+        Where rebalanced targets go, those amplified for listeners, and the list of both.
     output_submission_dir : pathlib.Path
-        Submissions.
+        Where submissions go.
     split : str
         ``train``, ``valid`` or ``test``.
     sample_rate : int
         In Hz.
     number_scenes_per_song, number_listeners_per_scene : int
-        How many scenes and scene-listeners to draw.
+        How many scenes and scene-listeners are drawn.
     music_files : tuple of pathlib.Path
-        All music lists, in order: those given, else ``music_file`` and, for training, the lists of all corpora that
-        ``cadrender ingest`` has put into the root.
+        All music lists, in order: those that were said, else ``music_file`` and, for training, the lists of all
+        corpora that ``cadrender ingest`` has put into the root.
     given : tuple of (str, str)
-        Keys and values of the places given for this run only, by an option or ``key=value``.
+        Keys and values of the places that were given for this run alone, by an option or ``key=value``.
     """
 
     root: Path
@@ -105,17 +98,17 @@ class Settings:
         return self.root / OWN_FILE
 
     def line_to_keep(self) -> str:
-        """The line for the root's own file that keeps the places given for this run; empty for none."""
+        """The line of the root's own file that would stand for the places given for this run; empty for none."""
         places = {key.removeprefix("path."): value.replace("${", "\\${") for key, value in self.given}
         return f"path: {json.dumps(places, ensure_ascii=False)}" if places else ""
 
 
-def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, **options: Any) -> Settings:
+def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, **options) -> Settings:
     """Read the settings of a run.
 
-    From the shipped ``conf/icassp_2024.yaml``, ``ROOT/cadrender.yaml`` if it exists, the file `config`, `overrides`,
-    and `options`; later ones win. Relative paths start at the current folder, those of ``ROOT/cadrender.yaml`` at the
-    root; ``~`` is the user's home.
+    First comes the shipped ``conf/icassp_2024.yaml``, then ``ROOT/cadrender.yaml`` where it exists, then the file
+    `config`, then `overrides`, then `options`; the later wins. Relative paths start at the current folder, those of
+    ``ROOT/cadrender.yaml`` at the root; ``~`` is the user's home.
 
     Parameters
     ----------
@@ -136,25 +129,25 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
     Raises
     ------
     UsageError
-        For an unreadable file, an unknown key, a value of the wrong type, or a missing value.
+        For an unreadable file, an unknown key (the near ones are listed), a value of the wrong type, or a
+        missing value.
 
     Examples
     --------
     >>> load_settings(["path.root=/data", "split=valid"]).scene_file
     PosixPath('/data/metadata/scenes.valid.json')
     """
-    from omegaconf import DictConfig, OmegaConf
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     shipped = importlib.resources.files("cadrender") / "conf" / "icassp_2024.yaml"
     settings = OmegaConf.create(shipped.read_text(encoding="utf-8"))
-    assert isinstance(settings, DictConfig)
     known = [key for key, _ in _leaves(OmegaConf.to_container(settings))]
     named = {key.rpartition(".")[2]: key for key in known}
 
     given = _read_config(Path(config), known) if config is not None else []
     given += [item for text in overrides for item in _read_override(text, known)]
-    lists: tuple[Any, ...] = ()
+    lists = ()
     for name, value in options.items():
         if name not in named:
             raise TypeError(f"load_settings() got an unexpected keyword argument {name!r}")
@@ -162,12 +155,12 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
             lists = tuple(value)
             value = lists[0] if lists else None
         if value is not None:
-            # Options are literal: "${" in a folder's name is not a reference to another key.
+            # What an option says is meant literally: "${" in a folder's name is no reference to another key.
             value = str(value).replace("${", "\\${")
             given.append((named[name], value, ""))
 
     own = _read_own(settings, [*given], known)
-    origins: dict[str, str] = {}
+    origins = {}
     for key, value, origin in [*own, *given]:
         try:
             OmegaConf.update(settings, key, value)
@@ -177,7 +170,7 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
             ) from error
         origins[key] = origin
 
-    values: dict[str, Any] = {}
+    values = {}
     for field in fields(Settings):
         if field.name in ("music_files", "given"):
             continue
@@ -203,13 +196,13 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
     return Settings(**values, music_files=music_files, given=tuple(places.items()))
 
 
-def _read_own(settings: "DictConfig", given: Iterable[_Item], known: list[str]) -> list[_Item]:
-    """The root's own settings, if a root is given; their relative paths start there."""
+def _read_own(settings, given, known) -> list[tuple[str, object, str]]:
+    """The root's own settings, as far as a root is given; their relative paths start there."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     trial = settings.copy()
-    with contextlib.suppress(OmegaConfBaseException):  # the caller reports what is wrong
+    with contextlib.suppress(OmegaConfBaseException):  # what is wrong is reported in its turn
         for key, value, _ in given:
             OmegaConf.update(trial, key, value)
         root = Path(OmegaConf.select(trial, "path.root", throw_on_missing=True)).expanduser().absolute()
@@ -223,15 +216,15 @@ def _read_own(settings: "DictConfig", given: Iterable[_Item], known: list[str]) 
     return []
 
 
-def _under(root: Path, key: str, value: object) -> object:
-    """A path that starts at the root unless it is absolute, refers to another key or begins with a home (~)."""
+def _under(root, key, value):
+    """A path that starts at the root unless it is absolute, refers to another key or is in somebody's home."""
     if not key.startswith("path.") or not isinstance(value, str) or value.startswith(("/", "~", "$")):
         return value
     return str(root / value).replace("${", "\\${") if "${" not in value else value
 
 
 def ingested_lists(metadata_dir: Path) -> tuple[Path, ...]:
-    """The music lists of the corpora that ``cadrender ingest`` has put into a root, sorted by name."""
+    """Return the music lists of the corpora that ``cadrender ingest`` has put into a root, by name."""
     reports = sorted(metadata_dir.glob("*.ingest.json"))
     lists = (report.with_name(report.name.removesuffix(".ingest.json") + ".json") for report in reports)
     return tuple(file for file in lists if file.exists())
@@ -243,16 +236,16 @@ def _with_ingested(music_file: Path, metadata_dir: Path) -> tuple[Path, ...]:
     return ingested if ingested and not music_file.exists() else (music_file, *ingested)
 
 
-def _leaves(tree: object, prefix: str = "") -> Iterator[tuple[str, object]]:
+def _leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
     """Yield the dotted key and the value of every leaf of nested dicts."""
-    for key, value in tree.items() if isinstance(tree, dict) else ():
+    for key, value in tree.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
 
-def _read_config(file: Path, known: list[str]) -> list[_Item]:
+def _read_config(file: Path, known: list[str]) -> list[tuple[str, object, str]]:
     import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -283,7 +276,7 @@ def _read_config(file: Path, known: list[str]) -> list[_Item]:
     ]
 
 
-def _read_override(text: str, known: list[str]) -> list[_Item]:
+def _read_override(text: str, known: list[str]) -> list[tuple[str, object, str]]:
     if text.startswith("~"):
         raise UsageError(
             f"argument {_short(text)}: a key cannot be removed: leave it out for its default, or say key=value"
@@ -296,7 +289,7 @@ def _read_override(text: str, known: list[str]) -> list[_Item]:
         raise UsageError(f"argument {_short(text)} is not of the form key=value, such as path.root=DIR")
     if _is_unused(key):
         return []
-    # The official script uses Hydra, where values with commas or braces are quoted.
+    # The official script reads overrides with Hydra, where a value with commas or braces stands in quotes.
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     return [(_check_key(key, known, f"argument {_short(text)}"), value, "")]
@@ -313,7 +306,7 @@ def _check_key(key: str, known: list[str], origin: str) -> str:
 
 
 def _near(key: str, known: list[str]) -> str:
-    """An addition to a message that lists the keys similar to `key` or its last part; all keys if none is."""
+    """Say which keys are near `key`, by their whole names or their last parts; all of them when none is."""
     last = {name.rpartition(".")[2]: name for name in known}
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
     near += [last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=3, cutoff=0.6)]
@@ -322,7 +315,7 @@ def _near(key: str, known: list[str]) -> str:
     return f"; known ones: {', '.join(known)}"
 
 
-def _resolved(settings: "DictConfig", key: str) -> object:
+def _resolved(settings, key: str) -> object:
     from omegaconf import OmegaConf
     from omegaconf.errors import (
         InterpolationToMissingValueError,
@@ -357,7 +350,7 @@ def _as_count(value: object, key: str, origin: str) -> int:
 
 
 def _short(value: object) -> str:
-    """A value as messages show it: on one line, at most 100 characters."""
+    """Show a value in a message: on one line, and not more of it than one wants to read."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
 

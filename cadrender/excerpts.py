@@ -1,4 +1,4 @@
-"""Excerpts of a split, from the draw to their at-mic music: what ``cadrender excerpts`` does."""
+"""Excerpts of a split from the draw to their at-mic music: what ``cadrender excerpts`` does."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ __all__ = ["ExcerptWork", "Recipe", "plan_excerpts"]
 
 @dataclass(frozen=True)
 class ExcerptWork:
-    """Excerpts that were drawn, and what is to be cut of them.
+    """Excerpts that were drawn, and what of them is to be cut.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class ExcerptWork:
     cuts : Plan
         Of their stems.
     foreign : frozenset of pathlib.Path
-        At-mic files of unknown origin with their names; they are rendered again.
+        At-mic files under their names that nothing says are theirs; they are rendered again.
     songs : set of str or None
         The songs of this run's shard; None for all.
     """
@@ -41,19 +41,20 @@ class ExcerptWork:
     songs: Collection[str] | None
 
     def write_metadata(self, *, keep: bool = True) -> dict[Path, Path]:
-        """Write the draw's scenes, excerpts and scene-listeners unless the files are up to date.
+        """Write the draw's scenes, excerpts and scene-listeners where they differ from what is there.
 
-        Unrecorded at-mic files of other excerpts are removed first: from now on they would count as these excerpts'.
+        At-mic files of other excerpts go first where no manifest tells what they were rendered from: from here on they
+        would be taken for those of these excerpts.
 
         Parameters
         ----------
         keep : bool
-            Whether replaced files are kept under numbered names.
+            Whether former files are kept under numbered names.
 
         Returns
         -------
         dict
-            Metadata file to its backup.
+            Metadata file to its backup, for those that were kept.
 
         Raises
         ------
@@ -71,7 +72,7 @@ class ExcerptWork:
         songs: Sequence[str] = (),
         stems: Sequence[str] = STEMS,
     ) -> tuple[int, int]:
-        """How many at-mic files are to be rendered, and their bytes, before anything is written.
+        """How many at-mic files are to be rendered, and their bytes, while nothing has been written yet.
 
         Parameters
         ----------
@@ -84,24 +85,24 @@ class ExcerptWork:
         count = size = 0
         for output in self.cuts.shares[0].selected:
             signal = output.signal
-            if output.file.stem not in stems or not matches(tracks[output.unit], songs):
+            if signal.stem not in stems or not matches(tracks[output.unit], songs):
                 continue
             record = records.get(key_of(AtMic.product, output.name))
             recorded = AudioFormat(record.container, record.subtype) if record else AudioFormat()
             wanted = audio_format or recorded
             file = (settings.output_music_dir / output.name).with_suffix(f".{wanted.container}")
-            if file in again or not is_complete(file, signal.cost, signal.samplerate, wanted):
+            if file in again or not is_complete(file, signal.frames, signal.samplerate, wanted):
                 count += 1
-                size += 44 + signal.cost * wanted.bytes_per_frame
+                size += 44 + signal.frames * wanted.bytes_per_frame
         return count, size
 
     def check_space(self, at_mic_bytes: int) -> None:
-        """Compare what will be cut and rendered with the free space of the disks.
+        """Compare what will be cut, and rendered of it, with the free space of the disks.
 
         Parameters
         ----------
         at_mic_bytes : int
-            From :meth:`at_mic_to_come`.
+            As :meth:`at_mic_to_come` has it.
 
         Raises
         ------
@@ -118,12 +119,12 @@ class ExcerptWork:
         songs: Sequence[str] = (),
         stems: Sequence[str] = STEMS,
     ) -> Plan:
-        """Plan the at-mic music of the excerpts, after their metadata are written and their stems cut.
+        """Plan the at-mic music of the excerpts, once their metadata are written and their stems cut.
 
         Parameters
         ----------
         audio_format, songs, stems
-            As for :class:`cadrender.catalogue.at_mic.AtMicCatalogue`.
+            As :class:`cadrender.catalogue.at_mic.AtMicCatalogue` has them.
         """
         catalogue = AtMicCatalogue(
             self.drawn.settings, audio_format=audio_format, songs=songs, stems=stems, only=self.songs
@@ -141,8 +142,8 @@ class ExcerptWork:
                 except OSError as error:
                     raise CadrenderError(f"{file}: cannot be removed: {error.strerror or error}") from error
 
-    def _again(self) -> frozenset[Path]:
-        """At-mic files that may exist and are not these excerpts'."""
+    def _again(self):
+        """At-mic files that may be there and are not those of these excerpts."""
         replaced = {
             file
             for output in self.cuts.todo
@@ -160,7 +161,7 @@ def plan_excerpts(
     force: bool = False,
     shard: Shard | None = None,
 ) -> ExcerptWork:
-    """Draw the excerpts of a split and find what is to be cut; nothing is written.
+    """Draw the excerpts of a split and find out what of them is to be cut; nothing is written.
 
     Parameters
     ----------
@@ -168,16 +169,16 @@ def plan_excerpts(
         Of the split that the excerpts are for; its music list names the songs.
     recipe : Recipe
     songs : sequence of str
-        Shell patterns of the songs that will be rendered; checked here.
+        Shell patterns of the songs that will be rendered, to be checked.
     force : bool
-        Whether to replace at-mic files of unknown origin.
+        Take at-mic files of unknown origin for stale ones.
     shard : Shard, optional
         Only this part of the work, in whole songs.
 
     Raises
     ------
     UsageError
-        If the recipe cannot be followed, or at-mic files of unknown origin have an excerpt's name and not `force`.
+        If the recipe cannot be followed, or there are at-mic files under an excerpt's name that nothing says are its.
     MetadataError
         If a metadata file breaks its contract, or an HRIR cannot be used.
     """

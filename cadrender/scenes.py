@@ -1,4 +1,4 @@
-"""Drawing a root's scenes and their listeners, without silently orphaning what was rendered for others."""
+"""A root's scenes and who listens to them: drawn, and written without harm to what was rendered for others."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from cadrender.config import Settings
 from cadrender.errors import MetadataError, UsageError
 from cadrender.metadata.gains import read_gains
 from cadrender.metadata.listeners import read_listeners
-from cadrender.metadata.music import Track, read_track_lists
+from cadrender.metadata.music import read_track_lists
 from cadrender.metadata.positions import read_positions
 from cadrender.metadata.samples import sample_name
 from cadrender.metadata.scenes import (
@@ -21,7 +21,6 @@ from cadrender.metadata.scenes import (
     scenes_json,
 )
 from cadrender.metadata.writing import holds, write_all
-from cadrender.wording import plural
 
 
 @dataclass(frozen=True)
@@ -30,14 +29,16 @@ class Drawn:
 
     Attributes
     ----------
-    scenes, songs : int
-        How many scenes the scenes file has, and songs in them.
+    scenes : int
+        Scenes in the scenes file.
+    songs : int
+        Their songs.
     written, unchanged : tuple of pathlib.Path
-        The files that were written, and those that were up to date.
+        The files that were written, and those that held the same already.
     backups : dict of pathlib.Path to pathlib.Path
-        The copies of replaced files.
+        Where the former files are kept.
     orphans : int
-        Rendered samples that no longer belong to any scene.
+        Rendered samples that belonged to a scene before and belong to none now.
     """
 
     scenes: int
@@ -63,22 +64,27 @@ def draw(
     ----------
     settings : Settings
     seed_listeners : str
-        The text that seeds the listeners' draws.
+        The text that seeds who listens.
     scenes : bool
-        Whether to draw scenes; otherwise those in the scenes file get listeners.
+        Whether scenes are drawn; otherwise those in the scenes file get listeners.
     listeners : bool
-        Whether to draw scene-listeners.
+        Whether scene-listeners are drawn.
     force : bool
         Replace scenes that this function did not draw.
     keep : bool
-        Keep replaced files as numbered backups.
+        Keep files that change as numbered backups.
+
+    Returns
+    -------
+    Drawn
 
     Raises
     ------
     MetadataError
         If a file is missing or breaks its contract.
     UsageError
-        If there are too few gains or positions, or the existing scenes were not drawn here and not `force`.
+        If more scenes are wanted than can be drawn, or the present ones were not drawn here and `force` is not
+        given.
     """
     texts = {}
     orphans = 0
@@ -107,7 +113,7 @@ def draw(
 
 
 def check_replaceable(settings: Settings) -> None:
-    """Check that `draw` would not refuse to replace the existing scenes, before long work.
+    """See that `draw` would not refuse to replace the present scenes; to be called before long work.
 
     Raises
     ------
@@ -119,7 +125,7 @@ def check_replaceable(settings: Settings) -> None:
     _refuse_others(settings, records)
 
 
-def _new_scenes(settings: Settings, tracks: Iterable[Track]) -> list[SceneRecord]:
+def _new_scenes(settings, tracks) -> list[SceneRecord]:
     return generate_scenes(
         tracks,
         list(read_gains(settings.gains_file)),
@@ -128,7 +134,7 @@ def _new_scenes(settings: Settings, tracks: Iterable[Track]) -> list[SceneRecord
     )
 
 
-def _new_listeners(settings: Settings, records: Iterable[SceneRecord], seed: str) -> str:
+def _new_listeners(settings, records, seed) -> str:
     if not settings.listeners_file.exists():
         raise MetadataError(
             f"{settings.listeners_file}: cannot read the file: no such file; it says who may listen "
@@ -144,7 +150,7 @@ def _new_listeners(settings: Settings, records: Iterable[SceneRecord], seed: str
 
 
 def _refuse_others(settings: Settings, new: Sequence[SceneRecord]) -> None:
-    """Refuse to replace scenes that were not drawn here and so could not be drawn again."""
+    """Refuse to replace scenes that were not drawn here: nothing could draw them again."""
     if not settings.scene_file.exists():
         return
     try:
@@ -156,16 +162,16 @@ def _refuse_others(settings: Settings, new: Sequence[SceneRecord]) -> None:
     if present is not None and is_own_draw(present, gains, positions):
         return
     count = len(_orphans(settings, new))
+    rendered = f"{count} rendered sample{'' if count == 1 else 's'}"
     belong = "belongs" if count == 1 else "belong"
     raise UsageError(
         f"{settings.scene_file}: not drawn by cadrender from the present gains and positions: if it is replaced, "
-        f"{plural(count, 'rendered sample')} in {settings.output_music_dir} {belong} to no scene "
-        "(cadrender scenes --force replaces it)"
+        f"{rendered} in {settings.output_music_dir} {belong} to no scene (cadrender scenes --force replaces it)"
     )
 
 
 def _orphans(settings: Settings, new: Iterable[SceneRecord]) -> set[str]:
-    """Rendered samples of the existing scenes (of any if these cannot be read) that are not in `new`."""
+    """Rendered samples of the present scenes, or of any if these cannot be read, that `new` does not name."""
     try:
         present = {sample_name(scene.music, scene.position) for scene in read_scenes(settings.scene_file)}
     except MetadataError:

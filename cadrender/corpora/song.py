@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 
@@ -96,8 +96,8 @@ class SongStem(Signal):
             _convert(self, {self.stem: memory})
         return np.concatenate(memory.pieces)
 
-    @classmethod
-    def make(cls, signals: Sequence[Self], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
+    @staticmethod
+    def make(signals: Sequence["SongStem"], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
         """Convert stems of one song; all of its stems are decoded, whichever are asked for.
 
         What it was made from is known by size and time: a digest would take as long as many a decoder.

@@ -118,7 +118,7 @@ class Signal:
         self,
         start: int = 0,
         frames: int = -1,
-        dtype: npt.DTypeLike = "int16",
+        dtype: str = "int16",
         out: npt.NDArray[Any] | None = None,
     ) -> npt.NDArray[Any]:
         """Read a part, as ``soundfile.read`` reads it from the file.
@@ -149,7 +149,7 @@ class Signal:
         if out is not None:
             if out.ndim != 2 or out.shape[1] != 2 or not out.flags.c_contiguous:
                 raise ValueError(f"out has the shape {out.shape}; a C-contiguous (n, 2) is needed")
-            dtype = out.dtype
+            dtype = out.dtype.name
             frames = len(out) if frames < 0 else min(frames, len(out))
         name = np.dtype(dtype).name if dtype is not None else "None"
         if name not in DTYPES:
