@@ -10,6 +10,7 @@ import io
 import os
 import resource
 import sys
+from collections.abc import Iterator
 
 # New objects before the first collection: more than all modules make, too few to matter for memory.
 _PATIENT = 1_000_000
@@ -57,6 +58,25 @@ def print_any_name() -> None:
         if isinstance(stream, io.TextIOWrapper):
             with contextlib.suppress(ValueError):  # closed
                 stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Discard what this process, and those that it starts, write to file descriptor 2."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def open_any_name() -> None:
