@@ -9,9 +9,9 @@ import os
 import platform
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -19,15 +19,18 @@ from cadrender.errors import AudioError, CadrenderError
 from cadrender.signals.base import Made, Signal, Sink, as_dtype, as_float
 from cadrender.store import read_hrir, read_stem
 from cadrender.store.digest import digest_of
-from cadrender.store.levels import LevelFiles, head_key
+from cadrender.store.levels import LevelBook, LevelFiles, head_key
 from cadrender.store.manifest import Input, Manifest, check_unchanged
 from cadrender.store.parts import read_part
 from cadrender.store.writing import quantised
 
+if TYPE_CHECKING:
+    from cadrender.dsp.render import Level
+
 # Levels that are remembered in this process: some 300 bytes each.
 _MOST_LEVELS = 100_000
 
-_levels: dict[tuple, object] = {}
+_levels: dict[tuple, "Level"] = {}
 _measured: dict[Path, threading.Lock] = {}
 _measured_lock = threading.Lock()
 
@@ -59,6 +62,9 @@ class AtMic(Signal):
     subtype : str
     level_files : LevelFiles, optional
         Where its level is kept once it has been measured; in this process's memory alone by default.
+    measured_with : tuple of (pathlib.Path, pathlib.Path)
+        HRIRs of positions at which the stem is measured when it is measured for this one: four cost little more than
+        one.
     """
 
     product: ClassVar[str] = "at-mic"
@@ -71,6 +77,7 @@ class AtMic(Signal):
     samplerate: int
     subtype: str = "PCM_16"
     level_files: LevelFiles | None = field(default=None, compare=False)
+    measured_with: tuple[tuple[Path, Path], ...] = field(default=(), compare=False, repr=False)
 
     def parameters(self) -> dict:
         """Nothing: all that counts are the inputs."""
@@ -97,29 +104,55 @@ class AtMic(Signal):
         AudioError
             If the song or an HRIR cannot be used.
         """
+        return self._level(state or size_and_time(self.source), _keys_of(self))
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its level is known as far as can be told without reading its source or measuring."""
+        book = self.book()
+        source = book.known_source(self.source)
+        return source is not None and not book.missing(source, [head_keys(self)])
+
+    def book(self) -> LevelBook:
+        """Where its level is kept, as this process knows it."""
+        return (self.level_files or LevelFiles(self.source.parent, self.source.parent)).open()
+
+    def _level(self, state: tuple[int, int] | None, keys: tuple) -> "Level":
         from cadrender.dsp.render import Level
 
-        keys = _keys_of(self)
-        state = state or size_and_time(self.source)
         known = _levels.get((self.source, state, keys))
         if known is None:
-            book = (self.level_files or LevelFiles(self.source.parent, self.source.parent)).open()
-            known = _levels[self.source, state, keys] = Level(*self._known_level(book, state, keys))
+            known = _levels[self.source, state, keys] = Level(*self._known_level(state))
             if len(_levels) > _MOST_LEVELS:
                 _levels.pop(next(iter(_levels)))
         return known
 
-    def _known_level(self, book, state, keys):
-        head = head_keys(self)
+    def _known_level(self, state: tuple[int, int] | None) -> tuple[float, float]:
+        book, head = self.book(), head_keys(self)
         source = book.look_at(self.source, state)
         if found := book.level(source, head):
             return found
         with _measuring(self.source):
             if found := book.level(source, head):  # by another thread meanwhile
                 return found
-            ((before, after),) = measure([self], source)
-            book.add(source, before, {head: after}, keep=self.level_files is not None)
-            return before, after
+            wanted = self._with_others(book, source)
+            levels = measure(list(wanted.values()), source)
+            before = levels[0][0]
+            after = {head: level for head, (_, level) in zip(wanted, levels, strict=True)}
+            book.add(source, before, after, keep=self.level_files is not None)
+            return before, after[head]
+
+    def _with_others(self, book: LevelBook, source: Input) -> dict[str, "AtMic"]:
+        """What is to be measured together with it, and itself, by the keys of the heads; in the same order for all."""
+        found = {}
+        for left, right in self.measured_with:
+            other = replace(self, left_hrir=left, right_hrir=right)
+            with contextlib.suppress(CadrenderError):  # who reads that one will be told
+                for key in _keys_of(other):
+                    _hrir(*key)
+                found[head_keys(other)] = other
+        found.setdefault(head_keys(self), self)
+        return {head: found[head] for head in book.missing(source, found)}
 
     def read_whole(self) -> np.ndarray:
         """All of it as it is stored, (frames, 2)."""
@@ -163,7 +196,8 @@ class AtMic(Signal):
         from cadrender.dsp.parts import convolve_parts, history
 
         first = signals[0]
-        heads = _head(*_keys_of(first))
+        keys = _keys_of(first)
+        heads = _head(*keys)
         before = min(start, history(heads))
         parts, gains = [], []
         for slot, one in enumerate(signals):
@@ -171,7 +205,7 @@ class AtMic(Signal):
                 one.source, one.samplerate, one.frames, start - before, before + frames, slot
             )
             parts.append(part)
-            gains.append(one.level(state).gain)
+            gains.append(one._level(state, keys).gain)
         pcm16 = first.subtype == "PCM_16"
         if len({part.dtype for part in parts}) > 1:
             parts = [as_float(part) for part in parts]
