@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -204,19 +204,36 @@ class Kept:
 
     def _renew_lock(self) -> None:
         self._lock = Lock()
+        self._making: dict[object, Lock] = {}
 
-    def get(self, key: object, make) -> np.ndarray:
-        """The array of a key, made if it is not there; arrays are not to be changed."""
+    def _found(self, key: object) -> np.ndarray | None:
         with self._lock:
             if key in self._arrays:
                 self._arrays.move_to_end(key)
-                return self._arrays[key]
-        array = make()
-        array.flags.writeable = False
+            return self._arrays.get(key)
+
+    def get(self, key: object, make: Callable[[], np.ndarray]) -> np.ndarray:
+        """The array of a key, made by one thread if it is not there; arrays are not to be changed."""
+        if (array := self._found(key)) is not None:
+            return array
         with self._lock:
-            self._arrays[key] = array
-            while sum(each.nbytes for each in self._arrays.values()) > self._limit and len(self._arrays) > 1:
-                self._arrays.popitem(last=False)
+            making = self._making.setdefault(key, Lock())
+        with making:
+            if (array := self._found(key)) is not None:
+                return array
+            try:
+                array = make()
+                array.flags.writeable = False
+                with self._lock:
+                    self._arrays[key] = array
+                    while (
+                        sum(each.nbytes for each in self._arrays.values()) > self._limit
+                        and len(self._arrays) > 1
+                    ):
+                        self._arrays.popitem(last=False)
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
         return array
 
 

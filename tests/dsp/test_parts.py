@@ -2,6 +2,7 @@
 
 import inspect
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -390,6 +391,30 @@ def test_threads_share_nothing():
     for thread in threads:
         thread.join()
     assert not failures
+
+
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("taps", [384, 20_000])
+def test_helpers_take_half_of_a_large_part(taps, busy):
+    """Or, where they have no time for it, nothing."""
+    heads = noise_heads(taps, 37)
+    stem = samples("int16", 90_000, 1)
+    expected = whole([stem], heads, [0.8])[:, 5001:85_000]
+    memory = np.full((1, 80_999, 2), 77, np.int16)
+    release = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        token = parts.helpers.set(pool)
+        try:
+            if busy:
+                pool.submit(release.wait)
+            part_of([stem], 5001, 79_999, heads, [0.8], out=memory[:, :79_999])
+            if busy:
+                assert not release.is_set()
+        finally:
+            release.set()
+            parts.helpers.reset(token)
+    np.testing.assert_array_equal(memory[:, :79_999], expected)
+    assert (memory[:, 79_999:] == 77).all()
 
 
 def int16(*shape):
