@@ -165,7 +165,7 @@ def plan_index(catalogue: AtMicCatalogue) -> IndexPlan:
     book.refresh()
     batches, known = [], 0
     for batch in catalogue.batches():
-        signals = [output.signal for output in batch.outputs]
+        signals = [output.signal for output in batch.outputs if isinstance(output.signal, AtMic)]
         source = book.known_source(signals[0].source)
         missing = signals
         if source is not None:
@@ -181,7 +181,7 @@ def plan_index(catalogue: AtMicCatalogue) -> IndexPlan:
 def measure_batch(batch: LevelBatch) -> Measured:
     """Measure a stem for its heads and keep the levels; whatever goes wrong is in the report."""
     first = batch.signals[0]
-    book = first.level_files.open()
+    book = first.book()
     try:
         source = book.look_at(first.source)
         unknown = set(book.missing(source, map(head_keys, batch.signals)))

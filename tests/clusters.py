@@ -6,16 +6,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from contextlib import ExitStack, contextmanager, suppress
 
 import psutil
 
+from tests.processes import wait_for
 from tests.roots import REPOSITORY, environment
 
 
 def copy_package(folder):
-    """A copy of the package, which nobody edits while the test runs."""
+    """A copy of the package, which may be changed."""
     shutil.copytree(
         REPOSITORY / "cadrender", folder / "cadrender", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -92,14 +92,6 @@ def address_in(file):
         return json.loads(file.read_text())["address"]
     except ValueError:
         return None
-
-
-def wait_for(condition, seconds=60):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
-    return value
 
 
 def holder(root, workers):

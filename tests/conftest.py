@@ -1,11 +1,19 @@
-"""What all tests share: hypothesis without deadlines (the first call of a kernel compiles it), the same draws
-everywhere; and the tiers: `-m faults` is tests/faults, `-m browser` needs a browser, `-m slow` takes longer."""
+"""What all tests share: compiled kernels; the tiers (`-m faults` is tests/faults, `-m browser` needs a browser);
+hypothesis without deadlines (the first call of a kernel compiles it) and with the same draws everywhere, more of them
+with `--hypothesis-profile thorough`."""
 
 import pytest
 from hypothesis import settings
 
-settings.register_profile("cadrender", deadline=None, derandomize=True)
-settings.load_profile("cadrender")
+from tests.kernels import compile_all, share_cache
+
+settings.register_profile("thorough", deadline=None, derandomize=True)
+settings.register_profile("quick", settings.get_profile("thorough"), max_examples=40)
+settings.load_profile("quick")
+
+
+def pytest_configure(config):
+    share_cache(config)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -15,3 +23,9 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.faults)
         if item.path.name == "test_browser.py":
             item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled(request, tmp_path_factory):
+    """Compiled kernels, before the first of many tests."""
+    compile_all(request.session.items, tmp_path_factory.mktemp("compiling"))

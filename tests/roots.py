@@ -1,14 +1,19 @@
-"""Tiny roots, and the command line run on them as a user runs it."""
+"""Tiny roots, and the command line run on them: in this process, or in one of its own as a user runs it."""
 
+import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
+from cadrender.cli import main
 from cadrender.metadata.positions import HeadPosition, positions_json
 from cadrender.stems import STEMS, VDBO
 
@@ -129,8 +134,64 @@ def environment(**extra):
     return {name: value for name, value in everything.items() if value is not None}
 
 
-def run(*arguments, timeout=120, cwd=None, **extra):
-    """Run cadrender to its end; the environment can be added to."""
+def invoke(*arguments, cwd="."):
+    """Run cadrender in this process, which saves Python's start; exit status and output as :func:`run` gives them.
+
+    Not for what is about processes themselves: their environment, signals, file descriptors and deaths.
+    """
+    words = [str(argument) for argument in arguments]
+    with contextlib.chdir(cwd), _captured() as (out, err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["cadrender", *words])
+        # pytest's own handlers would keep warnings from standard error.
+        logger = logging.getLogger("cadrender")
+        patch.setattr(logger, "handlers", [*logger.handlers, logging.lastResort])
+        with pytest.raises(SystemExit) as exit:
+            main(words)
+        return subprocess.CompletedProcess(words, exit.value.code, _text(out), _text(err))
+
+
+@contextlib.contextmanager
+def _captured():
+    """Let what is printed go to two files, and what libraries and workers write, too."""
+    with contextlib.ExitStack() as stack:
+        files = []
+        for name, descriptor in (("stdout", 1), ("stderr", 2)):
+            file = stack.enter_context(tempfile.TemporaryFile())
+            stream = stack.enter_context(open(descriptor, "w", encoding="utf-8", closefd=False))
+            kept = os.dup(descriptor)
+            stack.callback(os.close, kept)
+            stack.callback(os.dup2, kept, descriptor)
+            os.dup2(file.fileno(), descriptor)
+            stack.callback(setattr, sys, name, getattr(sys, name))
+            setattr(sys, name, stream)
+            files.append(file)
+        yield files
+
+
+def _text(file):
+    sys.stdout.flush()
+    sys.stderr.flush()
+    file.seek(0)
+    return file.read().decode()
+
+
+def call(*arguments):
+    """Run cadrender in this process, whose output pytest captures; return its exit status."""
+    with pytest.raises(SystemExit) as exit:
+        main([str(argument) for argument in arguments])
+    return exit.value.code
+
+
+def one_line(capsys):
+    """What cadrender has complained of, in one line."""
+    error = capsys.readouterr().err
+    assert error.startswith("cadrender: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def run(*arguments, timeout=600, cwd=None, **extra):
+    """Run cadrender to its end in a process of its own; the environment can be added to."""
     return subprocess.run(
         command(*arguments),
         env=environment(**extra),

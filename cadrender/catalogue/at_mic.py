@@ -23,6 +23,9 @@ from cadrender.store.manifest import Contents, Manifest, key_of
 from cadrender.store.names import check_distinct
 from cadrender.wording import plural
 
+# Head positions at which a stem is measured when one of them is asked for: eight take twice the time of one.
+_TOGETHER = 8
+
 
 class AtMicCatalogue(Catalogue):
     """The at-mic music of a root's scenes.
@@ -197,9 +200,24 @@ class AtMicCatalogue(Catalogue):
             settings.sample_rate,
             audio_format.subtype,
             self.level_files,
+            self._measured_together[sample.name],
         )
         name = f"{name}.{audio_format.container}"
         return Output(signal, settings.output_music_dir / name, name, audio_format.container, sample.name)
+
+    @functools.cached_property
+    def _measured_together(self) -> dict[str, tuple[tuple[Path, Path], ...]]:
+        """The HRIRs that a song is measured with at once, by the names of their samples."""
+        by_song: dict[str, list[Sample]] = {}
+        for sample in self.samples:
+            by_song.setdefault(sample.source, []).append(sample)
+        together = {}
+        for samples in by_song.values():
+            for first in range(0, len(samples), _TOGETHER):
+                some = samples[first : first + _TOGETHER]
+                hrirs = tuple(sample.position.hrir_files(self.settings.hrtf_dir) for sample in some)
+                together.update((sample.name, hrirs) for sample in some)
+        return together
 
     def find(self, path: str) -> Output[AtMic]:
         """The output at a path of the tree, such as ``train/<sample>/vocals.wav``.

@@ -10,6 +10,8 @@ bits, to 1e-15 of full scale or so if not.
 
 import functools
 from collections.abc import Sequence
+from concurrent.futures import Executor
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -30,6 +32,12 @@ _RENDER = {
     ("single", True): part_kernels.render_both_pcm,
     ("single", False): part_kernels.render_both_floats,
 }
+# Frames of which a helper may take half.
+_WORTH_HELP = 1 << 16
+
+helpers: ContextVar[Executor | None] = ContextVar("helpers", default=None)
+"""Who may take half of a large part of one stem; nobody by default."""
+
 _TYPES = ("int16", "int32", "float32", "float64")
 
 
@@ -109,20 +117,40 @@ def convolve_parts(
     unit = (32768.0 if pcm16 else 1.0) / (full_scale(source) * grid.length)
     if source != np.int16:  # compiling kernels for rare types takes longer than any music
         parts, source = [part.astype(np.float64) for part in parts], np.float64
-    _RENDER[precision, pcm16](
-        np.array([part.ctypes.data for part in parts], np.int64),
-        np.empty(0, source),
-        np.array([len(part) for part in parts], np.int64),
-        np.full(len(parts), before - heads.delays[head], np.int64),
-        gains * unit,
-        grid.length,
-        grid.block,
-        passes,
-        twiddles,
-        spectra(heads, head, grid.length, precision),
-        out.reshape(len(parts), -1),
-        np.empty(16, out.dtype),
-    )
+    addresses = np.array([part.ctypes.data for part in parts], np.int64)
+    like, lengths = np.empty(0, source), np.array([len(part) for part in parts], np.int64)
+    factors, hrirs = gains * unit, spectra(heads, head, grid.length, precision)
+    rows = out.reshape(len(parts), -1)
+
+    def render(begin: int, end: int) -> None:
+        _RENDER[precision, pcm16](
+            addresses,
+            like,
+            lengths,
+            np.full(len(parts), before - heads.delays[head] + begin, np.int64),
+            factors,
+            grid.length,
+            grid.block,
+            passes,
+            twiddles,
+            hrirs,
+            rows[:, 2 * begin : 2 * end],
+            np.empty(16, out.dtype),
+        )
+
+    pool = helpers.get() if len(parts) == 1 and frames >= _WORTH_HELP else None
+    if pool is None:
+        render(0, frames)
+        return out
+    half = frames // grid.block // 4 * 2 * grid.block  # blocks are taken in pairs
+    second = pool.submit(render, half, frames)
+    try:
+        render(0, half)
+    finally:  # never leave while another thread writes to the caller's memory
+        if not (alone := second.cancel()):
+            second.result()
+    if alone:  # nobody had time for it
+        render(half, frames)
     return out
 
 
@@ -151,9 +179,12 @@ def _check_out(out, shape, dtype, pcm16) -> None:
 
 def window(heads: Heads, stems: int, frames: int) -> Grid:
     """The windows in which a part of so many frames is had most cheaply; their last frames are the block."""
-    overlap = -(-(heads.trimmed_taps - 1) // 8) * 8
+    return _window(-(-(heads.trimmed_taps - 1) // 8) * 8, stems, frames)
 
-    def cost(grid):
+
+@functools.lru_cache(maxsize=1024)
+def _window(overlap: int, stems: int, frames: int) -> Grid:
+    def cost(grid: Grid) -> float:
         longest = max(_WINDOW_NS)
         one = _WINDOW_NS.get(grid.length, _WINDOW_NS[longest] * (grid.length / longest) ** 1.2)
         return -(-stems * grid.blocks(frames) // 2) * one

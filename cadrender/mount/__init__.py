@@ -20,9 +20,10 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 
 import psutil
 
@@ -37,6 +38,7 @@ from cadrender.mount.listing import fuse_class
 from cadrender.mount.operations import Operations
 from cadrender.mount.places import KIND, claimed, failed, load_fuse, set_readahead, unmount, what_libfuse_says
 from cadrender.pipeline.pool import usable_cpus
+from cadrender.signals.at_mic import AtMic
 from cadrender.store import AtomicFile, AudioFormat, ClaimedError
 
 _log = logging.getLogger("cadrender")
@@ -45,11 +47,14 @@ CACHE = 512 << 20
 """Bytes of rendered blocks that are kept, by default."""
 
 # Kibibytes that the kernel reads ahead; more than one request holds gains nothing.
-_READAHEAD = 1024
+_READAHEAD = 2048
 
 # Bytes of address space that must be left: to begin with, and beside the cache for rendering.
 _TO_BEGIN = 1 << 30
 _TO_RENDER = 384 << 20
+
+# Frames of parts that are read of each song and at each head to begin with: windows of other lengths suit others.
+_WARMED = (1024, 8192, 131072)
 
 # Seconds between two looks at the parent process, and to wait for a session to end.
 _WATCH = 0.5
@@ -104,7 +109,7 @@ def trees_of(
     """
     found: dict[Path, Tree] = {}
 
-    def add(where, catalogue, *lists) -> None:
+    def add(where: Path, catalogue: AtMicCatalogue | TargetCatalogue, *lists: tuple[Path, str]) -> None:
         tree = found.get(where, Tree(where, ()))
         found[where] = Tree(where, (*tree.catalogues, catalogue), (*tree.lists, *lists))
 
@@ -163,11 +168,12 @@ class Mount:
     ) -> None:
         self._trees, self._allow_other, self._say, self._signals = trees, allow_other, say, signals
         self._cache = BlockCache(max(cache, 2 * BLOCK), threads or usable_cpus())
-        self._wake = self._waker = None
+        self._wake = self._waker = -1
         self._stopped: list[int] = []
         self._sessions: list[_Session] = []
+        self._cold = threading.Event()
 
-    def __enter__(self):
+    def __enter__(self) -> Mount:
         fuse = load_fuse()
         with contextlib.ExitStack() as stack:
             places = [stack.enter_context(claimed(tree.place)) for tree in self._trees]
@@ -185,13 +191,18 @@ class Mount:
                 stack.callback(session.end)
                 session.begin(self._allow_other)
                 self._sessions.append(session)
+            warming = threading.Thread(target=self._go_on_warming_up, name="warm-up", daemon=True)
+            stack.callback(warming.join)
+            stack.callback(self._cold.clear)
+            self._cold.set()
+            warming.start()
             for tree in self._trees:
                 for file, text in tree.lists:
                     stack.enter_context(_listed(file, text, self._say))
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
     @property
@@ -217,7 +228,7 @@ class Mount:
         """What has been read so far, on one line."""
         opened = sum(session.operations.opened for session in self._sessions)
         cache = self._cache
-        megabytes = cache.rendered * BLOCK / 1e6
+        megabytes = (cache.rendered * BLOCK + cache.filled) / 1e6
         return f"{opened} files opened, {megabytes:.0f} MB rendered, {cache.found} blocks found in the cache"
 
     def _warm_up(self) -> None:
@@ -229,9 +240,29 @@ class Mount:
                         catalogue.find(path).signal.read(0, 1, "float32")
                         break
 
+    def _go_on_warming_up(self) -> None:
+        """Look at each song and prepare each head, so that no reader has to wait for that; nothing is measured."""
+        known: set[str] = set()
+        catalogues = [catalogue for tree in self._trees for catalogue in tree.catalogues]
+        for catalogue in (each for each in catalogues if isinstance(each, AtMicCatalogue)):
+            for sample in catalogue.samples:
+                if not self._cold.is_set():
+                    return
+                new = {sample.source, sample.position.id} - known
+                known |= new
+                try:
+                    for number, stem in enumerate(catalogue.song(sample).files if new else ()):
+                        signal = catalogue.output(sample, stem).signal
+                        wanted = number == 0 or sample.source in new
+                        if wanted and isinstance(signal, AtMic) and signal.is_measured:
+                            for frames in _WARMED if number == 0 else (1,):
+                                signal.read(0, frames)
+                except CadrenderError:  # who reads it will be told, unless it is repaired by then
+                    catalogue.look_again()
+
 
 @contextlib.contextmanager
-def _caught(stopped, waker):
+def _caught(stopped: list[int], waker: int) -> Iterator[None]:
     """Note the signals that end a program, and wake who waits; what is ignored stays ignored."""
     os.set_blocking(waker, False)
     wakeup = signal.set_wakeup_fd(waker)
@@ -251,20 +282,30 @@ def _caught(stopped, waker):
 class _Session:
     """One mounted tree, served by threads of libfuse."""
 
-    def __init__(self, fuse, place, catalogues, cache, say, waker) -> None:
+    def __init__(
+        self,
+        fuse: ModuleType,
+        place: Path,
+        catalogues: Sequence[AtMicCatalogue | TargetCatalogue],
+        cache: BlockCache,
+        say: Callable[[str], None],
+        waker: int,
+    ) -> None:
         self.operations = Operations(catalogues, cache, say, fuse.fuse_exit)
         self._fuse, self._place, self._waker = fuse, place, waker
-        self._thread = None
-        self._error = None
+        self._thread = threading.Thread(target=self._serve, name="mount", daemon=True)
+        self._options: dict[str, object] = {}
+        self._error: Exception | None = None
 
     @property
-    def running(self):
-        return self._thread is not None and self._thread.is_alive()
+    def running(self) -> bool:
+        return self._thread.is_alive()
 
-    def begin(self, allow_other) -> None:
+    def begin(self, allow_other: bool) -> None:
         """Mount; return when the tree can be used."""
-        options = {"ro": True, "fsname": KIND, "default_permissions": True}
-        options |= {"allow_other": True} if allow_other else {}
+        options = self._options = {"ro": True, "fsname": KIND, "default_permissions": True}
+        if allow_other:
+            options["allow_other"] = True
         version = self._fuse.fuse_version_major, self._fuse.fuse_version_minor
         if version >= (3, 12):
             options["max_threads"] = 10
@@ -272,7 +313,6 @@ class _Session:
             options["subtype"] = KIND
         here = Path.cwd()
         with what_libfuse_says() as said:
-            self._thread = threading.Thread(target=self._serve, args=(options,), name="mount", daemon=True)
             self._thread.start()
             while not self.operations.begun.wait(0.01) and self._thread.is_alive():
                 pass
@@ -283,9 +323,11 @@ class _Session:
         if sys.platform == "linux":
             set_readahead(self._place, _READAHEAD)
 
-    def _serve(self, options) -> None:
+    def _serve(self) -> None:
         try:
-            fuse_class(self._fuse)(self.operations, str(self._place), raw_fi=True, foreground=True, **options)
+            fuse_class(self._fuse)(
+                self.operations, str(self._place), raw_fi=True, foreground=True, **self._options
+            )
         except Exception as error:
             self._error = error
         finally:
@@ -304,7 +346,7 @@ class _Session:
             unmount(self._place)
 
 
-def _check_memory(needed):
+def _check_memory(needed: int) -> int:
     """How much address space is left to this process; an error where that is less than needed.
 
     Compilers and threads end the process, or the tree, where an allocation fails.
@@ -322,7 +364,7 @@ def _check_memory(needed):
 
 
 @contextlib.contextmanager
-def _listed(file, text, say):
+def _listed(file: Path, text: str, say: Callable[[str], None]) -> Iterator[None]:
     """Have a file hold a list for a while; what was there before comes back."""
     before = _text_of(file)
     if before == text:
@@ -345,21 +387,21 @@ def _listed(file, text, say):
                     _write(file, before)
 
 
-def _text_of(file):
+def _text_of(file: Path) -> str | None:
     try:
         return file.read_bytes().decode(errors="surrogateescape")
     except OSError:
         return None
 
 
-def _write(file, text) -> None:
+def _write(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     with AtomicFile(file) as atomic:
         atomic.write(text.encode(errors="surrogateescape"))
         atomic.commit()
 
 
-def _files(catalogue, folder=""):
+def _files(catalogue: AtMicCatalogue | TargetCatalogue, folder: str = "") -> Iterator[str]:
     """The paths of a tree's files, in order."""
     for name in catalogue.names(folder):
         path = f"{folder}/{name}".strip("/")

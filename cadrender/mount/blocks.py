@@ -5,33 +5,48 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from cadrender.catalogue.output import Output
 from cadrender.errors import CadrenderError
+from cadrender.signals.base import Signal
 from cadrender.signals.stored import Stored
 from cadrender.store.writing import frame_bytes, wav_header
 
-BLOCK = 1 << 18
-"""Bytes that are rendered at a time: two requests of the kernel, 1.5 s of 16-bit music."""
+BLOCK = 1 << 16
+"""Bytes of the unit in which files are rendered and kept: 0.4 s of 16-bit music."""
+
+BEGINNING = 4
+"""Blocks of a file that are rendered before it is opened, if it is going to be."""
 
 # Blocks that are rendered ahead of a sequential reader, at most: 2 MiB, and never more than this part of the cache. As
-# far may the kernel's own requests ahead overtake each other.
-_FARTHEST = 8
+# far may the kernel's own requests ahead overtake each other; small ones less far.
+_FARTHEST = 32
 _SHARE = 8
+_OVERTAKEN = 4
 
-# Blocks that are rendered together ahead of a reader: each rendering has a cost of its own.
-_TOGETHER = 4
+# Requests one after the other that make a sequential reader. Large ones need nothing ahead: the kernel has several on
+# their way at once.
+_SEQUENTIAL = 4
+_LARGE = 1 << 18
+
+# Blocks that are rendered together ahead of a reader.
+_TOGETHER = 16
 
 # Renderings ahead that wait for a thread, at most.
 _MOST_AHEAD = 16
 
-_of_this_thread = threading.local()
+_T = TypeVar("_T")
+
+# What is known of the inputs of a file: see :func:`state_of`.
+Seen = tuple[int, int, int]
+State = tuple[tuple[Path, Seen | None], ...]
 
 _STORED_AS = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
 
@@ -58,19 +73,17 @@ class MountedFile:
         The same file in earlier states, as long as readers have these open.
     """
 
-    def __init__(self, output: Output, state: tuple) -> None:
+    def __init__(self, output: Output, state: State) -> None:
         signal = output.signal
         self.output, self.state = output, state
-        self.header = wav_header(signal.frames, signal.samplerate, signal.subtype)
+        self.header = header_of(signal)
         self.size = size_of(output)
         self.handles = 0
         self.in_kernel = False
         self.earlier: list[MountedFile] = []
-        self._first = threading.Lock()
-        self._begun = False
 
-    def render(self, first: int, count: int = 1) -> list[np.ndarray]:
-        """Render the bytes of some blocks.
+    def render(self, memory: np.ndarray, offset: int) -> None:
+        """Fill memory with the bytes from an offset on.
 
         Raises
         ------
@@ -79,38 +92,23 @@ class MountedFile:
         CadrenderError
             If they cannot be rendered.
         """
-        # What must be measured or computed once is not begun by several threads at a time.
-        if not self._begun:
-            with self._first:
-                blocks = self._render(first, count)
-                self._begun = True
-                return blocks
-        return self._render(first, count)
+        header = np.frombuffer(self.header[offset : offset + len(memory)], np.uint8)
+        memory[: len(header)] = header
+        try:
+            if len(header) < len(memory):
+                self._fill(memory[len(header) :], max(0, offset - len(self.header)))
+        finally:  # where something has changed, no other error counts
+            self._check()
 
-    def _render(self, first, count):
-        self._check()
-        start = first * BLOCK
-        length = min(count * BLOCK, self.size - start)
-        data = _memory(length) if count > 1 else np.empty(length, np.uint8)
-        samples = data
-        if first == 0:
-            data[: len(self.header)] = np.frombuffer(self.header, np.uint8)
-            samples = data[len(self.header) :]
-        self._fill(samples, max(0, start - len(self.header)))
-        self._check()
-        if count == 1:
-            return [data]
-        # Views of one array would keep all of it as long as one of them is kept.
-        return [data[at : at + BLOCK].copy() for at in range(0, length, BLOCK)]
-
-    def _fill(self, out, at) -> None:
+    def _fill(self, out: np.ndarray, at: int) -> None:
         """The bytes of the samples from byte ``at`` on."""
         signal, width = self.output.signal, self.output.audio_format.bytes_per_frame
         start, skipped = divmod(at, width)
         frames = -(-(skipped + len(out)) // width)
         dtype = _STORED_AS[signal.subtype]
-        if not skipped and signal.subtype != "PCM_24" and len(out) == frames * width:
-            read = len(signal.read(start, frames, out=out.view(dtype).reshape(-1, 2)))
+        whole = not skipped and signal.subtype != "PCM_24" and len(out) == frames * width
+        if whole and (samples := out.view(dtype)).flags.aligned:
+            read = len(signal.read(start, frames, out=samples.reshape(-1, 2)))
         else:
             samples = signal.read(start, frames, dtype)
             read = len(samples)
@@ -126,10 +124,10 @@ class MountedFile:
 
 
 class BlockCache:
-    """Blocks, the last ones used, in bounded memory, and the threads that render them.
+    """The threads that render, and the blocks that they have rendered ahead of readers, in bounded memory.
 
-    They are rendered here and nowhere else: each once, however many wait for it, and by threads that keep what they
-    need for the next one, which those that libfuse calls from do not.
+    What nobody has ordered ahead is rendered to where it is wanted, and not kept: the kernel keeps what it has read,
+    and asks once, however many wait for it.
 
     Parameters
     ----------
@@ -145,17 +143,20 @@ class BlockCache:
         Of the blocks that are there.
     rendered, found : int
         How many blocks were rendered so far, and how often one was there already.
+    filled : int
+        Bytes that were rendered straight to where they were wanted.
     """
 
     def __init__(self, limit: int, threads: int) -> None:
         self.limit, self.threads = limit, threads
-        self.bytes = self.rendered = self.found = 0
-        self._blocks: OrderedDict[tuple[MountedFile, int], Future] = OrderedDict()
-        self._waiting: dict[tuple[MountedFile, int], _Run] = {}
+        self.bytes = self.rendered = self.filled = self.found = 0
+        self._runs: dict[tuple[MountedFile, int], _Run] = {}  # of every block that is there or ordered
+        self._kept: OrderedDict[_Run, None] = OrderedDict()  # rendered, the ones used last at the end
         self._urgent: deque[_Run] = deque()
         self._ahead: deque[_Run | Callable] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._helpers = ThreadPoolExecutor(threads, "helper")
         self._threads = [
             threading.Thread(target=self._serve, name=f"render-{number}", daemon=True)
             for number in range(threads)
@@ -163,33 +164,72 @@ class BlockCache:
         for thread in self._threads:
             thread.start()
 
-    def get(self, file: MountedFile, first: int, last: int) -> list[np.ndarray]:
-        """Some blocks, `last` included; not to be changed.
+    def get(self, file: MountedFile, number: int) -> np.ndarray | None:
+        """A block, not to be changed, as soon as it is there; None if nobody has ordered it.
+
+        Raises
+        ------
+        CadrenderError, OSError, MemoryError
+            If it cannot be rendered.
+        """
+        with self._changed:
+            run = self._runs.get((file, number))
+            if run is None:
+                return None
+            if run in self._kept:
+                self._kept.move_to_end(run)
+                self.found += 1
+            elif not (run.begun or run.urgent):  # now it is in a hurry
+                run.urgent = True
+                self._urgent.append(run)
+        block = run.done.result()[number - run.first]
+        if isinstance(block, BaseException):
+            raise block
+        return block
+
+    def missing(self, file: MountedFile, first: int, last: int) -> int:
+        """How many blocks from the first one on, the last one at most, nobody has ordered."""
+        for number in range(first, last + 1):
+            if (file, number) in self._runs:
+                return number - first
+        return last + 1 - first
+
+    def fill(self, file: MountedFile, memory: np.ndarray, offset: int) -> None:
+        """Render the bytes of a file from an offset on to where they are wanted, in this thread.
 
         Raises
         ------
         CadrenderError, OSError, MemoryError
             If they cannot be rendered.
         """
-        with self._changed:
-            for number in range(first, last + 1):
-                key = file, number
-                if run := self._waiting.get(key):  # ordered ahead: now it is in a hurry
-                    if not run.urgent:
-                        run.urgent = True
-                        self._urgent.append(run)
-                elif key in self._blocks:
-                    self._blocks.move_to_end(key)
-                    self.found += 1
-            together = -(-(last + 1 - first) // self.threads)
-            self._order(file, range(first, last + 1), self._urgent, together, urgent=True)
-            futures = [self._blocks[file, number] for number in range(first, last + 1)]
-        return [future.result() for future in futures]
+        from cadrender.dsp.parts import helpers
+
+        self.filled += len(memory)
+        helpers.set(self._helpers)
+        self._with_room(file.render, memory, offset)
+
+    def _with_room(self, function: Callable[..., _T], *arguments: object) -> _T:
+        """Call a function, once more without any blocks where there is not enough memory."""
+        try:
+            return function(*arguments)
+        except MemoryError:
+            self.clear()
+            return function(*arguments)
 
     def ahead(self, file: MountedFile, numbers: range) -> None:
-        """Order some blocks that will be needed soon."""
+        """Order some blocks that will be needed soon, unless they are there or ordered."""
         with self._changed:
-            self._order(file, numbers, self._ahead, _TOGETHER)
+            run = None
+            for number in numbers:
+                if (file, number) in self._runs:
+                    run = None
+                    continue
+                if run is None or run.count == _TOGETHER:
+                    run = _Run(file, number)
+                    self._ahead.append(run)
+                    self._changed.notify()
+                run.count += 1
+                self._runs[file, number] = run
             self._leave_old()
 
     def submit(self, function: Callable) -> None:
@@ -205,24 +245,11 @@ class BlockCache:
             task = self._ahead.popleft()
             if isinstance(task, _Run) and not task.urgent and not task.begun:
                 task.begun = True
-                for key in task.keys:
-                    del self._waiting[key], self._blocks[key]
+                self._forget(task)
 
-    def _order(self, file, numbers, queue, most, urgent=False) -> None:
-        """Queue what is neither there nor ordered, so many blocks together at most."""
-        run = None
-        for number in numbers:
-            key = file, number
-            if key in self._blocks:
-                run = None
-                continue
-            if run is None or run.count == most:
-                run = _Run(file, number, urgent=urgent)
-                queue.append(run)
-                self._changed.notify()
-            run.count += 1
-            self._blocks[key] = Future()
-            self._waiting[key] = run
+    def _forget(self, run: _Run) -> None:
+        for number in run.numbers:
+            del self._runs[run.file, number]
 
     def _serve(self) -> None:
         while True:
@@ -236,51 +263,38 @@ class BlockCache:
                     if task.begun:  # it was in a hurry, and stood in both queues
                         continue
                     task.begun = True
-                    futures = [self._blocks[key] for key in task.keys]
-                    for key in task.keys:
-                        del self._waiting[key]
             if isinstance(task, _Run):
-                self._render(task, futures)
+                self._render(task)
             else:
                 with contextlib.suppress(Exception):  # who reads the file will be told
                     task()
 
-    def _render(self, run, futures) -> None:
+    def _render(self, run: _Run) -> None:
+        blocks: Sequence[np.ndarray | BaseException]
         try:
-            try:
-                blocks = run.file.render(run.first, run.count)
-            except MemoryError:
-                self.clear()
-                blocks = run.file.render(run.first, run.count)
+            blocks = self._with_room(run.rendered, run.first, run.count)
         except BaseException as error:
-            if run.count > 1 and not isinstance(error, ChangedError):  # is each of them bad?
-                for number, future in enumerate(futures, run.first):
-                    self._render(_Run(run.file, number, 1), [future])
-                return
-            with self._changed:
-                for key in run.keys:
-                    self._blocks.pop(key, None)
-            for future in futures:
-                future.set_exception(error)
-            return
+            if run.count == 1 or isinstance(error, ChangedError):
+                blocks = [error] * run.count
+            else:
+                blocks = [run.alone(number) for number in run.numbers]  # is each of them bad?
+        whole = all(isinstance(block, np.ndarray) for block in blocks)
         with self._changed:
-            self.rendered += run.count
-            self.bytes += sum(map(len, blocks))
-            for future, block in zip(futures, blocks, strict=True):
-                future.set_result(block)
-            self._shrink(self.limit)
+            self.rendered += run.count if whole else 0
+            if whole and run.bytes <= self.limit:
+                self._shrink(self.limit - run.bytes)
+                self.bytes += run.bytes
+                self._kept[run] = None
+            else:
+                self._forget(run)
+            run.done.set_result(blocks)
 
-    def _shrink(self, limit) -> None:
+    def _shrink(self, limit: int) -> None:
         """Let go of the blocks that were not used for longest; those that are being rendered stay."""
-        if self.bytes <= limit:
-            return
-        for key in list(self._blocks):
-            future = self._blocks[key]
-            if future.done():
-                del self._blocks[key]
-                self.bytes -= len(future.result())
-                if self.bytes <= limit:
-                    return
+        while self.bytes > limit:
+            run, _ = self._kept.popitem(last=False)
+            self.bytes -= run.bytes
+            self._forget(run)
 
     def clear(self) -> None:
         """Let go of all blocks."""
@@ -294,22 +308,42 @@ class BlockCache:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join()
+        self._helpers.shutdown()
         self.clear()
 
 
-@dataclass
+@dataclass(eq=False)
 class _Run:
-    """Blocks that are rendered together."""
+    """Blocks of a file that are rendered together, and kept as long as each other: they share their memory."""
 
     file: MountedFile
     first: int
     count: int = 0
     urgent: bool = False
     begun: bool = False
+    done: Future[Sequence[np.ndarray | BaseException]] = field(default_factory=Future)
 
     @property
-    def keys(self):
-        return [(self.file, number) for number in range(self.first, self.first + self.count)]
+    def numbers(self) -> range:
+        return range(self.first, self.first + self.count)
+
+    @property
+    def bytes(self) -> int:
+        return min(self.count * BLOCK, self.file.size - self.first * BLOCK)
+
+    def rendered(self, first: int, count: int) -> list[np.ndarray]:
+        """Some of its blocks."""
+        start = first * BLOCK
+        data = np.empty(min(count * BLOCK, self.file.size - start), np.uint8)
+        self.file.render(data, start)
+        return [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
+
+    def alone(self, number: int) -> np.ndarray | BaseException:
+        """One of its blocks, or the error that it gives."""
+        try:
+            return self.rendered(number, 1)[0]
+        except BaseException as error:
+            return error
 
 
 class Reader:
@@ -321,6 +355,7 @@ class Reader:
         self._lock = threading.Lock()
         self._reached = 0  # the block after the last one that was read
         self._run = 0  # blocks that were read one after the other
+        self._requests = 0  # small ones, one close to the other
         self._ordered = 0  # the block after the last one that was rendered ahead
         self._blocks = -(-file.size // BLOCK)
 
@@ -329,27 +364,38 @@ class Reader:
         """Whether the file has been read from its beginning to its end."""
         return self._run >= self._blocks
 
-    def read(self, offset: int, size: int) -> list[np.ndarray]:
-        """Some bytes of the file, in pieces."""
-        end = min(offset + size, self.file.size)
-        if offset >= end:
-            return []
-        first, last = offset // BLOCK, (end - 1) // BLOCK
-        self._look_ahead(first, last)
-        blocks = self._cache.get(self.file, first, last)
-        return [
-            block[max(0, offset - number * BLOCK) : end - number * BLOCK]
-            for number, block in enumerate(blocks, first)
-        ]
+    def read(self, memory: np.ndarray, offset: int) -> int:
+        """Fill memory with the bytes of the file from an offset on; how many there were."""
+        count = min(len(memory), self.file.size - offset)
+        if count <= 0:
+            return 0
+        last = (offset + count - 1) // BLOCK
+        self._look_ahead(offset // BLOCK, last, count)
+        at = 0
+        while at < count:
+            number, skipped = divmod(offset + at, BLOCK)
+            block = self._cache.get(self.file, number)
+            if block is not None:
+                end = min(count, at + BLOCK - skipped)
+                memory[at:end] = block[skipped : skipped + end - at]
+            else:
+                end = min(count, at + max(1, self._cache.missing(self.file, number, last)) * BLOCK - skipped)
+                self._cache.fill(self.file, memory[at:end], offset + at)
+            at = end
+        return count
 
-    def _look_ahead(self, first, last) -> None:
+    def _look_ahead(self, first: int, last: int, size: int) -> None:
         with self._lock:
+            self._requests = self._requests + 1 if abs(first - self._reached) <= _OVERTAKEN else 1
             if not self._reached - _FARTHEST <= first <= self._reached + _FARTHEST:
                 self._run, self._ordered = 0, last + 1
             elif last + 1 > self._reached:
                 self._run += last + 1 - self._reached
             self._reached = max(last + 1, self._reached) if self._run else last + 1
-            window = min(self._run // 2, _FARTHEST, self._cache.limit // BLOCK // _SHARE)
+            window = 0
+            if self._requests >= _SEQUENTIAL and size < _LARGE:
+                window = self._requests // 2 * (last + 1 - first)
+            window = min(window, _FARTHEST, self._cache.limit // BLOCK // _SHARE)
             begin = max(self._ordered, last + 1)
             stop = min(self._blocks, last + 1 + window)
             self._ordered = max(self._ordered, stop)
@@ -357,22 +403,18 @@ class Reader:
             self._cache.ahead(self.file, range(begin, stop))
 
 
-def _memory(length):
-    """Memory of this thread that is used again and again."""
-    memory = getattr(_of_this_thread, "memory", None)
-    if memory is None or len(memory) < length:
-        memory = _of_this_thread.memory = np.empty(length, np.uint8)
-    return memory[:length]
+def header_of(signal: Signal) -> bytes:
+    """What a WAV file of a signal begins with."""
+    assert signal.frames is not None  # what is mounted has a length before it is made
+    return wav_header(signal.frames, signal.samplerate, signal.subtype)
 
 
 def size_of(output: Output) -> int:
     """The bytes of a WAV file."""
-    signal = output.signal
-    header = len(wav_header(signal.frames, signal.samplerate, signal.subtype))
-    return header + signal.frames * output.audio_format.bytes_per_frame
+    return len(header_of(output.signal)) + (output.signal.frames or 0) * output.audio_format.bytes_per_frame
 
 
-def state_of(signal, look=None) -> tuple:
+def state_of(signal: Signal, look: Callable[[Path], Seen | None] | None = None) -> State:
     """What a signal is made from, as it is on disk now: pairs of a path and its inode, size and time.
 
     Parameters
@@ -382,17 +424,17 @@ def state_of(signal, look=None) -> tuple:
         What says how a file is; by default :func:`look_at`.
     """
     look = look or look_at
-    states = []
+    states: list[tuple[Path, Seen | None]] = []
     for value in signal.inputs().values():
         if isinstance(value, Stored):
             found = value.find()
             states += [(found[0], look(found[0]))] if found else state_of(value.signal, look)
-        else:
+        elif isinstance(value, Path):
             states.append((value, look(value)))
     return tuple(states)
 
 
-def look_at(file: Path) -> tuple[int, int, int] | None:
+def look_at(file: Path) -> Seen | None:
     """Inode, size and time of a file; None if it cannot be looked at."""
     try:
         status = file.stat()

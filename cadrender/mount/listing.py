@@ -1,12 +1,20 @@
-"""Folders listed with the attributes of all that is in them: one request where there would be one for each file."""
+"""What mfusepy does at too great a cost: folders listed with attributes in one request, bytes read without copies."""
+
+import ctypes
+import threading
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
 
 # Of libfuse 3: the kernel wants attributes; an entry has them.
 _WANTED = 1 << 0
 _GIVEN = 1 << 1
 
 
-def fuse_class(fuse):
-    """mfusepy's FUSE, whose own listings hold names only; the same where libfuse 2 is used.
+def fuse_class(fuse: ModuleType) -> type:
+    """mfusepy's FUSE, whose own listings hold names only (as they do with libfuse 2) and whose reads copy twice.
 
     Parameters
     ----------
@@ -14,8 +22,22 @@ def fuse_class(fuse):
         mfusepy.
     """
 
-    class Fuse(fuse.FUSE):
-        def readdir_fuse_3(self, path, buffer, fill, offset, info, flags) -> int:
+    of_this_thread = threading.local()
+
+    base: Any = fuse.FUSE
+
+    class Fuse(base):
+        def read(self, path: bytes | None, buffer: Any, size: int, offset: int, info: Any) -> int:
+            if not hasattr(of_this_thread, "kept"):
+                # Else Python would forget the thread, and the memory that it keeps for the next read, after each call.
+                ctypes.pythonapi.PyGILState_Ensure()
+                of_this_thread.kept = True
+            memory = memoryview((ctypes.c_uint8 * size).from_address(ctypes.addressof(buffer.contents)))
+            return self.operations.read(np.frombuffer(memory, np.uint8), offset, info.contents.fh)
+
+        def readdir_fuse_3(
+            self, path: bytes | None, buffer: Any, fill: Callable, offset: int, info: Any, flags: int
+        ) -> int:
             entries = self.operations.listing(info.contents.fh, offset, bool(flags & _WANTED))
             for place, (name, attributes, complete) in enumerate(entries, offset + 1):
                 status = fuse.c_stat()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
 import functools
 import itertools
@@ -13,19 +12,25 @@ import stat
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.catalogue.output import Output
 from cadrender.catalogue.targets import TargetCatalogue
 from cadrender.errors import CadrenderError, UsageError
 from cadrender.mount.blocks import (
+    BEGINNING,
     BLOCK,
     BlockCache,
     ChangedError,
     MountedFile,
     Reader,
+    Seen,
+    State,
     look_at,
     size_of,
     state_of,
@@ -86,7 +91,7 @@ class Operations:
         self._order = Order(lambda folder: self._names(folder) or [])
         self._listings: dict[int, tuple[str, list[str]]] = {}
         self._numbers = itertools.count(1)
-        self._seen: dict[Path, tuple[float, tuple | None]] = {}
+        self._seen: dict[Path, tuple[float, Seen | None]] = {}
         self._changed: dict[Path, float] = {}
         self._changes = 0
         self._tried = 0.0
@@ -101,14 +106,14 @@ class Operations:
 
     # Callbacks
 
-    def init_with_config(self, connection, config) -> None:
+    def init_with_config(self, connection: Any, config: Any) -> None:
         """Answer the kernel's first question."""
         if config is not None:
             config.attr_timeout = _FRESH
             config.entry_timeout = _NAMED
         self.begun.set()
 
-    def getattr(self, path, info=None):
+    def getattr(self, path: str | None, info: Any = None) -> dict[str, int]:
         """Attributes of a file or folder; nothing is rendered for them."""
         if path is None:
             if info is None or info.fh not in self._readers:
@@ -124,7 +129,7 @@ class Operations:
         output, state = self._find(path)
         return self._attributes(output, state)
 
-    def opendir(self, path):
+    def opendir(self, path: str) -> int:
         """Open a folder."""
         names = self._names(path[1:])
         if names is None:
@@ -133,16 +138,16 @@ class Operations:
         self._listings[handle] = path[1:], names
         return handle
 
-    def releasedir(self, path, handle) -> int:
+    def releasedir(self, path: str | None, handle: int) -> int:
         """Close a folder."""
         del self._listings[handle]
         return 0
 
-    def readdir(self, path, handle):
+    def readdir(self, path: str | None, handle: int) -> list[tuple[str, int, int]]:
         """The names in a folder, as they were when it was opened."""
         return [(name, attributes["st_mode"], 0) for name, attributes, _ in self.listing(handle, 0, False)]
 
-    def listing(self, handle, offset, wanted):
+    def listing(self, handle: int, offset: int, wanted: bool) -> Iterator[tuple[str, dict[str, int], bool]]:
         """The entries of an open folder: names, attributes, and whether these are complete, not the mode alone.
 
         Parameters
@@ -168,7 +173,7 @@ class Operations:
                     pass
             yield name, self._file, False
 
-    def open(self, path, info) -> int:
+    def open(self, path: str, info: Any) -> int:
         """Open a file: what it is made from is looked at, and is not to change from now on."""
         if info.flags & (os.O_WRONLY | os.O_RDWR):
             raise OSError(errno.EROFS, path)
@@ -195,11 +200,11 @@ class Operations:
                 self._cache.submit(functools.partial(self._prepare, following))
         return 0
 
-    def read(self, path, size, offset, info):
-        """Some bytes of an open file."""
-        reader = self._readers[info.fh]
+    def read(self, memory: np.ndarray, offset: int, handle: int) -> int:
+        """Fill an array with the bytes of an open file from an offset on; how many there were."""
+        reader = self._readers[handle]
         try:
-            pieces = reader.read(offset, size)
+            count = reader.read(memory, offset)
         except ChangedError as error:
             self._tell(str(error), error)
             raise OSError(errno.EIO, str(error)) from error
@@ -211,24 +216,22 @@ class Operations:
             raise OSError(errno.EIO, str(error)) from error
         if reader.whole:
             self._order.finished(reader.file.output.name)
-        if len(pieces) == 1:
-            return (ctypes.c_char * len(pieces[0])).from_buffer(pieces[0])
-        return b"".join(pieces)
+        return count
 
-    def release(self, path, info) -> int:
+    def release(self, path: str | None, info: Any) -> int:
         """Close a file."""
         reader = self._readers.pop(info.fh)
         with self._lock:
             reader.file.handles -= 1
         return 0
 
-    def statfs(self, path):
+    def statfs(self, path: str) -> dict[str, int]:
         """No space is taken, and none is free."""
         return {"f_bsize": 4096, "f_frsize": 4096, "f_namemax": 255}
 
     # What stands behind them
 
-    def _names(self, folder):
+    def _names(self, folder: str) -> list[str] | None:
         """The names in a folder, sorted; None if there is no such folder."""
         found = self._sorted.get(folder)
         if found is None:
@@ -240,7 +243,7 @@ class Operations:
                 self._sorted[folder] = found
         return found
 
-    def _file_of(self, path, output, state):
+    def _file_of(self, path: str, output: Output, state: State) -> MountedFile:
         """A file of the tree as it is now: the one that is known, or another in its place."""
         file = self._files.get(path)
         if file is None or file.state != state or file.output != output:
@@ -255,15 +258,15 @@ class Operations:
                 del self._files[closed]
         return file
 
-    def _prepare(self, path) -> None:
+    def _prepare(self, path: str) -> None:
         """Do what must be done before a file's first samples are there: it is going to be read."""
         with contextlib.suppress(OSError):
             output, state = self._find(path)
             with self._lock:
                 file = self._file_of(path, output, state)
-            self._cache.ahead(file, range(1))
+            self._cache.ahead(file, range(BEGINNING))
 
-    def _find(self, path, fresh=False) -> tuple[Output, tuple]:
+    def _find(self, path: str, fresh: bool = False) -> tuple[Output, State]:
         """An output, and how its inputs are: now, or within the last second."""
         look = self._look_now if fresh else self._look
         for catalogue in self._catalogues:
@@ -282,12 +285,12 @@ class Operations:
                 raise OSError(errno.EIO, str(error)) from error
         raise OSError(errno.ENOENT, path)
 
-    def _look(self, file):
+    def _look(self, file: Path) -> Seen | None:
         """How a file was within the last second."""
         when, state = self._seen.get(file, (0.0, None))
         return state if time.monotonic() - when < _FRESH else self._look_now(file)
 
-    def _look_now(self, file):
+    def _look_now(self, file: Path) -> Seen | None:
         """How a file is; if it has changed, all that was seen of the songs is forgotten."""
         now = time.monotonic()
         state = look_at(file)
@@ -300,27 +303,27 @@ class Operations:
             self._changes += 1
         return state
 
-    def _try_again(self, catalogue) -> None:
+    def _try_again(self, catalogue: AtMicCatalogue | TargetCatalogue) -> None:
         """Forget which songs could not be used, now and then: they may have been repaired."""
         now = time.monotonic()
         if now - self._tried >= _FRESH:
             self._tried = now
             catalogue.look_again()
 
-    def _attributes(self, output, state):
+    def _attributes(self, output: Output, state: State) -> dict[str, int]:
         size = size_of(output)
         changed = max((seen[2] for _, seen in state if seen), default=0)
         times = {"st_atime": changed, "st_mtime": changed, "st_ctime": changed}
         return {**self._file, **times, "st_size": size, "st_blocks": -(-size // 512), "st_blksize": BLOCK}
 
-    def _damaged(self, file, error) -> None:
+    def _damaged(self, file: MountedFile, error: Exception) -> None:
         """Tell of a song that cannot be rendered, once, whichever of its files is read."""
         inputs = [path for path, _ in file.state]
         song = inputs[0].parent if inputs else file.output.unit
         whole = isinstance(error, CadrenderError)
         self._tell(song, error if whole else f"{file.output.name}: {type(error).__name__}: {error}")
 
-    def _tell(self, key, line) -> None:
+    def _tell(self, key: object, line: object) -> None:
         with self._lock:
             known = key in self._told
             self._told.add(key)

@@ -38,7 +38,7 @@ class Order:
 
     def after(self, path: str, count: int) -> list[str]:
         """The next files of the tree, as many as there are."""
-        found = []
+        found: list[str] = []
         folder, _, name = path.rpartition("/")
         while len(found) < count:
             names = self._names(folder)

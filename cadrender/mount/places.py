@@ -10,7 +10,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 from cadrender.errors import CadrenderError, UsageError
 
@@ -22,7 +24,7 @@ _DEAD = (errno.ENOTCONN, errno.ENXIO)
 _INSTALL = "apt-get install fuse3, or macFUSE on a Mac"
 
 
-def load_fuse():
+def load_fuse() -> ModuleType:
     """The mfusepy module.
 
     Raises
@@ -49,7 +51,7 @@ def load_fuse():
 
 
 @contextlib.contextmanager
-def claimed(place: Path):
+def claimed(place: Path) -> Iterator[Path]:
     """Hold a place while something is mounted there; what a killed mount left is removed.
 
     Yields
@@ -91,7 +93,7 @@ def claimed(place: Path):
         os.close(folder)
 
 
-def _remove_dead(place) -> None:
+def _remove_dead(place: Path) -> None:
     kind = _kind_at(place)
     if kind not in (None, f"fuse.{KIND}"):
         raise UsageError(f"{place}: what is mounted there ({kind}) does not answer: unmount it first")
@@ -102,7 +104,7 @@ def _remove_dead(place) -> None:
         raise UsageError(f"{place}: a dead mount that cannot be removed: {error.strerror}") from error
 
 
-def _kind_at(place):
+def _kind_at(place: Path) -> str | None:
     """The type of the file system mounted at a place, as far as the system lists them."""
     with contextlib.suppress(OSError):
         for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
@@ -135,7 +137,7 @@ def set_readahead(place: Path, kibibytes: int) -> None:
 
 
 @contextlib.contextmanager
-def what_libfuse_says():
+def what_libfuse_says() -> Iterator[Callable[[], str]]:
     """Collect what is written to standard error meanwhile; libfuse gives its reasons there only.
 
     Yields
@@ -149,7 +151,7 @@ def what_libfuse_says():
         kept = os.dup(2)
         os.dup2(collected.fileno(), 2)
 
-        def said():
+        def said() -> str:
             return "; ".join(
                 line.strip().removeprefix("fuse: ")
                 for line in os.pread(collected.fileno(), 4096, 0).decode(errors="replace").splitlines()

@@ -6,7 +6,7 @@ import os
 import platform
 import threading
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -67,6 +67,8 @@ class AtMic(Signal):
     subtype : str
     level_files : LevelFiles, optional
         Where its level is kept once it has been measured; default: in this process's memory only.
+    measured_with : tuple of (pathlib.Path, pathlib.Path)
+        HRIRs of other positions to measure at the same time: four cost little more than one.
     """
 
     product: ClassVar[str] = "at-mic"
@@ -79,6 +81,7 @@ class AtMic(Signal):
     samplerate: int
     subtype: str = "PCM_16"
     level_files: LevelFiles | None = field(default=None, compare=False)
+    measured_with: tuple[tuple[Path, Path], ...] = field(default=(), compare=False, repr=False)
 
     def parameters(self) -> dict[str, Any]:
         """None: it depends on its inputs only."""
@@ -101,29 +104,55 @@ class AtMic(Signal):
         AudioError
             If the song or an HRIR cannot be used.
         """
+        return self._level(state or size_and_time(self.source), _keys_of(self))
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its level is known, without reading its source or measuring."""
+        book = self.book()
+        source = book.known_source(self.source)
+        return source is not None and not book.missing(source, [head_keys(self)])
+
+    def book(self) -> LevelBook:
+        """Where its level is kept, as this process knows it."""
+        return (self.level_files or LevelFiles(self.source.parent, self.source.parent)).open()
+
+    def _level(self, state: _State | None, keys: _Pair) -> "Level":
         from cadrender.dsp.render import Level
 
-        keys = _keys_of(self)
-        state = state or size_and_time(self.source)
         known = _levels.get((self.source, state, keys))
         if known is None:
-            book = (self.level_files or LevelFiles(self.source.parent, self.source.parent)).open()
-            known = _levels[self.source, state, keys] = Level(*self._known_level(book, state))
+            known = _levels[self.source, state, keys] = Level(*self._known_level(state))
             if len(_levels) > _MOST_LEVELS:
                 _levels.pop(next(iter(_levels)))
         return known
 
-    def _known_level(self, book: LevelBook, state: _State | None) -> tuple[float, float]:
-        head = head_keys(self)
+    def _known_level(self, state: _State | None) -> tuple[float, float]:
+        book, head = self.book(), head_keys(self)
         source = book.look_at(self.source, state)
         if found := book.level(source, head):
             return found
         with _measuring(self.source):
             if found := book.level(source, head):  # measured by another thread meanwhile
                 return found
-            ((before, after),) = measure([self], source)
-            book.add(source, before, {head: after}, keep=self.level_files is not None)
-            return before, after
+            wanted = self._with_others(book, source)
+            levels = measure(list(wanted.values()), source)
+            before = levels[0][0]
+            after = {head: level for head, (_, level) in zip(wanted, levels, strict=True)}
+            book.add(source, before, after, keep=self.level_files is not None)
+            return before, after[head]
+
+    def _with_others(self, book: LevelBook, source: Input) -> dict[str, "AtMic"]:
+        """The signals to measure together with it, and itself, by their heads' keys, in the same order for all."""
+        found: dict[str, AtMic] = {}
+        for left, right in self.measured_with:
+            other = replace(self, left_hrir=left, right_hrir=right)
+            with contextlib.suppress(CadrenderError):  # reported when that one is read
+                for key in _keys_of(other):
+                    _hrir(*key)
+                found[head_keys(other)] = other
+        found.setdefault(head_keys(self), self)
+        return {head: found[head] for head in book.missing(source, found)}
 
     def read_whole(self) -> npt.NDArray[Any]:
         """All of it as it is stored, (frames, 2)."""
@@ -167,7 +196,8 @@ class AtMic(Signal):
         from cadrender.dsp.parts import convolve_parts, history
 
         first = signals[0]
-        heads = _head(*_keys_of(first))
+        keys = _keys_of(first)
+        heads = _head(*keys)
         before = min(start, history(heads))
         parts, gains = [], []
         for slot, one in enumerate(signals):
@@ -175,7 +205,7 @@ class AtMic(Signal):
                 one.source, one.samplerate, one.frames, start - before, before + frames, slot
             )
             parts.append(part)
-            gains.append(one.level(state).gain)
+            gains.append(one._level(state, keys).gain)
         pcm16 = first.subtype == "PCM_16"
         if len({part.dtype for part in parts}) > 1:
             parts = [as_float(part) for part in parts]

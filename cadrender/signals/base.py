@@ -217,19 +217,36 @@ class Kept:
 
     def _renew_lock(self) -> None:
         self._lock = Lock()
+        self._making: dict[Hashable, Lock] = {}
 
-    def get(self, key: Hashable, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        """The array of a key, made if necessary; read-only."""
+    def _found(self, key: Hashable) -> npt.NDArray[Any] | None:
         with self._lock:
             if key in self._arrays:
                 self._arrays.move_to_end(key)
-                return self._arrays[key]
-        array = make()
-        array.flags.writeable = False
+            return self._arrays.get(key)
+
+    def get(self, key: Hashable, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """The array of a key, made by one thread if necessary; read-only."""
+        if (array := self._found(key)) is not None:
+            return array
         with self._lock:
-            self._arrays[key] = array
-            while sum(each.nbytes for each in self._arrays.values()) > self._limit and len(self._arrays) > 1:
-                self._arrays.popitem(last=False)
+            making = self._making.setdefault(key, Lock())
+        with making:
+            if (array := self._found(key)) is not None:
+                return array
+            try:
+                array = make()
+                array.flags.writeable = False
+                with self._lock:
+                    self._arrays[key] = array
+                    while (
+                        sum(each.nbytes for each in self._arrays.values()) > self._limit
+                        and len(self._arrays) > 1
+                    ):
+                        self._arrays.popitem(last=False)
+            finally:
+                with self._lock:
+                    self._making.pop(key, None)
         return array
 
 

@@ -12,7 +12,7 @@ from cadrender.config import load_settings
 from cadrender.errors import UsageError
 from cadrender.stems import VDBO
 from tests.plausible import TEST, TRAIN, make_plausible_root
-from tests.roots import SAMPLERATE, edit_json, music, pcm16, run, tree, write_wav
+from tests.roots import SAMPLERATE, edit_json, invoke, music, pcm16, tree, write_wav
 
 FIRST, SECOND = TRAIN
 (EVENING,) = TEST
@@ -23,8 +23,8 @@ HRIR = "audio/hrtf/BTE_fr-VP_E1-n37.5.wav"
 def made(tmp_path_factory):
     """A complete root: songs, at-mic music of the training songs, validation excerpts."""
     root = make_plausible_root(tmp_path_factory.mktemp("made") / "root")
-    assert run("generate", "--root", root, "-j", "1").returncode == 0
-    result = run("excerpts", "--root", root, "--split", "valid", "--duration", "0.5", "-j", "1")
+    assert invoke("generate", "--root", root, "-j", "1").returncode == 0
+    result = invoke("excerpts", "--root", root, "--split", "valid", "--duration", "0.5", "-j", "1")
     assert result.returncode == 0, result.stderr
     return root
 
@@ -343,7 +343,7 @@ BREAKS = {
 def test_nothing_is_wrong(made):
     before = tree(made)
     assert problems_of(made) == {}
-    result = run("check", "--root", made)
+    result = invoke("check", "--root", made)
     assert result.returncode == 0, result.stdout
     assert "no problems" in result.stdout
     assert tree(made) == before
@@ -431,14 +431,14 @@ def test_a_stem_of_another_song_is_worth_a_remark(root):
     write_wav(song(root, FIRST, "bass"), pcm16(music(TRAIN[FIRST], 77)))
     (remark,) = remarks_of(root)
     assert remark.startswith(f"{song(root, FIRST, 'mixture')}: differs from the sum of its stems by ")
-    result = run("check", "--root", root)
+    result = invoke("check", "--root", root)
     assert result.returncode == 0
     assert f"train: songs: remark: {remark}" in result.stdout
     assert result.stdout.splitlines()[-1] == "no problems, 1 remark"
-    content = json.loads(run("check", "--root", root, "--json").stdout)
+    content = json.loads(invoke("check", "--root", root, "--json").stdout)
     assert content["problems"] == 0
     assert [area["remarks"] for area in content["areas"] if area["remarks"]] == [[remark]]
-    assert run("check", "--root", root, "-q").stdout == ""
+    assert invoke("check", "--root", root, "-q").stdout == ""
 
 
 @pytest.mark.parametrize(("subtype", "told"), [("PCM_16", 0), ("PCM_24", 0), ("FLOAT", 1)])
@@ -494,7 +494,7 @@ def test_a_root_without_songs(root):
         if file.name not in ("gains.json", "head_loudspeaker_positions.json"):
             file.unlink()
     assert problems_of(root) == {}
-    result = run("check", "--root", root)
+    result = invoke("check", "--root", root)
     assert (result.returncode, result.stderr) == (0, "")
     (root / HRIR).unlink()
     assert set(problems_of(root)) == {"HRIRs"}
@@ -504,12 +504,14 @@ def test_a_root_without_songs(root):
 def test_another_music_list_is_that_of_one_split(root, override):
     (root / "metadata/musdb18.train.json").rename(root / "metadata/mine.json")
     named = [f"path.music_file={root}/metadata/mine.json"]
-    result = run("check", "--root", root, "--json", *(named if override else ["--music-file", named[0][16:]]))
+    result = invoke(
+        "check", "--root", root, "--json", *(named if override else ["--music-file", named[0][16:]])
+    )
     assert result.returncode == 0, result.stdout
     areas = {area["area"]: area["checked"] for area in json.loads(result.stdout)["areas"]}
     assert areas["train: music"] == areas["train: songs"] == 2
     assert not any(name.startswith(("valid", "test")) for name in areas)
-    assert "--music-file names another list" in run("check", "--root", root).stdout
+    assert "--music-file names another list" in invoke("check", "--root", root).stdout
 
 
 def test_a_song_that_is_too_short_by_a_frame(root):
@@ -526,7 +528,7 @@ def test_no_root(tmp_path):
     (tmp_path / "metadata").mkdir()
     with pytest.raises(UsageError, match=r"nothing to check, such as musdb18\.train\.json"):
         problems_of(tmp_path)
-    result = run("check", "--root", tmp_path)
+    result = invoke("check", "--root", tmp_path)
     assert result.returncode == 2
     assert len(result.stderr.splitlines()) == 1
 
@@ -534,7 +536,7 @@ def test_no_root(tmp_path):
 def test_command_line(root):
     edit_json(root / "metadata/gains.json", lambda gains: [gain.update(bass=99) for gain in gains.values()])
     song(root, SECOND, "other").unlink()
-    result = run("check", "--root", root, "-j", "1")
+    result = invoke("check", "--root", root, "-j", "1")
     assert result.returncode == 1
     assert "1106 problems" in result.stdout
     assert result.stdout.count("gains: ") == 6
@@ -544,8 +546,8 @@ def test_command_line(root):
     assert any("train: scenes" in row and "none" in row for row in rows)
     assert str(song(root, SECOND, "other")) in result.stdout
 
-    assert run("check", "--root", root, "--all").stdout.count("gains: ") == 1105
-    result = run("check", "--root", root, "--split", "valid", "--json")
+    assert invoke("check", "--root", root, "--all").stdout.count("gains: ") == 1105
+    result = invoke("check", "--root", root, "--split", "valid", "--json")
     assert result.returncode == 1
     content = json.loads(result.stdout)
     assert content["problems"] == 1105
@@ -561,7 +563,7 @@ def test_command_line(root):
 
 
 def test_quiet(made):
-    result = run("check", "--root", made, "-q", "--headers-only")
+    result = invoke("check", "--root", made, "-q", "--headers-only")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 

@@ -5,7 +5,6 @@ import random
 import re
 import shutil
 import signal
-import time
 
 import numpy as np
 import pytest
@@ -17,7 +16,8 @@ from cadrender.metadata.scenes import read_scene_listeners, read_scenes
 from cadrender.stems import STEMS
 from tests import reference
 from tests.plausible import TEST, TRAIN, make_plausible_root
-from tests.roots import SAMPLERATE, edit_json, leftovers, run, start, tree
+from tests.processes import patience, wait_for
+from tests.roots import SAMPLERATE, edit_json, invoke, leftovers, start, tree
 
 FRAMES = SAMPLERATE // 2
 SHORT = ("--duration", "0.5")
@@ -39,7 +39,7 @@ def root(made, tmp_path):
 def valid(made, tmp_path_factory):
     """A root with its validation excerpts, and what the command said."""
     root = shutil.copytree(made, tmp_path_factory.mktemp("valid") / "root")
-    result = run("excerpts", "--root", root, "--split", "valid", *SHORT, "-j", "1")
+    result = invoke("excerpts", "--root", root, "--split", "valid", *SHORT, "-j", "1")
     assert result.returncode == 0, result.stderr
     return root, result
 
@@ -155,13 +155,13 @@ def test_other_music_lists(root):
     named = root / "metadata/musdb18.valid.json"
     named.write_text(json.dumps(tracks[1:]))
     options = ("--root", root, "--split", "valid", *SHORT, "--dry-run")
-    assert "4 excerpts of 2 songs," in run("excerpts", *options).stderr
-    assert "2 excerpts of 1 song," in run("excerpts", *options, "--music-file", named).stderr
-    assert "2 excerpts of 1 song," in run("excerpts", *options, f"path.music_file={named}").stderr
+    assert "4 excerpts of 2 songs," in invoke("excerpts", *options).stderr
+    assert "2 excerpts of 1 song," in invoke("excerpts", *options, "--music-file", named).stderr
+    assert "2 excerpts of 1 song," in invoke("excerpts", *options, f"path.music_file={named}").stderr
 
 
 def test_evaluation_excerpts(root):
-    result = run("excerpts", "--root", root, "--split", "test", *SHORT, "-j", "1")
+    result = invoke("excerpts", "--root", root, "--split", "test", *SHORT, "-j", "1")
     assert result.returncode == 0, result.stderr
     items = entries(root, "test")
     assert [item["Start"] for item in items] == [k * FRAMES for k in range(5)]  # and 0.2 s dropped
@@ -172,14 +172,14 @@ def test_evaluation_excerpts(root):
 
 
 def test_two_processes_make_the_same_bytes(valid, root):
-    assert run("excerpts", "--root", root, "split=valid", *SHORT, "-j", "2").returncode == 0
+    assert invoke("excerpts", "--root", root, "split=valid", *SHORT, "-j", "2").returncode == 0
     assert written(root) == written(valid[0])
 
 
 def test_other_songs_do_not_matter(valid, root):
     """A song's excerpts are the same when it is the only one."""
     edit_json(root / "metadata/musdb18.train.json", lambda tracks: tracks.pop(0))
-    assert run("excerpts", "--root", root, "--split", "valid", *SHORT, "-j", "1").returncode == 0
+    assert invoke("excerpts", "--root", root, "--split", "valid", *SHORT, "-j", "1").returncode == 0
     assert entries(root, "valid") == entries(valid[0], "valid")[2:]
     for entry in entries(root, "valid"):
         for place in ("audio/at_mic_music", "audio/music/excerpts"):
@@ -194,11 +194,11 @@ def test_again_and_generate_afterwards(valid, tmp_path):
         ("excerpts", *SHORT, "--split", "valid"),
         ("generate", "--split", "valid"),
     ):
-        result = run(*arguments, "--root", root, "-j", "1")
+        result = invoke(*arguments, "--root", root, "-j", "1")
         assert result.returncode == 0, result.stderr
         assert "0 samples rendered (0 files), 4 skipped" in result.stderr
         (root / "audio/at_mic_music" / sample / "drums.wav").unlink()
-        result = run(*arguments, "--root", root, "-j", "1")
+        result = invoke(*arguments, "--root", root, "-j", "1")
         assert "1 sample rendered (1 file), 3 skipped" in result.stderr
         assert written(root) == before
 
@@ -211,9 +211,9 @@ def test_another_seed_renders_again(valid, tmp_path):
     more = ("--root", root, "--split", "valid", *SHORT, "-j", "1", "--per-song", "3")
     heads.write_text(json.dumps(few))
     (root / "metadata/scenes.train.json").unlink()
-    assert run("excerpts", *more).returncode == 0
+    assert invoke("excerpts", *more).returncode == 0
     first = entries(root, "valid")
-    result = run("excerpts", *more, "--seed", "another")
+    result = invoke("excerpts", *more, "--seed", "another")
     assert result.returncode == 0, result.stderr
     second = entries(root, "valid")
     assert {entry["Path"] for entry in first} == {entry["Path"] for entry in second}
@@ -227,16 +227,15 @@ def test_a_killed_run_is_taken_up_again(valid, root):
     """Killed at many moments, one after the other; then the tree is that of an undisturbed run."""
     arguments = ("excerpts", "--root", root, "--split", "valid", *SHORT, "-j", "1")
     waits = random.Random(5)
-    for _ in range(6):
+    for _ in range(3):
         process = start(*arguments)
-        deadline = time.monotonic() + 60
-        before = len(written(root))
-        target = before + waits.randint(0, 6)
-        while process.poll() is None and len(written(root)) <= target and time.monotonic() < deadline:
-            time.sleep(0.005)
+        target = len(written(root)) + waits.randint(0, 6)
+        wait_for(
+            lambda process=process, target=target: process.poll() is not None or len(written(root)) > target
+        )
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    result = run(*arguments)
+    result = invoke(*arguments)
     assert result.returncode == 0, result.stderr
     assert written(root) == written(valid[0])
     assert not leftovers(root)
@@ -246,11 +245,9 @@ def test_interruption(root):
     """While stems are cut, or just after."""
     process = start("excerpts", "--root", root, "--split", "valid", *SHORT, "-j", "1", "--per-song", "8")
     try:
-        deadline = time.monotonic() + 60
-        while not (root / "metadata/excerpts.valid.json").exists() and time.monotonic() < deadline:
-            time.sleep(0.002)
+        wait_for((root / "metadata/excerpts.valid.json").exists, process)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=patience(20))
     finally:
         process.kill()
     assert process.returncode == 130
@@ -261,7 +258,7 @@ def test_interruption(root):
 
 def test_dry_run(root):
     before = tree(root)
-    result = run("excerpts", "--root", root, "--split", "valid", *SHORT, "--dry-run")
+    result = invoke("excerpts", "--root", root, "--split", "valid", *SHORT, "--dry-run")
     assert result.returncode == 0
     assert "4 excerpts of 2 songs, 0.5 s each" in result.stderr
     assert "0 excerpts complete; 20 files to cut: 10 s of audio, 0.00 GB (" in result.stderr
@@ -273,14 +270,14 @@ def test_broken_and_short_songs(root):
     """They are reported, the others rendered."""
     bass = root / "audio/music/train" / FIRST / "bass.wav"
     bass.write_bytes(bass.read_bytes()[:3000])
-    result = run("excerpts", "--root", root, "--split", "valid", *SHORT, "-j", "1")
+    result = invoke("excerpts", "--root", root, "--split", "valid", *SHORT, "-j", "1")
     assert result.returncode == 1
     assert f"failed: {bass}: truncated" in result.stderr
     assert "2 samples rendered" in result.stderr
     assert {entry["Original Track Name"] for entry in entries(root, "valid")} == {SECOND}
     assert_equals_the_reference(root, "valid")
 
-    result = run("excerpts", "--root", root, "--split", "test", "--duration", "2.8", "-j", "1")
+    result = invoke("excerpts", "--root", root, "--split", "test", "--duration", "2.8", "-j", "1")
     assert result.returncode == 1
     assert f"{EVENING}: shorter than an excerpt" in result.stderr
     assert "no song gave an excerpt" in result.stderr
@@ -288,7 +285,7 @@ def test_broken_and_short_songs(root):
 
 
 def test_other_formats_and_places(root, tmp_path):
-    result = run(
+    result = invoke(
         *("excerpts", "--root", root, "--split", "test", *SHORT, "-j", "1", "--format", "flac"),
         *("--stems", "mixture,bass", "--output-music-dir", tmp_path / "at mic"),
         *("--output-music-file", tmp_path / "list.json", "--excerpts-dir", tmp_path / "own"),
@@ -321,7 +318,7 @@ def test_other_formats_and_places(root, tmp_path):
 )
 def test_wrong_usage(made, arguments, message):
     before = tree(made)
-    result = run("excerpts", "--root", made, "-j", "1", *SHORT, *arguments)
+    result = invoke("excerpts", "--root", made, "-j", "1", *SHORT, *arguments)
     assert result.returncode == 2
     assert message in result.stderr
     assert "Traceback" not in result.stderr
@@ -332,14 +329,14 @@ def test_an_hrir_is_missing(root):
     for file in (root / "audio/hrtf").glob("*-n30.0.wav"):
         file.unlink()
     before = tree(root)
-    result = run("excerpts", "--root", root, "--split", "test", *SHORT)
+    result = invoke("excerpts", "--root", root, "--split", "test", *SHORT)
     assert result.returncode == 2
     assert "no such file (needed by head position" in result.stderr
     assert tree(root) == before
 
 
 def test_quiet(root):
-    result = run("excerpts", "--root", root, "--split", "test", *SHORT, "-j", "1", "-q")
+    result = invoke("excerpts", "--root", root, "--split", "test", *SHORT, "-j", "1", "-q")
     assert result.returncode == 0
     assert result.stderr == result.stdout == ""
 
@@ -347,39 +344,39 @@ def test_quiet(root):
 def test_verify_finds_excerpts_that_their_songs_no_longer_hold(valid, tmp_path):
     root = shutil.copytree(valid[0], tmp_path / "root")
     verify = ("verify", "--root", root, "--split", "valid")
-    assert run(*verify).returncode == 0
+    assert invoke(*verify).returncode == 0
     file = root / f"audio/music/train/{FIRST}/drums.wav"
     pcm, rate = soundfile.read(file, dtype="int16")
     soundfile.write(file, pcm // 2, rate)
-    result = run(*verify)
+    result = invoke(*verify)
     assert result.returncode == 1
     lines = result.stdout.splitlines()
     assert len(lines) == 2 and all(
         "(drums): cadrender excerpts --split valid cuts it anew" in line for line in lines
     )
-    assert run("excerpts", "--root", root, "--split", "valid", *SHORT, "-j", "1").returncode == 0
-    assert run(*verify).returncode == 0
+    assert invoke("excerpts", "--root", root, "--split", "valid", *SHORT, "-j", "1").returncode == 0
+    assert invoke(*verify).returncode == 0
 
     start = entries(root, "valid")[0]["Start"]
     edit_json(root / "metadata/excerpts.valid.json", lambda entries: entries[0].update(Start=7))
-    result = run(*verify)
+    result = invoke(*verify)
     assert result.returncode == 1
     assert f"from frame 7 on ({', '.join(STEMS)})" in result.stdout
     edit_json(root / "metadata/excerpts.valid.json", lambda entries: entries[0].update(Start=start))
     shutil.rmtree(root / "audio/music/train")  # where the songs are not there, there is nothing to compare
-    assert "cuts it anew" not in run(*verify).stdout
+    assert "cuts it anew" not in invoke(*verify).stdout
     edit_json(root / "metadata/excerpts.valid.json", lambda entries: entries[0].update(Start=7))
-    assert f"cut from frame {start}; the excerpt begins at 7: " in run(*verify).stdout  # as it is recorded
+    assert f"cut from frame {start}; the excerpt begins at 7: " in invoke(*verify).stdout  # as it is recorded
 
 
 def test_positions_of_training_scenes_are_said_when_they_are_used(root):
     positions = len(read_positions(root / "metadata/head_loudspeaker_positions.json"))
-    result = run(
+    result = invoke(
         *("excerpts", "--root", root, "--split", "valid", "--duration", "0.4", "--per-song", str(positions)),
         "--dry-run",
     )
     assert "excerpts have head positions of its training scenes: there are no others left" in result.stderr
     assert (
         "training scenes"
-        not in run("excerpts", "--root", root, "--split", "valid", *SHORT, "--dry-run").stderr
+        not in invoke("excerpts", "--root", root, "--split", "valid", *SHORT, "--dry-run").stderr
     )

@@ -9,7 +9,7 @@ import soundfile
 
 from cadrender import open_root
 from tests.reference import render
-from tests.roots import SONGS, make_root, run
+from tests.roots import SONGS, invoke, make_root
 from tests.sofas import AZIMUTHS, make_sofa, responses
 
 
@@ -32,18 +32,18 @@ def test_three_commands_lead_from_a_sofa_file_to_at_mic_music(tmp_path, file):
     for path in (*(root / "audio/hrtf").iterdir(), root / "metadata/head_loudspeaker_positions.json"):
         path.unlink()
     (root / "metadata/scenes.train.json").unlink()
-    assert run("gains", "--root", root).returncode == 0
+    assert invoke("gains", "--root", root).returncode == 0
 
-    done = run("heads", file, "--root", root, "--mic", "BTE_fr", "--angles", "0,30")
+    done = invoke("heads", file, "--root", root, "--mic", "BTE_fr", "--angles", "0,30")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == (
         f"{file}: subject KEMAR, microphone BTE_fr (receivers 0 and 1)\n"
         f"{root}/audio/hrtf: 3 HRIR files written\n"
         f"{root}/metadata/head_loudspeaker_positions.json: 4 positions added, hlp_0001 to hlp_0004\n"
     )
-    done = run("scenes", "--root", root, "--without-listeners", "--scenes-per-song", "4")
+    done = invoke("scenes", "--root", root, "--without-listeners", "--scenes-per-song", "4")
     assert (done.returncode, done.stderr) == (0, "")
-    done = run("generate", "--root", root, "-j", "1")
+    done = invoke("generate", "--root", root, "-j", "1")
     assert done.returncode == 0, done.stderr
 
     taps = {-30.0: ir[AZIMUTHS.index(30)].T, 0.0: ir[0].T, 30.0: ir[AZIMUTHS.index(330)].T}
@@ -60,11 +60,11 @@ def test_three_commands_lead_from_a_sofa_file_to_at_mic_music(tmp_path, file):
         assert np.array_equal(opened.render(sample, "drums"), expected)
         assert np.array_equal(np.concatenate([b.copy() for b in opened.blocks(sample, "drums")]), expected)
     # One file is used by both loudspeakers, and everybody else finds it, too.
-    assert run("verify", "--root", root).returncode == 0
+    assert invoke("verify", "--root", root).returncode == 0
     shutil.rmtree(root / "audio/at_mic_music")
-    done = run("remix", "--root", root, "-j", "1")
+    done = invoke("remix", "--root", root, "-j", "1")
     assert (done.returncode, "0 failures" in done.stderr + done.stdout) == (0, True)
-    done = run("check", "--root", root)
+    done = invoke("check", "--root", root)
     assert "hrtf" not in done.stdout + done.stderr
 
 
@@ -79,7 +79,7 @@ def test_a_dry_run_lists_what_a_file_holds(file, tmp_path):
         Data_Delay=np.array([[0, 1, 2, 3.5]]),
     )
     before = tree(tmp_path)
-    done = run("heads", file, "--dry-run")
+    done = invoke("heads", file, "--dry-run")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
         f"{file}: SimpleFreeFieldHRIR 1.0",
@@ -102,20 +102,22 @@ def test_what_was_done_to_the_responses_is_said(file, tmp_path):
         Data_Delay=np.array([[2, 2.5]]),
         listener="VP_E1",
     )
-    done = run("heads", file, "--root", tmp_path / "root", "--angles", "30,0", "--mic", "CIC")
+    done = invoke("heads", file, "--root", tmp_path / "root", "--angles", "30,0", "--mic", "CIC")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == (
         f"{file}: subject VP_E1, microphone CIC (receivers 0 and 1); resampled from 48000 to 44100 Hz; "
         "delays of up to 2.5 samples applied; measured at other angles, in degrees: -30 (by 0.4), 30 (by 1)"
     )
-    done = run("heads", file, "--root", tmp_path / "root", "--angles", "30,0", "--mic", "CIC")
+    done = invoke("heads", file, "--root", tmp_path / "root", "--angles", "30,0", "--mic", "CIC")
     assert "0 HRIR files written, 3 as they are there already" in done.stdout
     assert "0 positions added\n" in done.stdout
 
 
 def test_settings_can_be_overridden(file, tmp_path):
     make_sofa(file)
-    done = run("heads", file, "--root", tmp_path / "r", "sample_rate=32000", f"path.hrtf_dir={tmp_path}/h=1")
+    done = invoke(
+        "heads", file, "--root", tmp_path / "r", "sample_rate=32000", f"path.hrtf_dir={tmp_path}/h=1"
+    )
     assert (done.returncode, done.stderr) == (0, "")
     assert soundfile.info(tmp_path / "h=1/ear-KEMAR-n30.0.wav").samplerate == 32000
 
@@ -142,7 +144,7 @@ def test_settings_can_be_overridden(file, tmp_path):
 )
 def test_wrong_use_is_one_line_and_status_2(file, tmp_path, arguments, said):
     make_sofa(file)
-    done = run("heads", file, *arguments, cwd=tmp_path)
+    done = invoke("heads", file, *arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and said in done.stderr and done.stdout == ""
     assert list(tmp_path.iterdir()) == [file]
@@ -182,7 +184,7 @@ def test_files_that_are_no_heads_are_one_line_and_status_2(file, tmp_path, kind,
         if kind == "other convention":
             with h5py.File(file, "r+") as data:
                 data.attrs["SOFAConventions"] = "MultiSpeakerBRIR"
-    done = run("heads", file, "--root", tmp_path / "root")
+    done = invoke("heads", file, "--root", tmp_path / "root")
     assert done.returncode == 2
     assert done.stderr.startswith(f"cadrender: {file}: {said}") and done.stderr.count("\n") == 1
     assert not (tmp_path / "root").exists()

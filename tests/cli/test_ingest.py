@@ -1,15 +1,13 @@
-"""The real command, in a process of its own, on each corpus's true layout."""
+"""The command on each corpus's true layout, and processes of their own that are interrupted and killed."""
 
+import contextlib
 import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
-import psutil
 import pytest
 import soundfile
 
@@ -27,17 +25,13 @@ from tests.corpora.trees import (
     write,
 )
 from tests.plausible import make_plausible_root
-from tests.roots import edit_json
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "cadrender", "ingest", *map(str, arguments)]
+from tests.processes import assert_gone, family, patience, running, wait_for
+from tests.roots import edit_json, invoke
 
 
 def run(*arguments, status=0):
-    result = subprocess.run(command(*arguments), capture_output=True, text=True)
+    result = invoke("ingest", *arguments)
     assert result.returncode == status, result.stderr
-    assert "Traceback" not in result.stderr
     return result
 
 
@@ -80,7 +74,7 @@ def test_medleydb(tmp_path):
     assert result.stdout.startswith("medleydb: 2 songs converted")
     assert "2 left out, 0 failed" in result.stdout
 
-    run("medleydb", source, "--root", root, "--keep-musdb", "--skip-bleed")
+    run("medleydb", source, "--root", root, "-j", 1, "--keep-musdb", "--skip-bleed")
     assert list(listed(root, "medleydb")) == ["AClassicEducation_NightOwl", "Band_Song", "MusicDelta_80sRock"]
 
 
@@ -90,7 +84,7 @@ def test_a_song_that_fails_sets_the_exit_status(tmp_path):
     medleydb_song(source / "Audio", "B_Song", ["piano"])
     stem = source / "Audio/B_Song/B_Song_STEMS/B_Song_STEM_01.wav"
     stem.write_bytes(stem.read_bytes()[:1000])
-    result = run("medleydb", source, "--root", root, status=1)
+    result = run("medleydb", source, "--root", root, "-j", 1, status=1)
     assert list(listed(root, "medleydb")) == ["A_Song"]
     assert len(re.findall(rf"^B_Song: left out: {stem}: is damaged", result.stderr, re.MULTILINE)) == 1
     assert "0 left out, 1 failed" in result.stdout
@@ -98,7 +92,7 @@ def test_a_song_that_fails_sets_the_exit_status(tmp_path):
 
 def test_bach10(tmp_path):
     root = tmp_path / "root"
-    result = run("bach10", bach10(tmp_path / "Bach10", pieces=2), "--root", root)
+    result = run("bach10", bach10(tmp_path / "Bach10", pieces=2), "--root", root, "-j", 1)
     assert list(listed(root, "bach10")) == ["01-AchGottundHerr", "02-AchGottundHerr"]
     song = root / "audio/music/bach10/01-AchGottundHerr"
     stems = {stem: read(song / f"{stem}.wav") for stem in ("mixture", "vocals", "drums", "bass", "other")}
@@ -210,7 +204,7 @@ def test_a_flat_folder(tmp_path):
 def test_remove(tmp_path):
     root = make_plausible_root(tmp_path / "root", test={})
     write(tmp_path / "src/Song/vocals.wav", tone(440))
-    run("folder", tmp_path / "src", "--root", root, "--scenes", "--name", "mine")
+    run("folder", tmp_path / "src", "--root", root, "-j", 1, "--scenes", "--name", "mine")
     before = tree_bytes(root)
     made = root / "audio/at_mic_music/mine/Song-hlp_0001/vocals.wav"
     write(made, tone(440))
@@ -241,15 +235,13 @@ def test_a_root_of_another_rate(tmp_path):
         write(tmp_path / f"src/Song/{stem}.wav", tone(440, 1.0))
     for name in ("scenes", "musdb18"):
         (root / f"metadata/{name}.train.json").unlink()
-    result = run("folder", tmp_path / "src", "--root", root)
+    result = run("folder", tmp_path / "src", "--root", root, "-j", 1)
     assert "songs are written at 48000 Hz: other commands need sample_rate=48000" in result.stderr
     assert soundfile.info(root / "audio/music/folder/Song/bass.wav").frames == 48000
     for words in (["scenes"], ["generate", "sample_rate=48000", "-j", "1"], ["check", "sample_rate=48000"]):
-        done = command(words[0], "--root", root, *words[1:])
-        done[3:4] = []  # not `ingest`
-        assert subprocess.run(done, capture_output=True).returncode == 0, words
+        assert invoke(words[0], "--root", root, *words[1:]).returncode == 0, words
     assert soundfile.info(next((root / "audio/at_mic_music").rglob("bass.wav"))).samplerate == 48000
-    run("folder", tmp_path / "src", "--root", root, "--sample-rate", 44100)
+    run("folder", tmp_path / "src", "--root", root, "-j", 1, "--sample-rate", 44100)
     assert soundfile.info(root / "audio/music/folder/Song/bass.wav").samplerate == 44100
 
 
@@ -291,32 +283,23 @@ def test_wrong_usage(tmp_path, arguments, message):
     assert not (tmp_path / "root").exists()
 
 
-def start(source, root, jobs):
-    """Start the command on a group of its own, and wait until it has begun to write."""
-    process = subprocess.Popen(
-        command("folder", source, "--root", root, "-j", jobs),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 60
-    while not list(root.glob("audio/music/folder/*/.*.part")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-    return process
+@contextlib.contextmanager
+def converting(source, root, jobs):
+    """A process that has begun to write."""
+    with running("ingest", "folder", source, "--root", root, "-j", jobs) as process:
+        wait_for(lambda: list(root.glob("audio/music/folder/*/.*.part")), process)
+        yield process
 
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory):
     """A tree of 12 songs that take a moment each, and the root that an undisturbed run makes of it."""
     folder = tmp_path_factory.mktemp("songs")
-    signal = np.random.default_rng(1).uniform(-0.2, 0.2, (20 * 48000, 2))
+    signal = np.random.default_rng(1).uniform(-0.2, 0.2, (8 * 48000, 2))
     for n in range(12):
         for stem in ("vocals", "drums"):
             write(folder / "src" / f"Song {n}" / f"{stem}.wav", signal[n * 1000 :], 48000)
-    run("folder", folder / "src", "--root", folder / "root", "-j", 2)
+    run("folder", folder / "src", "--root", folder / "root", "-j", 1)
     return folder / "src", made(folder / "root")
 
 
@@ -325,71 +308,69 @@ def made(root):
     return {name: content for name, content in tree_bytes(root).items() if "manifest" not in name}
 
 
-def family(process):
-    """The process and all that it has started."""
-    parent = psutil.Process(process.pid)
-    return [parent, *parent.children(recursive=True)]
-
-
-def assert_gone(processes, seconds=2.0):
-    _gone, alive = psutil.wait_procs(processes, timeout=seconds)
-    assert not alive
-
-
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_and_run_again_the_bytes_are_the_same(tmp_path, songs, jobs):
     source, expected = songs
-    process = start(source, tmp_path / "root", jobs)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
+    with converting(source, tmp_path / "root", jobs) as process:
+        os.killpg(process.pid, signal.SIGKILL)
     assert list((tmp_path / "root").glob("audio/music/folder/*/.*.part"))  # the kill did come in the middle
     assert not (tmp_path / "root/metadata/folder.json").exists()
-    run("folder", source, "--root", tmp_path / "root", "-j", 2)
+    run("folder", source, "--root", tmp_path / "root", "-j", 1)
     assert made(tmp_path / "root") == expected
 
 
+@pytest.mark.slow
 def test_its_parent_killed_no_worker_goes_on(tmp_path, songs):
     source, expected = songs
-    process = start(source, tmp_path / "root", 2)
-    everybody = family(process)
-    assert len(everybody) > 2
-    process.kill()
-    process.communicate()
-    assert_gone(everybody)
+    with converting(source, tmp_path / "root", 2) as process:
+        everybody = family(process)
+        assert len(everybody) > 2
+        process.kill()
+        process.communicate()
+        assert_gone(everybody, 2)
     run("folder", source, "--root", tmp_path / "root", "-j", 2)
     assert made(tmp_path / "root") == expected
 
 
 def test_a_worker_killed_the_others_do_its_work(tmp_path, songs):
     source, expected = songs
-    process = start(source, tmp_path / "root", 2)
-    workers = [each for each in family(process)[1:] if "resource_tracker" not in " ".join(each.cmdline())]
-    workers[0].kill()
-    _, stderr = process.communicate(timeout=120)
+    with converting(source, tmp_path / "root", 2) as process:
+        workers = [each for each in family(process)[1:] if "resource_tracker" not in " ".join(each.cmdline())]
+        workers[0].kill()
+        _, stderr = process.communicate(timeout=patience(120))
     assert process.returncode == 0, stderr
     assert "a worker process was killed" in stderr and "Traceback" not in stderr
-    assert_gone(workers)
+    assert_gone(workers, 2)
     assert made(tmp_path / "root") == expected
     assert not list((tmp_path / "root").rglob("*.part"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("jobs", "number"),
+    [
+        (1, signal.SIGINT),
+        (2, signal.SIGTERM),
+        *(
+            pytest.param(*values, marks=pytest.mark.slow)
+            for values in ((1, signal.SIGTERM), (1, signal.SIGHUP), (2, signal.SIGINT), (2, signal.SIGHUP))
+        ),
+    ],
+)
 def test_interrupted_it_ends_at_once_and_says_how_to_go_on(tmp_path, songs, jobs, number):
     source, expected = songs
-    process = start(source, tmp_path / "root", jobs)
-    everybody = family(process)
-    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    began = time.monotonic()
-    _, stderr = process.communicate(timeout=30)
-    assert time.monotonic() - began < 2
+    with converting(source, tmp_path / "root", jobs) as process:
+        everybody = family(process)
+        os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+        began = time.monotonic()
+        _, stderr = process.communicate(timeout=patience(30))
+        assert time.monotonic() - began < patience(2)
+        assert_gone(everybody, 2)
     assert process.returncode == 128 + number
     *before, last = stderr.splitlines()
     assert last == "interrupted: every file in its place is whole; run the same command again to go on"
     assert not [line for line in before if "process" not in line and "folder" not in line]
-    assert_gone(everybody)
     assert not list((tmp_path / "root").rglob("*.part"))
-    run("folder", source, "--root", tmp_path / "root", "-j", 2)
+    run("folder", source, "--root", tmp_path / "root", "-j", 1)
     assert made(tmp_path / "root") == expected
 
 
@@ -409,17 +390,21 @@ def test_shards_and_a_dry_run(tmp_path, songs):
     assert made(root) == expected
 
 
+@pytest.mark.slow
 def test_two_runs_share_the_work(tmp_path, songs):
     source, expected = songs
     root = tmp_path / "root"
-    both = [start(source, root, 1), start(source, root, 1)]
-    said = [process.communicate(timeout=120) for process in both]
+    with contextlib.ExitStack() as processes:
+        words = ("ingest", "folder", source, "--root", root, "-j", 1)
+        both = [processes.enter_context(running(*words)) for _ in range(2)]
+        said = [process.communicate(timeout=patience(120)) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
     converted = [int(re.findall(r"folder: (\d+) songs? converted", stdout)[0]) for stdout, _ in said]
     assert sum(converted) == 12 and min(converted) > 0
     assert made(root) == expected
 
 
+@pytest.mark.slow
 def test_on_a_dask_cluster(tmp_path, songs):
     distributed = pytest.importorskip("distributed")
     source, expected = songs

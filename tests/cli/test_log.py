@@ -9,7 +9,7 @@ import pytest
 from cadrender.cli import main
 from cadrender.cli.log import logged, record, tell
 from cadrender.errors import CadrenderError
-from tests.roots import SONGS, make_root, music, run, write_wav
+from tests.roots import SONGS, invoke, make_root, music, write_wav
 
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} "
 
@@ -54,7 +54,7 @@ def test_all_that_is_said(made, tmp_path, capsys):
 
 @pytest.mark.parametrize("command", ["generate", "remix", "excerpts", "ingest folder"])
 def test_every_command_that_runs_has_it(command):
-    assert "--log-file FILE" in run(*command.split(), "--help").stdout
+    assert "--log-file FILE" in invoke(*command.split(), "--help").stdout
 
 
 def test_ingested_songs(tmp_path, capfd):

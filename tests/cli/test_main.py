@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 
@@ -85,7 +86,7 @@ def test_version_from_a_checkout_too():
     ("arguments", "message"),
     [
         (["nonsense"], "No such command 'nonsense'"),
-        (["--nope"], "No such option '--nope'"),
+        (["--nope"], "No such option:? '?--nope'?"),  # as Click 8.2 and its successors spell it
         (["generate", "-j", "two"], "'two' is not a valid integer"),
     ],
 )
@@ -93,7 +94,7 @@ def test_wrong_usage(arguments, message, capsys):
     with pytest.raises(SystemExit) as exit:
         main(arguments)
     assert exit.value.code == 2
-    assert message in capsys.readouterr().err
+    assert re.search(message, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from cadrender.cli import COMMANDS
 from cadrender.config import load_settings
 from cadrender.metadata.gains import build_gains, gains_json
-from tests.roots import SONGS, make_root, run, tree
+from tests.roots import SONGS, invoke, make_root, tree
 
 # What each command needs beside its root to get as far as its settings; demo makes a root of its own.
 ARGUMENTS = dict.fromkeys(COMMANDS, ()) | {
@@ -36,7 +36,7 @@ def own(root, text):
 
 
 def succeed(*arguments):
-    done = run(*arguments)
+    done = invoke(*arguments)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -53,7 +53,7 @@ def test_every_command_reads_it(root, command):
     own(root, "path: {output_music_dri: fast}\n")
     before = tree(root)
     arguments = [argument.format(root=root) for argument in ARGUMENTS[command]]
-    line = one_line(run(command, *arguments, "--root", root))
+    line = one_line(invoke(command, *arguments, "--root", root))
     assert f"{root / 'cadrender.yaml'}: unknown key 'path.output_music_dri'; near ones: " in line
     assert tree(root) == before
 
@@ -61,7 +61,7 @@ def test_every_command_reads_it(root, command):
 @pytest.mark.parametrize("text", ["path: {root: /elsewhere}\n", "path:\n  root: ${path.root}\n"])
 def test_the_root_cannot_be_set_there(root, text):
     own(root, text)
-    line = one_line(run("generate", "--root", root))
+    line = one_line(invoke("generate", "--root", root))
     assert line == (
         f"cadrender: {root / 'cadrender.yaml'}: path.root cannot be set here: it is this file's folder"
     )
@@ -79,7 +79,7 @@ def test_the_root_cannot_be_set_there(root, text):
 )
 def test_what_cannot_be_used_is_refused_in_one_line(root, text, message):
     own(root, text)
-    line = one_line(run("generate", "--root", root))
+    line = one_line(invoke("generate", "--root", root))
     assert line.startswith(f"cadrender: {root / 'cadrender.yaml'}: ")
     assert message in line
 

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from cadrender.demo import make_root
-from tests.roots import command, environment, run
+from tests.roots import command, environment, invoke
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def root(tmp_path_factory):
 
 
 def test_a_demo_root(root):
-    done = run("report", "--root", root, "--seconds", 2)
+    done = invoke("report", "--root", root, "--seconds", 2)
     file = root / "cadrender-report.train.html"
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(
@@ -32,7 +32,7 @@ def test_a_demo_root(root):
 
 def test_options(root, tmp_path):
     file = tmp_path / "page.html"
-    done = run(
+    done = invoke(
         "report", "path.root=" + str(root), "-o", file, "--scenes", "scene_10003", "--examples", 3, "-q"
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -43,12 +43,12 @@ def test_options(root, tmp_path):
 def test_a_foreign_file_stays(root, tmp_path):
     file = tmp_path / "page.html"
     file.write_text("mine")
-    done = run("report", "--root", root, "--output", file)
+    done = invoke("report", "--root", root, "--output", file)
     assert done.returncode == 2 and file.read_text() == "mine"
     assert done.stderr == (
         f"cadrender: {file}: exists and is not a cadrender report (use another --output, or --force to replace it)\n"
     )
-    assert run("report", "--root", root, "--output", file, "--examples", 0, "--force").returncode == 0
+    assert invoke("report", "--root", root, "--output", file, "--examples", 0, "--force").returncode == 0
     assert "cadrender report" in file.read_text()
 
 
@@ -65,19 +65,19 @@ def test_a_foreign_file_stays(root, tmp_path):
     ],
 )
 def test_wrong_usage_is_one_line(root, arguments, message):
-    done = run("report", "--root", root, *arguments)
+    done = invoke("report", "--root", root, *arguments)
     assert done.returncode == 2 and re.search(message, done.stderr) and "Traceback" not in done.stderr
 
 
 def test_no_root(tmp_path):
-    done = run("report", "--root", tmp_path / "nothing")
+    done = invoke("report", "--root", tmp_path / "nothing")
     assert done.returncode == 2
     assert (
         done.stderr
         == f"cadrender: {tmp_path / 'nothing'}: no such folder; a root holds audio/ and metadata/\n"
     )
-    assert run("report", "--root", tmp_path).returncode == 2
-    assert "path.root is not set" in run("report").stderr
+    assert invoke("report", "--root", tmp_path).returncode == 2
+    assert "path.root is not set" in invoke("report").stderr
 
 
 @pytest.mark.parametrize("library", ["matplotlib", "jinja2", "markupsafe"])
@@ -99,7 +99,7 @@ def test_without_its_libraries(root, tmp_path, library):
 
 def test_what_is_missing_is_told(root, tmp_path):
     (tmp_path / "root/metadata").mkdir(parents=True)
-    done = run("report", "--root", tmp_path / "root")
+    done = invoke("report", "--root", tmp_path / "root")
     assert done.returncode == 0
     assert f"gains.json: no such file (cadrender gains --root {tmp_path / 'root'})" in done.stderr
 

@@ -13,18 +13,26 @@ import soxr
 from benchmarks import reference
 from cadrender.dsp.nalr import nalr_filter
 from cadrender.stems import STEMS, VDBO
-from tests.cli.test_remix import (
+from tests.cli.remix.outputs import (
     AT_MIC,
     CFS,
     LISTENERS,
-    SAMPLERATE,
     SCENES,
     add_metadata,
-    call,
     gains_of,
     sample_of,
 )
-from tests.roots import edit_json, environment, leftovers, make_root, run, tree, write_wav
+from tests.roots import (
+    SAMPLERATE,
+    call,
+    edit_json,
+    environment,
+    invoke,
+    leftovers,
+    make_root,
+    tree,
+    write_wav,
+)
 
 OUT = "audio/submission/train/enhanced_signals"
 
@@ -36,8 +44,8 @@ def made(tmp_path_factory):
     quiet = root / "audio/music/train" / sample_of(root, "scene_10002")[0].rpartition("-hlp")[0]
     for file in quiet.iterdir():
         write_wav(file, soundfile.read(file)[0] / 40)
-    assert run("generate", "--root", root, "-j", 2, "-q").returncode == 0
-    result = run("remix", "--root", root, "--submission", "-j", 2)
+    assert invoke("generate", "--root", root, "-j", 1, "-q").returncode == 0
+    result = invoke("remix", "--root", root, "--submission", "-j", 2)
     assert result.returncode == 0, result.stderr
     assert "14 submissions made (14 files), 0 skipped, 0 failures" in result.stderr
     assert leftovers(root) == []
@@ -108,17 +116,17 @@ def test_it_is_what_the_evaluator_reads(made):
 
 def test_again_nothing_is_made_and_all_is_proven(made, capsys):
     before = tree(made)
-    assert call("--root", made, "--submission", "-j", 1) == 0
+    assert call("remix", "--root", made, "--submission", "-j", 1) == 0
     assert "14 submissions complete; 0 files to make" in capsys.readouterr().err
     assert tree(made) == before
-    assert call("--root", made, "--deep", "100%", "-j", 1, command="verify") == 0
+    assert call("verify", "--root", made, "--deep", "100%", "-j", 1) == 0
     assert "no problems" in capsys.readouterr().err
 
 
 def test_the_bytes_do_not_depend_on_what_is_on_disk(root, made):
     shutil.rmtree(root / "audio/submission")
     shutil.rmtree(root / AT_MIC)
-    assert call("--root", root, "--submission", "-j", 1) == 0
+    assert call("remix", "--root", root, "--submission", "-j", 1) == 0
     assert tree(root / OUT) == tree(made / OUT)
 
 
@@ -129,15 +137,15 @@ def test_a_factor_that_does_not_belong_is_noticed_and_mended(root, made, capsys,
         text.unlink()
     else:
         text.write_text("" if damage == "empty" else "2.5")
-    assert call("--root", root, "-j", 1, command="verify") == 1
+    assert call("verify", "--root", root, "-j", 1) == 1
     problems = capsys.readouterr().out.splitlines()
     told = "missing" if damage == "missing" else "not what belongs to scene_10001_L0001_remix.flac"
     assert problems == [f"{text}: {told}"]
-    assert call("--root", root, "--submission", "-j", 1) == 0
+    assert call("remix", "--root", root, "--submission", "-j", 1) == 0
     assert "1 submission made (1 file), 13 skipped" in capsys.readouterr().err
     assert tree(root / OUT) == tree(made / OUT)
     text.unlink()
-    assert call("--root", root, "-j", 1, "--repair", "-q", command="verify") == 0
+    assert call("verify", "--root", root, "-j", 1, "--repair", "-q") == 0
     assert tree(root / OUT) == tree(made / OUT)
 
 
@@ -171,7 +179,7 @@ def test_a_kill_never_leaves_a_file_with_the_factor_of_another(root, tmp_path):
     arguments = ("remix", "--submission", "--scenes", scene, "-j", 1, "-q", "--root")
     edit_json(root / "metadata/scenes.train.json", lambda scenes: scenes[scene].update(gain="gain_0139"))
     final = shutil.copytree(root, tmp_path / "final")
-    assert run(*arguments, final).returncode == 0
+    assert invoke(*arguments, final).returncode == 0
     new = tree(final / OUT)
     assert any(new[name.replace(".flac", ".txt")] != old[name.replace(".flac", ".txt")] for name in names)
     killed, stages = True, set()
@@ -185,7 +193,7 @@ def test_a_kill_never_leaves_a_file_with_the_factor_of_another(root, tmp_path):
             if name in left:
                 assert (left[name], left[text]) in ((old[name], old[text]), (new[name], new[text]))
             stages.add("gone" if name not in left else "old" if left[name] == old[name] else "new")
-        assert run(*arguments, trial).returncode == 0
+        assert invoke(*arguments, trial).returncode == 0
         assert tree(trial / OUT) == new
         shutil.rmtree(trial)
         if not killed:
@@ -195,17 +203,20 @@ def test_a_kill_never_leaves_a_file_with_the_factor_of_another(root, tmp_path):
 
 
 def test_the_resampler_can_be_chosen(root, capsys):
-    assert call("--root", root, "--submission", "--resampler-quality", "VHQ", "-j", 1) == 0
+    assert call("remix", "--root", root, "--submission", "--resampler-quality", "VHQ", "-j", 1) == 0
     assert "14 files are made again: made with other parameters" in capsys.readouterr().err
     expected = by_reference(root, "scene_10001", "L0001", "VHQ")
     signal, _ = as_the_evaluator(file_of(root, "scene_10001", "L0001"))
     assert np.abs(signal - expected).max() <= 1.01 * max(1.0, np.abs(expected).max()) / 32768
-    assert call("--root", root, "--deep", "100%", "-j", 1, command="verify") == 0
+    assert call("verify", "--root", root, "--deep", "100%", "-j", 1) == 0
 
 
 def test_in_another_place(root, made, tmp_path):
     place = ("--output-submission-dir", tmp_path / "exp")
-    assert call("--root", root, "--submission", "-j", 1, "-q", *place, "--scenes", "scene_1000[12]") == 0
+    assert (
+        call("remix", "--root", root, "--submission", "-j", 1, "-q", *place, "--scenes", "scene_1000[12]")
+        == 0
+    )
     found = tree(tmp_path / "exp/train/enhanced_signals")
     assert len(found) == 8
     assert found == {name: tree(made / OUT)[name] for name in found}
@@ -213,7 +224,7 @@ def test_in_another_place(root, made, tmp_path):
 
 @pytest.mark.parametrize("option", [("--format", "wav"), ("--listeners",), ("--sample-rate", "44100")])
 def test_its_format_is_fixed(made, capsys, option):
-    assert call("--root", made, "--submission", *option) == 2
+    assert call("remix", "--root", made, "--submission", *option) == 2
     error = capsys.readouterr().err
     assert "--submission does not go with" in error
     assert error.count("\n") == 1

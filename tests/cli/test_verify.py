@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.roots import POSITIONS, SONGS, leftovers, make_root, run, tree
+from tests.roots import POSITIONS, SONGS, invoke, leftovers, make_root, tree
 
 SONG = SONGS[0]
 SAMPLE = f"audio/at_mic_music/train/{SONG}-{POSITIONS[0].id}"
@@ -17,7 +17,7 @@ SOURCE = f"audio/music/train/{SONG}"
 def rendered(tmp_path_factory):
     """A complete root; copy it to damage it."""
     root = make_root(tmp_path_factory.mktemp("rendered") / "root")
-    assert run("generate", "--root", root, "-j", 1).returncode == 0
+    assert invoke("generate", "--root", root, "-j", 1).returncode == 0
     return root
 
 
@@ -27,7 +27,7 @@ def root(rendered, tmp_path):
 
 
 def verify(root, *options):
-    done = run("verify", "--root", root, *options)
+    done = invoke("verify", "--root", root, *options)
     assert "Traceback" not in done.stderr
     return done
 
@@ -153,7 +153,7 @@ def test_a_file_of_unknown_origin_is_found(root):
     assert done.returncode == 1
     assert f"{root / SAMPLE / 'bass.wav'}: not in the manifest" in done.stdout
     # The main job takes such files as they are: the official script may have made them.
-    assert "0 files to render" in run("generate", "--root", root, "--dry-run").stderr
+    assert "0 files to render" in invoke("generate", "--root", root, "--dry-run").stderr
 
 
 def test_a_song_that_is_gone_is_reported_and_its_files_are_still_checked(root):
@@ -203,7 +203,7 @@ def test_deep_renders_the_part_that_was_asked_for(root):
 @pytest.mark.parametrize("options", [("--subtype", "PCM_24"), ("--subtype", "FLOAT"), ("--format", "flac")])
 def test_other_formats_are_proven_too(tmp_path, options):
     root = make_root(tmp_path / "root", songs=SONGS[:1], seconds=(1.0,))
-    assert run("generate", "--root", root, "-j", 1, *options).returncode == 0
+    assert invoke("generate", "--root", root, "-j", 1, *options).returncode == 0
     done = verify(root, *options, "--deep", "100", "-j", 1)
     assert done.returncode == 0, done.stdout
     (first, *_) = (root / "audio/at_mic_music").rglob(f"bass.{'flac' if '--format' in options else 'wav'}")
@@ -235,14 +235,14 @@ def test_an_edited_source_is_rendered_again(root):
     source = root / SOURCE / "vocals.wav"
     samples, rate = soundfile.read(source, dtype="int16")
     soundfile.write(source, samples // 2 + 100, rate, subtype="PCM_16")
-    done = run("generate", "--root", root, "-j", 1)
+    done = invoke("generate", "--root", root, "-j", 1)
     assert done.returncode == 0
     assert f"changed since: {source}" in done.stderr
     after = tree(root / "audio/at_mic_music")
     differing = {name for name in before if before[name] != after[name]}
     assert differing == {f"train/{SONG}-{position.id}/vocals.wav" for position in POSITIONS}
     assert verify(root, "--deep", "100").returncode == 0
-    assert "0 files to render" in run("generate", "--root", root, "--dry-run").stderr
+    assert "0 files to render" in invoke("generate", "--root", root, "--dry-run").stderr
 
 
 def test_a_changed_hrir_is_rendered_again(root):
@@ -254,9 +254,9 @@ def test_a_changed_hrir_is_rendered_again(root):
     ]
     samples, rate = soundfile.read(file)
     soundfile.write(file, samples[:-10] * 0.9, rate, subtype="PCM_24")
-    done = run("generate", "--root", root, "-j", 1, "--dry-run")
+    done = invoke("generate", "--root", root, "-j", 1, "--dry-run")
     assert f"{len(users) * len(SONGS) * 5} files are rendered again; changed since: {file}" in done.stderr
-    assert run("generate", "--root", root, "-j", 1).returncode == 0
+    assert invoke("generate", "--root", root, "-j", 1).returncode == 0
     assert verify(root, "--deep", "100").returncode == 0
 
 
@@ -264,7 +264,7 @@ def test_a_source_that_was_only_touched_is_read_once_and_not_rendered(root):
     before = tree(root / "audio")
     for file in (root / "audio/music").rglob("*.wav"):
         os.utime(file, ns=(10**18, 4 * 10**18))  # the year 2096: clocks play no part
-    assert "0 files to render" in run("generate", "--root", root, "-j", 1).stderr
+    assert "0 files to render" in invoke("generate", "--root", root, "-j", 1).stderr
     assert tree(root / "audio") == before
     for line in (root / "metadata/at_mic_music.train.manifest.jsonl").read_text().splitlines()[-30:]:
         assert json.loads(line)["inputs"]["source"]["mtime_ns"] == 4 * 10**18
@@ -275,7 +275,7 @@ def test_a_position_that_means_another_head_is_rendered_again(root):
     content = json.loads(positions.read_text())
     content["hlp_0001"] = content["hlp_0003"]
     positions.write_text(json.dumps(content))
-    assert run("generate", "--root", root, "-j", 1).returncode == 0
+    assert invoke("generate", "--root", root, "-j", 1).returncode == 0
     for stem in ("mixture", "bass"):
         folder = root / "audio/at_mic_music/train"
         one, other = (folder / f"{SONG}-{position}" / f"{stem}.wav" for position in ("hlp_0001", "hlp_0003"))
@@ -287,4 +287,4 @@ def test_files_without_a_manifest_stay_as_they_are(root):
     source = root / SOURCE / "vocals.wav"
     flip_bit(source)
     os.utime(source)
-    assert "0 files to render" in run("generate", "--root", root, "--dry-run").stderr
+    assert "0 files to render" in invoke("generate", "--root", root, "--dry-run").stderr

@@ -47,7 +47,7 @@ def root(tmp_path):
 
 def run(*arguments, status=0):
     """Run the command line; what it prints for its user."""
-    done = roots.run(*arguments)
+    done = roots.invoke(*arguments)
     assert done.returncode == status, (arguments, done.stdout, done.stderr)
     assert "Traceback" not in done.stderr
     return done.stdout + done.stderr

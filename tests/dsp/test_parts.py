@@ -2,6 +2,7 @@
 
 import inspect
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -182,18 +183,27 @@ def part_of(stems, start, frames, heads, gains, head=0, **options):
     return convolve_parts(pieces, before, frames, heads, gains, head=head, **options)
 
 
-def check(stems, start, frames, heads, gains, files, head=0):
+def check(stems, start, frames, heads, gains, files, head=0, *, dtype="float32"):
     expected = files[:, start : start + frames]
     np.testing.assert_array_equal(part_of(stems, start, frames, heads, gains, head), expected)
-    for dtype in ("float32", "float64") if stems[0].dtype == "int16" else ():
+    if stems[0].dtype == "int16":
         ours = part_of(stems, start, frames, heads, gains, head, dtype=dtype)
         assert ours.dtype == dtype
         np.testing.assert_array_equal(ours, (expected / 32768.0).astype(dtype))
 
 
-@pytest.mark.parametrize("taps", [1, 2, 8, 9, 384, 641, 1025, 4096, 8192])
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_parts_are_the_files(dtype, taps):
+TAPS = (1, 2, 8, 9, 384, 641, 1025, 4096, 8192)
+
+
+@pytest.mark.parametrize(
+    ("taps", "dtype", "out"),
+    [
+        *((taps, dtype, "float32") for taps in TAPS for dtype in DTYPES),
+        # Every kind of output is a kernel of its own, which takes ten seconds to compile.
+        *(pytest.param(taps, "int16", "float64", marks=pytest.mark.slow) for taps in TAPS),
+    ],
+)
+def test_parts_are_the_files(dtype, taps, out):
     delay = {8: 1, 384: 37, 641: 4}.get(taps, 0)
     heads = noise_heads(taps, delay, seed=taps)
     frames = 30_001
@@ -212,7 +222,7 @@ def test_parts_are_the_files(dtype, taps):
         (0, frames),
         *((int(a), int(b)) for a, b in draw.integers(1, 15_000, (3, 2))),
     ):
-        check(stems, start, count, heads, gains, files)
+        check(stems, start, count, heads, gains, files, dtype=out)
 
 
 @settings(max_examples=80, deadline=None)
@@ -291,11 +301,21 @@ def test_unquantised(dtype):
         ours = part_of(stems, start, frames, heads, gains, pcm16=False)
         assert ours.dtype == np.float64
         np.testing.assert_allclose(ours, files[:, start : start + frames], rtol=0, atol=2e-15)
-        if dtype == "int16":
-            single = part_of(stems, start, frames, heads, gains, pcm16=False, dtype="float32")
-            np.testing.assert_array_equal(single, ours.astype(np.float32))
 
 
+@pytest.mark.slow
+def test_unquantised_as_float32():
+    heads = noise_heads(384, 21)
+    stems = [samples("int16", 20_000, seed) for seed in range(2)]
+    for start, frames in ((0, 20_000), (5, 1), (12_345, 6789)):
+        single, double = (
+            part_of(stems, start, frames, heads, [0.7, 1.9], pcm16=False, dtype=dtype)
+            for dtype in ("float32", "float64")
+        )
+        np.testing.assert_array_equal(single, double.astype(np.float32))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_single_precision(dtype):
     """Errors of some 1e-7 of the level, for any type of source; 16 bits differ by one step at most."""
@@ -390,6 +410,30 @@ def test_threads_share_nothing():
     for thread in threads:
         thread.join()
     assert not failures
+
+
+@pytest.mark.parametrize("busy", [False, True])
+@pytest.mark.parametrize("taps", [384, 20_000])
+def test_helpers_take_half_of_a_large_part(taps, busy):
+    """Or, where they have no time for it, nothing."""
+    heads = noise_heads(taps, 37)
+    stem = samples("int16", 90_000, 1)
+    expected = whole([stem], heads, [0.8])[:, 5001:85_000]
+    memory = np.full((1, 80_999, 2), 77, np.int16)
+    release = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        token = parts.helpers.set(pool)
+        try:
+            if busy:
+                pool.submit(release.wait)
+            part_of([stem], 5001, 79_999, heads, [0.8], out=memory[:, :79_999])
+            if busy:
+                assert not release.is_set()
+        finally:
+            release.set()
+            parts.helpers.reset(token)
+    np.testing.assert_array_equal(memory[:, :79_999], expected)
+    assert (memory[:, 79_999:] == 77).all()
 
 
 def int16(*shape):

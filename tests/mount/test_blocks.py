@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cadrender.config import load_settings
-from cadrender.errors import CadrenderError
+from cadrender.errors import AudioError, CadrenderError
 from cadrender.mount import trees_of
 from cadrender.mount.blocks import BLOCK, BlockCache, ChangedError, MountedFile, Reader, look_at, state_of
 from tests.roots import SONGS, tree
@@ -32,23 +32,42 @@ def stored(generated):
     return tree(generated / "audio/at_mic_music")
 
 
-def test_pieces_of_any_size(files, stored):
+def read(reader, offset, size):
+    """Some bytes, through memory that holds something else before."""
+    memory = np.full(size, 0xA5, np.uint8)
+    count = reader.read(memory, offset)
+    assert (memory[count:] == 0xA5).all()
+    return memory[:count].tobytes()
+
+
+def blocks_of(file):
+    return -(-file.size // BLOCK)
+
+
+@pytest.mark.parametrize("ordered", [(0, 0), (0, 1), (3, 5), (0, 99)])
+def test_pieces_of_any_size(files, stored, ordered):
+    """Whether some blocks were ordered ahead or not."""
     cache = BlockCache(64 << 20, 2)
     rng = random.Random(1)
     for name in rng.sample(sorted(files), 6):
         reader = Reader(files[name], cache)
+        cache.ahead(files[name], range(ordered[0], min(ordered[1], blocks_of(files[name]))))
+        size = len(stored[name])
         places = [
             (0, 44),
             (0, 45),
             (40, 8),
             (BLOCK - 1, 2),
-            (len(stored[name]) - 3, 10),
-            (len(stored[name]), 5),
+            (size - 3, 10),
+            (size, 5),
+            (0, size),
+            (0, size + 9),
         ]
-        places += [(rng.randrange(len(stored[name])), rng.randrange(3 * BLOCK)) for _ in range(20)]
-        for offset, size in places:
-            read = b"".join(piece.data for piece in reader.read(offset, size))
-            assert read == stored[name][offset : offset + size]
+        places += [
+            (rng.randrange(size), rng.randrange(1, most)) for most in (3 * BLOCK, size) for _ in range(15)
+        ]
+        for offset, count in places:
+            assert read(reader, offset, count) == stored[name][offset : offset + count]
     cache.close()
 
 
@@ -56,90 +75,127 @@ def test_threads_share_blocks_and_each_is_rendered_once(files, stored):
     cache = BlockCache(256 << 20, 2)
     names = sorted(files)
 
-    def read(seed):
-        rng = random.Random(seed)
-        for name in rng.sample(names, len(names)):
+    def read_all(seed):
+        for name in random.Random(seed).sample(names, len(names)):
             reader = Reader(files[name], cache)
+            cache.ahead(files[name], range(blocks_of(files[name])))
             for offset in range(0, len(stored[name]), 100_000):
-                assert (
-                    b"".join(piece.data for piece in reader.read(offset, 100_000))
-                    == stored[name][offset : offset + 100_000]
-                )
+                assert read(reader, offset, 100_000) == stored[name][offset : offset + 100_000]
         return True
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(read, range(8)))
-    assert cache.rendered == sum(-(-file.size // BLOCK) for file in files.values())
+        assert all(pool.map(read_all, range(8)))
+    assert cache.filled == 0
+    assert cache.rendered == sum(blocks_of(file) for file in files.values())
     cache.close()
 
 
-@pytest.mark.parametrize("limit", [BLOCK, 5 * BLOCK])
+@pytest.mark.parametrize("limit", [BLOCK, 5 * BLOCK, 40 * BLOCK])
 def test_no_more_is_kept_than_allowed(files, stored, limit):
     cache = BlockCache(limit, 2)
+    kept = 0
     for name, file in files.items():
         reader = Reader(file, cache)
         for offset in range(0, file.size, BLOCK // 2):
-            assert (
-                b"".join(piece.data for piece in reader.read(offset, BLOCK // 2))
-                == stored[name][offset : offset + BLOCK // 2]
-            )
+            cache.ahead(file, range(offset // BLOCK, min(offset // BLOCK + 3, blocks_of(file))))
+            assert read(reader, offset, BLOCK // 2) == stored[name][offset : offset + BLOCK // 2]
             assert cache.bytes <= limit
+            kept = max(kept, cache.bytes)
+    assert kept > limit // 2
     cache.clear()
     assert cache.bytes == 0
     cache.close()
 
 
-@pytest.mark.parametrize("limit", [BLOCK, 3 * BLOCK])
+@pytest.mark.parametrize("limit", [BLOCK, 3 * BLOCK, 24 * BLOCK])
 def test_many_readers_of_a_small_cache(files, stored, limit):
     """Blocks are ordered, left, rendered, evicted and ordered again all the time; every reader gets its bytes."""
     cache = BlockCache(limit, 2)
     names = sorted(files)
 
-    def read(seed):
+    def read_some(seed):
         rng = random.Random(seed)
         for _ in range(30):
             name = rng.choice(names)
             reader, at = Reader(files[name], cache), rng.randrange(files[name].size)
             for _ in range(rng.randrange(1, 8)):
                 size = rng.choice((100, BLOCK // 2, 4 * BLOCK))
-                assert b"".join(piece.data for piece in reader.read(at, size)) == stored[name][at : at + size]
+                first = at // BLOCK + rng.randrange(3)
+                cache.ahead(files[name], range(first, min(first + rng.randrange(3), blocks_of(files[name]))))
+                assert read(reader, at, size) == stored[name][at : at + size]
                 at += size
         return True
 
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(read, range(8)))
+        assert all(pool.map(read_some, range(8)))
     cache.close()
 
 
-def test_who_reads_from_front_to_back_finds_blocks_ready(files):
-    file = max(files.values(), key=lambda file: file.size)
-    cache = BlockCache(256 << 20, 2)
-    reader = Reader(file, cache)
-    blocks = -(-file.size // BLOCK)
-    assert blocks >= 4
-    reader.read(0, BLOCK)
-    reader.read(BLOCK, BLOCK)
+def wait_until(condition):
     deadline = time.monotonic() + 30
-    while cache.rendered < 3:
+    while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    assert cache.found == 0
-    reader.read(2 * BLOCK, BLOCK)
-    assert cache.found == 1
+
+
+def test_who_reads_from_front_to_back_finds_blocks_ready(files, stored):
+    name, file = max(files.items(), key=lambda item: item[1].size)
+    cache = BlockCache(256 << 20, 2)
+    reader = Reader(file, cache)
+    assert blocks_of(file) >= 8
+    for block in (0, 2, 1, 3):  # requests may overtake each other
+        assert read(reader, block * BLOCK, BLOCK) == stored[name][block * BLOCK : (block + 1) * BLOCK]
+    wait_until(lambda: cache.rendered >= 2)
+    assert (cache.found, cache.filled) == (0, 4 * BLOCK)
+    assert read(reader, 4 * BLOCK, BLOCK) == stored[name][4 * BLOCK : 5 * BLOCK]
+    assert (cache.found, cache.filled) == (1, 4 * BLOCK)
     cache.close()
+
+
+def test_nothing_is_rendered_ahead_of_large_requests(files, stored):
+    """A single read of a program may be many of them; the kernel asks ahead itself."""
+    name, file = max(files.items(), key=lambda item: item[1].size)
+    cache = BlockCache(256 << 20, 2)
+    reader = Reader(file, cache)
+    for offset in range(0, file.size, 4 * BLOCK):
+        assert read(reader, offset, 4 * BLOCK) == stored[name][offset : offset + 4 * BLOCK]
+    assert reader.whole
+    cache.close()
+    assert (cache.rendered, cache.filled) == (0, file.size)
 
 
 def test_who_jumps_does_not(files):
     file = max(files.values(), key=lambda file: file.size)
     cache = BlockCache(256 << 20, 2)
     reader = Reader(file, cache)
-    for block in (3, 0, 2):
-        reader.read(block * BLOCK, 10)
+    for block in (8, 1, 12, 4, 13, 3, 9, 0):
+        read(reader, block * BLOCK, 10)
     cache.close()
-    assert cache.rendered == 3
+    assert (cache.rendered, cache.filled) == (0, 80)
 
 
-def test_a_damaged_file_is_tried_again(files, root):
+def test_blocks_ordered_together_do_not_share_an_error(files, stored):
+    name, file = max(files.items(), key=lambda item: item[1].size)
+    cache = BlockCache(64 << 20, 2)
+
+    def render(memory, offset):
+        if offset <= 5 * BLOCK < offset + len(memory):
+            raise AudioError("damaged")
+        MountedFile.render(file, memory, offset)
+
+    file.render = render
+    cache.ahead(file, range(8))
+    reader = Reader(file, cache)
+    for block in range(8):
+        if block == 5:
+            with pytest.raises(AudioError, match="damaged"):
+                read(reader, block * BLOCK, BLOCK)
+        else:
+            assert read(reader, block * BLOCK, BLOCK) == stored[name][block * BLOCK : (block + 1) * BLOCK]
+    cache.close()
+
+
+def test_a_damaged_file_is_tried_again(files, root, stored):
     """An error is not kept: what has been repaired can be read."""
     name = next(name for name in files if SONGS[0] in name and "bass" in name)
     source = root / f"audio/music/train/{SONGS[0]}/bass.wav"
@@ -148,13 +204,17 @@ def test_a_damaged_file_is_tried_again(files, root):
     os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
     cut = MountedFile(files[name].output, state_of(files[name].output.signal))
     cache = BlockCache(1 << 20, 1)
-    for _ in range(2):
+    for ordered in (0, 0, 2, 2):
+        cache.ahead(cut, range(ordered))
         with pytest.raises(CadrenderError, match=r"bass\.wav: "):
-            cache.get(cut, 0, 1)
-    with pytest.raises(ChangedError, match="changed while files made from it are open"):
-        cache.get(files[name], 0, 0)
+            read(Reader(cut, cache), 0, 2 * BLOCK)
+    for size in (BLOCK, 8 * BLOCK):
+        with pytest.raises(ChangedError, match="changed while files made from it are open"):
+            read(Reader(files[name], cache), 0, size)
     source.write_bytes(content)
     os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
     assert look_at(source) == (source.stat().st_ino, len(content), times.st_mtime_ns)
-    assert isinstance(cache.get(files[name], 0, 0)[0], np.ndarray)
+    for ordered in (0, 2):
+        cache.ahead(cut, range(ordered))
+        assert read(Reader(files[name], cache), 0, 2 * BLOCK) == stored[name][: 2 * BLOCK]
     cache.close()

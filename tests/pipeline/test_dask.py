@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from tests.clusters import cluster, copy_package, holder, only, wait_for
-from tests.roots import environment, leftovers, make_root, run, start, tree
+from tests.clusters import cluster, copy_package, holder, only
+from tests.processes import patience, wait_for
+from tests.roots import REPOSITORY, environment, invoke, leftovers, make_root, run, start, tree
 
 pytest.importorskip("distributed", reason="Dask is not installed (the extra `dask`)")
 
@@ -18,14 +19,9 @@ SONGS = tuple(f"Song {letter}" for letter in "ABCDEF")
 
 
 @pytest.fixture(scope="module")
-def package(tmp_path_factory):
-    return copy_package(tmp_path_factory.mktemp("package"))
-
-
-@pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
-    root = make_root(tmp_path_factory.mktemp("rendered") / "root", songs=SONGS, seconds=[5.0] * len(SONGS))
-    assert run("generate", "--root", root, "-j", 1).returncode == 0
+    root = make_root(tmp_path_factory.mktemp("rendered") / "root", songs=SONGS, seconds=[4.0] * len(SONGS))
+    assert invoke("generate", "--root", root, "-j", 1).returncode == 0
     return root
 
 
@@ -51,100 +47,106 @@ def one_line(done, *words):
     return line
 
 
-def test_two_workers_render_what_one_process_does(tmp_path, package, rendered, root):
-    with cluster(tmp_path, package) as (address, _, _):
-        done = run(*arguments(root, address), **only(package))
+def test_two_workers_render_what_one_process_does(tmp_path, rendered, root):
+    with cluster(tmp_path, REPOSITORY) as (address, _, _):
+        done = run(*arguments(root, address), **only(REPOSITORY))
         assert done.returncode == 0, done.stderr
         assert "2 workers" in done.stderr
         assert " on 2 workers" in done.stderr.splitlines()[-1]
         assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
         assert tree(root / "metadata").keys() == tree(rendered / "metadata").keys()
-        again = run(*arguments(root, address), **only(package))
+        again = run(*arguments(root, address), **only(REPOSITORY))
         assert "0 files to render" in again.stderr
-    assert run("verify", "--root", root).returncode == 0
+    assert invoke("verify", "--root", root).returncode == 0
 
 
-def test_a_worker_that_dies_loses_its_batch_only_which_runs_elsewhere(tmp_path, package, rendered, root):
-    with cluster(tmp_path, package) as (address, _, workers):
-        process = start(*arguments(root, address), "-q", **only(package))
+@pytest.mark.slow
+def test_a_worker_that_dies_loses_its_batch_only_which_runs_elsewhere(tmp_path, rendered, root):
+    with cluster(tmp_path, REPOSITORY) as (address, _, workers):
+        process = start(*arguments(root, address), "-q", **only(REPOSITORY))
         wait_for(lambda: list((root / "audio").rglob(".*.part")))
         victim = wait_for(lambda: holder(root, workers))
         victim.kill()
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=patience(120))
         assert process.returncode == 0, errors
         assert "Traceback" not in errors
     assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
     assert not leftovers(root)
 
 
-def test_a_worker_with_several_threads_renders_one_batch_at_a_time(tmp_path, package, rendered, root):
-    with cluster(tmp_path, package, 1, "--nthreads", 4, "--no-nanny") as (address, _, _):
-        done = run(*arguments(root, address), **only(package))
+@pytest.mark.slow
+def test_a_worker_with_several_threads_renders_one_batch_at_a_time(tmp_path, rendered, root):
+    with cluster(tmp_path, REPOSITORY, 1, "--nthreads", 4, "--no-nanny") as (address, _, _):
+        done = run(*arguments(root, address), **only(REPOSITORY))
         assert done.returncode == 0, done.stderr
         assert "--nthreads 1" in done.stderr
     assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
 
 
-def test_a_worker_with_another_cadrender_is_refused(tmp_path, package, root):
-    other = shutil.copytree(package, tmp_path / "other")
+def test_a_worker_with_another_cadrender_is_refused(tmp_path, root):
+    other = copy_package(tmp_path / "other")
     file = other / "cadrender/dsp/render.py"
     file.write_text(file.read_text() + "\n# another release\n")
     with cluster(tmp_path, other, 1) as (address, _, _):
-        done = run(*arguments(root, address), **only(package))
+        done = run(*arguments(root, address), **only(REPOSITORY))
         assert done.returncode == 1
         assert re.search(r"this worker runs cadrender .* is needed", one_line(done, "tcp://127.0.0.1"))
     assert not list((root / "audio/at_mic_music").rglob("*.wav"))
 
 
-def test_a_worker_without_cadrender_is_refused(tmp_path, package, root):
+@pytest.mark.slow
+def test_a_worker_without_cadrender_is_refused(tmp_path, root):
     broken = tmp_path / "broken/cadrender/__init__.py"
     broken.parent.mkdir(parents=True)
     broken.write_text("raise ImportError('there is none')")
     with cluster(tmp_path, tmp_path / "broken", 1) as (address, _, _):
-        done = run(*arguments(root, address), **only(package))
+        done = run(*arguments(root, address), **only(REPOSITORY))
         assert done.returncode == 1
         one_line(done, "tcp://127.0.0.1", "does not run on this worker")
 
 
-def test_a_scheduler_that_is_not_there_is_named(root, package):
-    done = run(*arguments(root, "tcp://127.0.0.1:9"), **only(package))
+def test_a_scheduler_that_is_not_there_is_named(root):
+    done = run(*arguments(root, "tcp://127.0.0.1:9"), **only(REPOSITORY))
     assert done.returncode == 1
     one_line(done, "tcp://127.0.0.1:9", "no Dask scheduler answers there")
 
 
-def test_a_scheduler_without_workers_is_named(tmp_path, package, root):
-    with cluster(tmp_path, package, 0) as (address, _, _):
-        done = run(*arguments(root, address), **only(package))
+@pytest.mark.slow
+def test_a_scheduler_without_workers_is_named(tmp_path, root):
+    with cluster(tmp_path, REPOSITORY, 0) as (address, _, _):
+        done = run(*arguments(root, address), **only(REPOSITORY))
         assert done.returncode == 1
         one_line(done, address, "no workers", "dask worker")
 
 
-def test_a_scheduler_that_dies_ends_the_run_with_a_line(tmp_path, package, rendered, root):
-    with cluster(tmp_path, package) as (address, scheduler, _):
-        process = start(*arguments(root, address), "-q", **only(package))
+@pytest.mark.slow
+def test_a_scheduler_that_dies_ends_the_run_with_a_line(tmp_path, rendered, root):
+    with cluster(tmp_path, REPOSITORY) as (address, scheduler, _):
+        process = start(*arguments(root, address), "-q", **only(REPOSITORY))
         wait_for(lambda: list((root / "audio").rglob(".*.part")))
         scheduler.kill()
-        _, errors = process.communicate(timeout=120)
+        _, errors = process.communicate(timeout=patience(120))
     assert process.returncode == 1, errors
     assert "Traceback" not in errors
     assert [line for line in errors.splitlines() if line.startswith("cadrender: ") and address in line]
-    done = run("generate", "--root", root, "-j", 1)
+    done = invoke("generate", "--root", root, "-j", 1)
     assert done.returncode == 0
     assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
 
 
-def test_ctrl_c_ends_a_run_on_a_cluster(tmp_path, package, rendered, root):
-    with cluster(tmp_path, package) as (address, _, _):
-        process = start(*arguments(root, address), "-q", **only(package))
+@pytest.mark.slow
+def test_ctrl_c_ends_a_run_on_a_cluster(tmp_path, rendered, root):
+    with cluster(tmp_path, REPOSITORY) as (address, _, _):
+        process = start(*arguments(root, address), "-q", **only(REPOSITORY))
         wait_for(lambda: list((root / "audio").rglob(".*.part")))
         began = time.monotonic()
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-        assert time.monotonic() - began < 6
+        _, errors = process.communicate(timeout=patience(60))
+        assert time.monotonic() - began < patience(6)
         assert process.returncode == 130, errors
         assert "Traceback" not in errors
         # The same workers take up the rest.
-        assert run(*arguments(root, address), "-q", **only(package)).returncode == 0
+        assert run(*arguments(root, address), "-q", **only(REPOSITORY)).returncode == 0
     assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
 
 
@@ -181,9 +183,10 @@ if __name__ == "__main__":
 """
 
 
-def test_a_batch_that_kills_every_worker_is_given_up(tmp_path, package):
+@pytest.mark.slow
+def test_a_batch_that_kills_every_worker_is_given_up(tmp_path):
     """Dask itself gives up a batch after four workers died of it; their nannies start new ones."""
-    shutil.copytree(package, tmp_path / "package")
+    copy_package(tmp_path / "package")
     script = tmp_path / "package/bombs.py"
     script.write_text(BOMB)
     with cluster(tmp_path, tmp_path / "package", 2, "--nthreads", 1) as (address, _, _):
@@ -204,6 +207,6 @@ def test_a_batch_that_kills_every_worker_is_given_up(tmp_path, package):
 
 @pytest.mark.parametrize("options", [("--backend", "dask"), ("--scheduler", "tcp://127.0.0.1:1")])
 def test_backend_and_scheduler_go_together(root, options):
-    done = run("generate", "--root", root, *options)
+    done = invoke("generate", "--root", root, *options)
     assert done.returncode == 2
     assert "go together" in done.stderr

@@ -7,8 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +14,10 @@ import soundfile
 
 from cadrender.stems import STEMS
 from cadrender.store.digest import digest_of
-from tests.clusters import cluster, copy_package, holder, only, wait_for
+from tests.clusters import cluster, holder, only
 from tests.plausible import make_plausible_root
-from tests.roots import edit_json, environment, leftovers, run, start, tree, write_wav
+from tests.processes import wait_for
+from tests.roots import REPOSITORY, edit_json, environment, invoke, leftovers, start, tree, write_wav
 
 SONGS = {f"Song {letter}": 3.0 for letter in "ABC"}
 AT_MIC = "audio/at_mic_music"
@@ -37,10 +36,9 @@ PRODUCTS = {
 }
 
 
-def succeed(*arguments, **options):
-    done = run(*arguments, **options)
+def succeed(*arguments):
+    done = invoke(*arguments)
     assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
     return done
 
 
@@ -122,7 +120,7 @@ def test_a_flipped_bit_is_found_and_repaired(made, root, product):
     lines = [f"{file}: its bytes are not those that were written"]
     if product == "excerpt":  # a source of others
         lines.append(f"{file}: changed since 1 at-mic file was rendered from it")
-    done = run("verify", "--root", root, "--split", split)
+    done = invoke("verify", "--root", root, "--split", split)
     assert (done.returncode, done.stdout.splitlines()) == (1, lines)
     repaired = succeed("verify", "--root", root, "--split", split, "--repair", "-j", 1)
     count = f"{len(lines)} problem{'s' * (len(lines) > 1)}"
@@ -151,7 +149,7 @@ def test_what_the_manifest_vouches_for_is_found_by_making_it_again(made, root, p
     spoil(file)
     for book in (root / "metadata").glob("*.json*"):
         book.write_text(book.read_text().replace(before, digest_of(file)))
-    done = run("verify", "--root", root, "--split", split, "--deep", "100", "-j", 1)
+    done = invoke("verify", "--root", root, "--split", split, "--deep", "100", "-j", 1)
     assert done.returncode == 1
     if product == "excerpt":
         line = f"{file.parent}: not what .* holds from frame [0-9]+ on .{file.stem}.: cadrender excerpts .*"
@@ -168,7 +166,7 @@ def test_a_missing_file_and_a_truncated_one_are_made_again(made, root, product):
     gone, short = a_file(root, product, 0), a_file(root, product, 2)
     gone.unlink()
     os.truncate(short, 1000)
-    done = run("verify", "--root", root, "--split", split)
+    done = invoke("verify", "--root", root, "--split", split)
     assert done.returncode == 1
     assert f"{gone}: missing\n" in done.stdout
     assert f"{short}: truncated: 1000 bytes, and " in done.stdout
@@ -178,7 +176,7 @@ def test_a_missing_file_and_a_truncated_one_are_made_again(made, root, product):
 
 def test_an_empty_root_is_told_so_in_one_line(fresh):
     for arguments in ((), ("--repair",), ("--split", "valid")):
-        done = run("verify", "--root", fresh, *arguments)
+        done = invoke("verify", "--root", fresh, *arguments)
         assert (done.returncode, done.stdout) == (1, "")
         (line,) = done.stderr.splitlines()
         assert line.startswith(f"cadrender: {fresh / AT_MIC}: nothing of the ")
@@ -193,7 +191,7 @@ def test_a_manifest_of_an_unreleased_version_is_refused_in_one_line(root, comman
     old = {"path": "train/x.wav", "blake3": "ab", "hrirs": [], "source": {}, "cadrender": "0.1.0"}
     manifest.write_text(json.dumps(old) + "\n")
     before = tree(root)
-    done = run(*command, "--root", root)
+    done = invoke(*command, "--root", root)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"cadrender: {manifest}: written by an unreleased version of cadrender")
@@ -208,7 +206,7 @@ def test_remix_in_three_shards_gives_a_plain_runs_bytes(made, root):
     shutil.rmtree(root / AMPLIFIED)
     for file in (root / "metadata").glob("remix.*"):
         file.unlink()
-    seen: dict[Any, Any] = {}
+    seen = {}
     for index in (1, 2, 3):
         done = succeed("remix", "--listeners", "--root", root, "-j", 1, "--shard", f"{index}/3")
         assert f"shard {index}/3 of the work" in done.stderr
@@ -250,12 +248,12 @@ def test_excerpts_in_two_shards(made, fresh):
     succeed("verify", "--root", fresh, "--split", "valid")
 
 
+@pytest.mark.slow
 def test_remix_on_two_dask_workers_of_which_one_is_killed(made, fresh, tmp_path):
     pytest.importorskip("distributed", reason="Dask is not installed (the extra `dask`)")
-    package = copy_package(tmp_path / "package")
-    with cluster(tmp_path, package) as (address, _, workers):
+    with cluster(tmp_path, REPOSITORY) as (address, _, workers):
         options = ("--backend", "dask", "--scheduler", address)
-        process = start("remix", "--listeners", "--root", fresh, *options, **only(package))
+        process = start("remix", "--listeners", "--root", fresh, *options, **only(REPOSITORY))
         wait_for(lambda: list((fresh / "audio").rglob(".*.part")) or process.poll() is not None)
         assert process.poll() is None
         wait_for(lambda: holder(fresh, workers)).kill()
@@ -291,9 +289,7 @@ def test_a_run_that_replaces_files_and_is_killed_leaves_whole_ones(made, root, b
     new = outputs(other, f"{AT_MIC}/train")
     old = outputs(made, f"{AT_MIC}/train")
     process = start("generate", "--root", root, "-j", 1, *options)
-    deadline = time.monotonic() + 60
-    while process.poll() is None and not replaced(root, old):
-        assert time.monotonic() < deadline
+    wait_for(lambda: process.poll() is not None or replaced(root, old))
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     there = {
@@ -425,7 +421,7 @@ def test_a_flac_root_is_found_as_what_it_is(bare, tmp_path):
     files = [next((root / folder).rglob("*.flac")) for folder in (AT_MIC, REMIX)]
     for file in files:
         flip_bit(file)
-    done = run("verify", "--root", root)
+    done = invoke("verify", "--root", root)
     assert done.returncode == 1
     assert sorted(done.stdout.splitlines()) == sorted(
         f"{file}: its bytes are not those that were written" for file in files

@@ -15,7 +15,7 @@ from cadrender.pipeline.shards import Shard
 from cadrender.signals.at_mic import AtMic
 from cadrender.stems import STEMS
 from cadrender.store.manifest import Manifest
-from tests.roots import POSITIONS, SONGS, leftovers, make_root, run, start, tree
+from tests.roots import POSITIONS, SONGS, invoke, leftovers, make_root, start, tree
 
 
 def batches_of(lengths):
@@ -85,7 +85,7 @@ def test_what_is_no_shard_is_refused(text):
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
     root = make_root(tmp_path_factory.mktemp("rendered") / "root")
-    assert run("generate", "--root", root, "-j", 1).returncode == 0
+    assert invoke("generate", "--root", root, "-j", 1).returncode == 0
     return root
 
 
@@ -103,7 +103,7 @@ def test_shards_one_after_the_other_make_the_whole(rendered, root):
     seen: dict[Any, Any] = {}
     for index in (1, 2, 3):
         assert not listed.exists()
-        done = run("generate", "--root", root, "-j", 1, "--shard", f"{index}/3")
+        done = invoke("generate", "--root", root, "-j", 1, "--shard", f"{index}/3")
         assert done.returncode == 0, done.stderr
         assert f"shard {index}/3 of the work" in done.stderr
         now = tree(root / "audio/at_mic_music")
@@ -114,9 +114,9 @@ def test_shards_one_after_the_other_make_the_whole(rendered, root):
     # The last one found everything complete.
     assert listed.read_bytes() == (rendered / "metadata/at_mic_music.train.json").read_bytes()
     listed.unlink()
-    assert "0 files to render" in run("generate", "--root", root, "-j", 1).stderr
+    assert "0 files to render" in invoke("generate", "--root", root, "-j", 1).stderr
     assert listed.read_bytes() == (rendered / "metadata/at_mic_music.train.json").read_bytes()
-    assert run("verify", "--root", root).returncode == 0
+    assert invoke("verify", "--root", root).returncode == 0
 
 
 def test_shards_at_once(rendered, root):
@@ -130,23 +130,23 @@ def test_shards_at_once(rendered, root):
 
 
 def test_a_shard_that_ran_again_has_nothing_to_do(root):
-    assert run("generate", "--root", root, "-j", 1, "--shard", "1/2").returncode == 0
+    assert invoke("generate", "--root", root, "-j", 1, "--shard", "1/2").returncode == 0
     before = tree(root / "audio/at_mic_music")
-    done = run("generate", "--root", root, "-j", 1, "--shard", "1/2")
+    done = invoke("generate", "--root", root, "-j", 1, "--shard", "1/2")
     assert "0 files to render" in done.stderr
     assert tree(root / "audio/at_mic_music") == before
     assert 0 < len(before) < len(SONGS) * len(POSITIONS) * 5
 
 
 def test_more_shards_than_batches(rendered, root):
-    done = run("generate", "--root", root, "-j", 1, "--shard", "999/999")
+    done = invoke("generate", "--root", root, "-j", 1, "--shard", "999/999")
     assert done.returncode == 0
     assert "0 files to render" in done.stderr
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "x"])
 def test_the_command_refuses_what_is_no_shard(root, text):
-    done = run("generate", "--root", root, "--shard", text)
+    done = invoke("generate", "--root", root, "--shard", text)
     assert done.returncode == 2
     assert "is not of the form I/N" in done.stderr
     assert "Traceback" not in done.stderr

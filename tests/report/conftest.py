@@ -8,7 +8,7 @@ from cadrender.metadata.listeners import Listener, listeners_json
 from cadrender.metadata.positions import HeadPosition
 from cadrender.report import write_report
 from tests.report import browser as chromium
-from tests.roots import make_root, run
+from tests.roots import invoke, make_root
 
 # Names that a careless page would take for its own.
 HOSTILE = '"><img src=x onerror=alert(1)> & <script>alert(2)<b>'
@@ -48,7 +48,7 @@ def rendered(tmp_path_factory):
     """A complete root, rendered; nobody changes it."""
     root = tmp_path_factory.mktemp("report") / "a <em>root"
     fill(make_root(root, songs=SONGS, seconds=(2.1, 1.3), positions=POSITIONS))
-    done = run("generate", "--root", root, "-j", 1)
+    done = invoke("generate", "--root", root, "-j", 1)
     assert done.returncode == 0, done.stderr
     return root
 

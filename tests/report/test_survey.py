@@ -9,7 +9,7 @@ from cadrender.config import load_settings
 from cadrender.errors import UsageError
 from cadrender.report.survey import take_survey
 from tests.report.conftest import LISTENERS, SONGS
-from tests.roots import edit_json, run
+from tests.roots import edit_json, invoke
 
 
 def survey(root, **options):
@@ -184,7 +184,7 @@ def test_excerpts(rendered, tmp_path):
     shutil.copytree(rendered, root)
     lists = json.loads((root / "metadata/musdb18.train.json").read_text())
     (root / "metadata/musdb18.valid.json").write_text(json.dumps(lists))
-    done = run("excerpts", "--root", root, "--split", "valid", "--duration", 0.6, "-j", 1)
+    done = invoke("excerpts", "--root", root, "--split", "valid", "--duration", 0.6, "-j", 1)
     assert done.returncode == 0, done.stderr
     found = survey(root, split="valid")
     assert len(found.samples) == 4 and found.complete == set(found.samples)

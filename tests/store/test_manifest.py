@@ -2,7 +2,7 @@ import json
 import math
 import multiprocessing
 import os
-import time
+import signal
 from pathlib import PurePosixPath
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from cadrender.errors import AudioError, CadrenderError, UsageError
 from cadrender.store.digest import digest_of
 from cadrender.store.manifest import Input, Manifest, Record, key_of, relative_name
+from tests.processes import wait_for
 
 
 def record(path="train/A-hlp_0001/mixture.wav", **changes):
@@ -213,9 +214,11 @@ def test_a_killed_writer_leaves_whole_lines(tmp_path):
     context = multiprocessing.get_context("spawn")
     writer = context.Process(target=_append_many, args=(tmp_path, "killed", 100_000))
     writer.start()
-    while not manifest.file.exists() or manifest.file.stat().st_size < 100_000:
-        time.sleep(0.01)
-    writer.kill()
+    wait_for(
+        lambda: not writer.is_alive() or (manifest.file.exists() and manifest.file.stat().st_size > 100_000)
+    )
+    assert writer.is_alive()
+    os.kill(writer.pid, signal.SIGKILL)
     writer.join()
     manifest.append([record("after")])  # the dead process's lock is gone
     found = paths(manifest)
@@ -253,7 +256,7 @@ def test_digest_reads_every_byte(tmp_path):
     file = tmp_path / "f"
     content = bytearray(os.urandom(3_000_001))
     file.write_bytes(content)
-    read: list[int] = []
+    read = []
     first = digest_of(file, read.append)
     assert sum(read) == len(content)
     for place in (0, 1_048_576, len(content) - 1):

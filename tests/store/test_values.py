@@ -9,7 +9,7 @@ from cadrender.errors import AudioError
 from cadrender.store.audio import LOUDEST, read_hrir, read_stem
 from cadrender.store.blocks import BlockReader
 from cadrender.store.parts import read_part
-from tests.roots import POSITIONS, SAMPLERATE, SONGS, head_response, make_root, music, run, write_wav
+from tests.roots import POSITIONS, SAMPLERATE, SONGS, head_response, invoke, make_root, music, write_wav
 
 
 def read_blocks(file):
@@ -67,12 +67,12 @@ def test_commands_name_the_file_and_go_on(tmp_path):
     signal = music(2.1, 1)
     signal[12_345] = 3e9
     write_wav(file, signal, SAMPLERATE, "FLOAT")
-    result = run("generate", "--root", root, "-j", 1, "-q")
+    result = invoke("generate", "--root", root, "-j", 1, "-q")
     assert result.returncode == 1
     line = f"{file}: holds a sample of 3e+09; full scale is 1, the limit is 1e+06"
     assert f"failed: {line}" in result.stderr.splitlines()
     assert len(list((root / "audio/at_mic_music").rglob("drums.wav"))) == len(POSITIONS) * (len(SONGS) - 1)
-    assert "holds a sample of 3e+09" in run("check", "--root", root).stdout
+    assert "holds a sample of 3e+09" in invoke("check", "--root", root).stdout
 
 
 def test_outliers_up_to_the_limit_change_no_pcm_value():

@@ -1,0 +1,81 @@
+"""What has changed is made again, and nothing else."""
+
+import os
+import shutil
+
+import numpy as np
+
+from tests.cli.remix.outputs import (
+    AMPLIFIED,
+    AT_MIC,
+    MANIFEST,
+    SCENES,
+    at_mic,
+    by_reference,
+    pcm,
+    remade,
+    target,
+)
+from tests.roots import (
+    SONGS,
+    call,
+    edit_json,
+    write_wav,
+)
+
+
+def test_other_gains_and_other_scenes(root):
+    assert remade(root) == set(SCENES)
+    edit_json(root / "metadata/gains.json", lambda gains: gains["gain_0007"].update(vocals=9.5))
+    assert remade(root) == {"scene_10002"}
+    np.testing.assert_array_equal(pcm(target(root, "scene_10002")), by_reference(root, "scene_10002"))
+
+    def swap(scenes):
+        scenes["scene_10003"], scenes["scene_10001"] = scenes["scene_10001"], scenes["scene_10003"]
+
+    edit_json(root / "metadata/scenes.train.json", swap)
+    assert remade(root) == {"scene_10001", "scene_10003"}
+    np.testing.assert_array_equal(pcm(target(root, "scene_10003")), by_reference(root, "scene_10003"))
+    assert remade(root) == set()
+
+
+def test_another_audiogram(root):
+    call("remix", "--root", root, "-j", 1, "--listeners")
+    times = {file: file.stat().st_ino for file in (root / AMPLIFIED).rglob("*.wav")}
+    edit_json(
+        root / "metadata/listeners.train.json",
+        lambda listeners: listeners["L0001"].update(audiogram_levels_l=[60] * 8),
+    )
+    assert remade(root, "--listeners") == set()
+    changed = {file.stem for file, inode in times.items() if file.stat().st_ino != inode}
+    assert changed == {file.stem for file in times if file.stem.endswith("L0001")}
+
+
+def test_another_at_mic_file(root):
+    remade(root)
+    file = root / AT_MIC / "train" / f"{SONGS[1]}-hlp_0003" / "vocals.wav"
+    write_wav(file, at_mic(root, file.parent.name, "drums"))
+    assert remade(root) == {"scene_10006"}
+    np.testing.assert_array_equal(pcm(target(root, "scene_10006")), by_reference(root, "scene_10006"))
+    shutil.rmtree(root / AT_MIC)  # to make room: the targets stay
+    assert remade(root) == set()
+
+
+def test_at_mic_files_that_came_later_change_nothing(bare, capsys):
+    assert remade(bare) == set(SCENES)
+    assert call("generate", "--root", bare, "-j", 1) == 0
+    assert remade(bare) == set()
+
+
+def test_a_target_without_a_line_or_with_a_damaged_one(root):
+    remade(root)
+    manifest = root / MANIFEST
+    lines = manifest.read_text().splitlines()
+    kept = [line for line in lines if '"scene_10002"' not in line]
+    damaged = [line for line in kept if '"scene_10004"' in line]
+    manifest.write_text("\n".join([*(line for line in kept if line not in damaged), damaged[0][:99]]))
+    assert remade(root) == {"scene_10002", "scene_10004"}
+    manifest.write_text("[]\n{}\nnull\n\xff\n" + manifest.read_text())
+    assert remade(root) == set()
+    os.truncate(target(root, "scene_10001"), 1000)
+    assert remade(root) == {"scene_10001"}

@@ -1,0 +1,86 @@
+"""Kernels are compiled once for all tests: not again for each worker, nor for each process that a test starts.
+
+All of them share one cache in pytest's own, a folder for each state of the sources. A run of many tests begins by
+filling it, each worker with kernels of its own.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib.metadata
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+
+from cadrender.metadata.gains import build_gains, gains_json
+from tests.roots import REPOSITORY, call, make_root
+
+# Seconds after which the cache of an older state of the sources is deleted.
+_OLD = 86400.0
+
+# Tests from which on it is worth while to compile everything before the first one.
+_MANY = 500
+
+
+def share_cache(config):
+    """Let this process, and all that it starts, keep compiled kernels in a folder that fits the sources."""
+    if "CADRENDER_CACHE_DIR" in os.environ or not hasattr(config, "cache"):
+        return
+    digest = hashlib.md5(importlib.metadata.version("numba").encode(), usedforsecurity=False)
+    for file in sorted((REPOSITORY / "cadrender/dsp").glob("*.py")):
+        digest.update(file.read_bytes())
+    folder = config.cache.mkdir(f"cadrender-{digest.hexdigest()[:12]}")
+    for other in folder.parent.glob("cadrender-*"):
+        if other != folder and time.time() - other.stat().st_mtime > _OLD:
+            shutil.rmtree(other, ignore_errors=True)
+    folder.chmod(0o700)
+    os.environ["CADRENDER_CACHE_DIR"] = str(folder)
+
+
+def compile_all(tests, folder):
+    """Compile what many tests need, together with the other workers; `folder` is for their locks and for files."""
+    if len(tests) < _MANY or "CADRENDER_CACHE_DIR" not in os.environ:
+        return
+    shares = {"parts": _parts_of_int16, "whole": _whole_stems, "others": _parts_of_others}
+    with contextlib.ExitStack() as marks:
+        cache = Path(os.environ["CADRENDER_CACHE_DIR"])
+        files = {name: marks.enter_context((cache / f"compiled-{name}").open("a")) for name in shares}
+        for name, file in files.items():
+            with contextlib.suppress(BlockingIOError):  # another worker is at it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if not os.fstat(file.fileno()).st_size:
+                    shares[name](folder)
+                    file.write("done\n")
+                    file.flush()
+                fcntl.flock(file, fcntl.LOCK_UN)
+        for file in files.values():
+            fcntl.flock(file, fcntl.LOCK_EX)  # wait for the others
+
+
+def _whole_stems(folder):
+    root = make_root(folder / "root", seconds=(0.5, 0.5))
+    (root / "metadata/gains.json").write_text(gains_json(build_gains()))
+    assert call("generate", "--root", root, "-j", 1, "-q", "--remix") == 0
+    shutil.rmtree(root)
+
+
+def _parts_of_int16(folder):
+    _read_part("int16", dtype="int16")
+    _read_part("int16", dtype="float32")
+
+
+def _parts_of_others(folder):
+    _read_part("float64", dtype="int16")
+    _read_part("int16", dtype="float64", pcm16=False)
+    _read_part("float64", dtype="float64", pcm16=False)
+
+
+def _read_part(source, **options):
+    from cadrender.dsp.hrir import Heads
+    from cadrender.dsp.parts import convolve_parts
+
+    heads = Heads([(np.ones((9, 2)), np.ones((9, 2)))])
+    convolve_parts([np.zeros((2000, 2), source)], 0, 1000, heads, [1.0], **options)

@@ -1,0 +1,85 @@
+"""Levels of at-mic stems: measured together where that costs little, and never in the way of each other."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import cadrender
+from cadrender.catalogue import at_mic
+from cadrender.metadata.positions import HeadPosition
+from cadrender.signals.at_mic import measure
+from cadrender.signals.base import Kept
+from cadrender.store.levels import LevelFiles
+from tests.roots import SONGS, make_root
+
+
+@pytest.fixture
+def root(tmp_path):
+    return make_root(tmp_path / "root", seconds=(0.9, 0.7))
+
+
+def at_mics(root, stem="drums", song=SONGS[0]):
+    """The signals of one stem at all positions, of a root opened anew."""
+    opened = cadrender.open_root(root)
+    return [opened.at_mic(sample, stem) for sample in opened.samples if sample.track.name == song]
+
+
+def test_a_stem_is_measured_for_its_songs_other_positions_too(root):
+    first, *others = at_mics(root)
+    assert not any(signal.is_measured for signal in (first, *others))
+    others[1].read(0, 1)
+    assert all(signal.is_measured for signal in (first, *others))
+    assert not any(signal.is_measured for signal in (*at_mics(root, "bass"), *at_mics(root, song=SONGS[1])))
+    lines = (root / "metadata/levels.jsonl").read_text().splitlines()
+    assert len(lines) == 1
+    (root / "metadata/levels.jsonl").unlink()
+    for signal in (first, *others):
+        alone = replace(signal, measured_with=(), level_files=None)
+        (measured,) = measure([alone], LevelFiles(root, root).open().look_at(alone.source))
+        assert measured == pytest.approx((signal.level().before, signal.level().after), abs=1e-9)
+
+
+@pytest.mark.parametrize("damage", ["missing", "not audio"])
+def test_an_hrir_that_cannot_be_used_harms_its_own_position_alone(root, damage):
+    first, *others = at_mics(root)
+    hrir = others[-1].left_hrir  # of no other position
+    hrir.unlink()
+    if damage == "not audio":
+        hrir.write_bytes(b"not audio")
+    first.read(0, 1)
+    assert first.is_measured and others[0].is_measured
+    with pytest.raises(cadrender.CadrenderError, match=hrir.name):
+        others[-1].read(0, 1)
+
+
+def test_no_more_than_some_positions_are_measured_at_once(tmp_path, monkeypatch):
+    positions = tuple(HeadPosition(f"hlp_{k:04}", "VP_E1", -37.5 + 7.5 * k, 22.5, "BTE_fr") for k in range(5))
+    root = make_root(tmp_path / "many", seconds=(0.9, 0.7), positions=positions)
+    monkeypatch.setattr(at_mic, "_TOGETHER", 2)
+    signals = at_mics(root)
+    signals[3].read(0, 1)
+    assert [signal.is_measured for signal in signals] == [False, False, True, True, False]
+
+
+def test_a_whole_signal_is_made_once_however_many_wait_for_it():
+    kept, made = Kept(), []
+
+    def make():
+        made.append(None)
+        time.sleep(0.1)
+        if len(made) == 1:
+            raise OSError("not this time")
+        return np.arange(4)
+
+    def get(_):
+        try:
+            return kept.get("key", make).tolist()
+        except OSError:
+            return None
+
+    with ThreadPoolExecutor(6) as pool:
+        got = list(pool.map(get, range(6)))
+    assert (got.count(None), got.count([0, 1, 2, 3]), len(made)) == (1, 5, 2)
