@@ -211,7 +211,7 @@ class AtMicCatalogue(Catalogue):
         by_song: dict[str, list[Sample]] = {}
         for sample in self.samples:
             by_song.setdefault(sample.source, []).append(sample)
-        together = {}
+        together: dict[str, tuple[tuple[Path, Path], ...]] = {}
         for samples in by_song.values():
             for first in range(0, len(samples), _TOGETHER):
                 some = samples[first : first + _TOGETHER]
