@@ -69,7 +69,7 @@ TROUBLES = {
     "mono": (
         lambda root, song: write_wav(source(root, song, "mixture"), np.ones(22050)),
         "mixture",
-        r"1 channel\(s\); stereo is needed",
+        r"1 channel; stereo is needed",
         (),
     ),
     "rate": (

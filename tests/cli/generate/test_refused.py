@@ -100,7 +100,7 @@ REFUSED = {
     ),
     "mono HRIR": (
         lambda root: write_wav(root / "audio/hrtf" / POSITIONS[0].left_hrir, np.ones(200)),
-        f"{POSITIONS[0].left_hrir}: 1 channel(s)",
+        f"{POSITIONS[0].left_hrir}: 1 channel; an HRIR has two",
     ),
     "HRIR at another rate": (
         lambda root: write_wav(root / "audio/hrtf" / POSITIONS[2].right_hrir, np.ones((200, 2)), 48000),
