@@ -130,7 +130,7 @@ for _ in range(60):
 """
 
 
-@pytest.mark.parametrize("cache", ["512MB", "1MB"])
+@pytest.mark.parametrize("cache", [pytest.param("512MB", marks=pytest.mark.slow), "1MB"])
 def test_eight_processes_read_random_parts(root, generated, mounts, cache):
     mounts.start(root, "--cache", cache)
     readers = [
@@ -175,6 +175,7 @@ def test_musdb_reads_it(root, generated, mounts):
         np.testing.assert_array_equal(shown[name].stems, stored[name].stems)
 
 
+@pytest.mark.slow
 def test_a_reader_that_is_killed(root, generated, mounts):
     process = mounts.start(root)
     for _ in range(5):
@@ -199,6 +200,7 @@ def test_looking_renders_nothing(root, mounts):
     assert mounts.stop(process) == (0, [])
 
 
+@pytest.mark.slow
 def test_every_song_at_every_position(root, generated, mounts):
     scenes = json.loads((root / "metadata/scenes.train.json").read_text())
     few = dict(itertools.islice(scenes.items(), 1))
@@ -210,7 +212,7 @@ def test_every_song_at_every_position(root, generated, mounts):
     assert tree(at_mic(root)) == tree(at_mic(generated))
 
 
-@pytest.mark.parametrize("subtype", ["PCM_24", "FLOAT"])
+@pytest.mark.parametrize("subtype", ["PCM_24", pytest.param("FLOAT", marks=pytest.mark.slow)])
 def test_other_subtypes(root, mounts, tmp_path, subtype):
     done = run(
         "generate", "--root", root, "--subtype", subtype, "--output-music-dir", tmp_path / "made",
@@ -308,7 +310,7 @@ def other_song(root, song, seconds):
     return other
 
 
-@pytest.mark.parametrize("seconds", [5.3, 7.1, 3.0])
+@pytest.mark.parametrize("seconds", [5.3, *(pytest.param(s, marks=pytest.mark.slow) for s in (7.1, 3.0))])
 def test_a_source_that_changes_is_noticed(root, generated, mounts, seconds):
     """As long as before, longer, or shorter: who has the file open gets EIO or old bytes, who opens it new ones."""
     other = other_song(root, SONGS[0], seconds)
@@ -350,6 +352,7 @@ def test_an_hrir_that_changes_is_noticed(root, mounts):
     assert after == (whole / "train" / SAMPLES[0] / "bass.wav").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_source_that_changes_while_it_is_copied(root, mounts):
     """Every copy that succeeds is made from one version of the song."""
     other = other_song(root, SONGS[0], 5.3)
@@ -387,7 +390,13 @@ def test_a_source_that_changes_while_it_is_copied(root, mounts):
 # Beginning and end
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGINT, signal.SIGHUP)),
+    ],
+)
 def test_a_signal_unmounts_whatever_is_open(root, mounts, number):
     process = mounts.start(root)
     file = at_mic(root) / "train" / SAMPLES[0] / "vocals.wav"
@@ -424,6 +433,7 @@ def test_it_ends_with_its_parent(root, mounts):
     wait_until(lambda: not mounted(at_mic(root)))
 
 
+@pytest.mark.slow
 def test_nohup_survives_its_parent(root, mounts):
     mounts.watch(at_mic(root))
     arguments = [str(each) for each in command("mount", "--root", root, "-q")]
@@ -463,6 +473,7 @@ def test_somebody_else_unmounts_it(root, mounts):
     assert (process.returncode, lines) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_list_that_was_there_comes_back(root, mounts):
     listed = root / "metadata/at_mic_music.train.json"
     listed.write_text("{}")
@@ -472,6 +483,7 @@ def test_a_list_that_was_there_comes_back(root, mounts):
     assert listed.read_text() == "{}"
 
 
+@pytest.mark.slow
 def test_at_another_place_the_roots_list_is_left_alone(root, mounts, tmp_path):
     place = tmp_path / "here & there"
     process = mounts.start(root, place=place)
@@ -509,7 +521,9 @@ def test_from_python(root, generated, mounts):
     assert lines == []
 
 
-@pytest.mark.parametrize("wait", [0, 0.01, 0.03, 0.1])
+@pytest.mark.parametrize(
+    "wait", [0.01, *(pytest.param(wait, marks=pytest.mark.slow) for wait in (0, 0.03, 0.1))]
+)
 def test_a_signal_at_once(root, mounts, wait):
     process = mounts.start(root)
     time.sleep(wait)
@@ -537,6 +551,7 @@ def test_a_second_mount(root, mounts):
     assert mounts.stop(process) == (0, [])
 
 
+@pytest.mark.slow
 def test_two_at_the_same_time(root, mounts):
     mounts.watch(at_mic(root))
     both = [start("mount", "--root", root, "-q") for _ in range(2)]
@@ -607,6 +622,7 @@ def test_without_libfuse(root):
 # Limits
 
 
+@pytest.mark.slow
 def test_few_open_files_for_many_readers(root, mounts):
     """256 file descriptors for the mount, 2000 open files in its tree."""
     mounts.start(root, limit=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256)))
@@ -631,6 +647,7 @@ def limit_memory(megabytes):
     return lambda: resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
 
 
+@pytest.mark.slow
 def test_little_memory(root, generated, mounts):
     """The cache takes what there is, and no more."""
     process = mounts.start(root, "--cache", "100GB", limit=limit_memory(1600))
@@ -638,7 +655,7 @@ def test_little_memory(root, generated, mounts):
     assert mounts.stop(process) == (0, [])
 
 
-@pytest.mark.parametrize("megabytes", [300, 700, 1100])
+@pytest.mark.parametrize("megabytes", [300, *(pytest.param(n, marks=pytest.mark.slow) for n in (700, 1100))])
 def test_too_little_memory(root, megabytes):
     process = subprocess.run(
         command("mount", "--root", root),

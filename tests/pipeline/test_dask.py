@@ -105,6 +105,7 @@ def test_a_worker_without_cadrender_is_refused(tmp_path, root):
         one_line(done, "tcp://127.0.0.1", "does not run on this worker")
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_named(root):
     done = run(*arguments(root, "tcp://127.0.0.1:9"), **only(REPOSITORY))
     assert done.returncode == 1
