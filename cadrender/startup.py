@@ -10,6 +10,7 @@ import gc
 import os
 import resource
 import sys
+from collections.abc import Iterator
 
 # Objects made before the collector looks for the first time: more than all modules, less than could matter.
 _PATIENT = 1_000_000
@@ -56,6 +57,25 @@ def print_any_name() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError):  # closed, or replaced by something else
             stream.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Discard what this process, and those that it starts, write to file descriptor 2."""
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def open_any_name() -> None:

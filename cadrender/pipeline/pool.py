@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -194,28 +193,9 @@ def _start_trackers() -> None:
 
     from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
-    with _no_stderr():
+    with startup.silent_stderr():
         resource_tracker.ensure_running()
         loky_tracker.ensure_running()
-
-
-@contextlib.contextmanager
-def _no_stderr():
-    """Let processes that are started meanwhile write their errors nowhere."""
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # it is closed
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nowhere)
 
 
 def _begin_worker(parent) -> None:

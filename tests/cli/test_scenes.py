@@ -233,7 +233,7 @@ def test_the_samples_that_would_be_orphaned_are_counted(root):
     assert f"{orphans} rendered samples in" in run("--root", root, "--scenes-per-song", 2)[1]
     status, output = run("--root", root, "--scenes-per-song", 2, "--force")
     assert status == 0
-    assert f"audio/at_mic_music: {orphans} rendered samples belong to no scene any more" in output
+    assert f"audio/at_mic_music: {orphans} rendered samples no longer in any scene" in output
 
 
 def test_a_draw_from_other_gains_cannot_be_repeated(root):
