@@ -42,7 +42,7 @@ def test_rendering_gives_the_very_files_and_their_levels(rendered):
         pair = [found.hrirs[sample.position.left_hrir], found.hrirs[sample.position.right_hrir]]
         for stem in ("mixture", "vocals"):
             signal = read_stem(found.sources[sample.source].files[stem], 44100)
-            pcm, (before, after, gain, clipped) = render(signal, 44100, pair)
+            pcm, (before, after, gain, clipped) = render(signal, 44100, *pair)
             written = read_stem(found.file_of(sample, stem), 44100)
             np.testing.assert_array_equal(pcm, written)
             entry = found.entry_of(sample, stem)
