@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import PCG64, SeedSequence
 
-from cadrender.catalogue import AtMicCatalogue
+from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.catalogue.songs import check_hrirs
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
 from cadrender.metadata.gains import read_gains

@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 
-from cadrender.catalogue import AtMicCatalogue, Batch
+from cadrender.catalogue.at_mic import AtMicCatalogue
+from cadrender.catalogue.output import Batch
 from cadrender.catalogue.songs import Song, song_of
 from cadrender.config import Settings
 from cadrender.errors import AudioError, CadrenderError
-from cadrender.metadata import read_scenes, read_track_lists
+from cadrender.metadata.music import read_track_lists
+from cadrender.metadata.scenes import read_scenes
 from cadrender.pipeline.commit import run_batch
 from cadrender.pipeline.plan import Plan, free_space, make_plan
-from cadrender.signals import AtMic
-from cadrender.signals.at_mic import heads_of
+from cadrender.signals.at_mic import AtMic, heads_of
 from cadrender.stems import MIXTURE
 from cadrender.store import AudioFormat, AudioWriter, read_stem
 from cadrender.store.manifest import Manifest, key_of

@@ -597,7 +597,10 @@ def test_what_is_never_loud_enough_is_an_error(root):
         ({"swap_channels": 0.5}, "swap_channels=0.5: expected False, True"),
         ({"minimum_lufs": "quiet"}, "minimum_lufs='quiet': a number of LUFS"),
         ({"minimum_lufs": {"piano": -50}}, "minimum_lufs of 'piano': it can be set for mixture, vocals"),
-        ({"minimum_lufs": {"bass": -50}, "stems": ["drums"]}, "minimum_lufs of 'bass': it can be set for drums"),
+        (
+            {"minimum_lufs": {"bass": -50}, "stems": ["drums"]},
+            "minimum_lufs of 'bass': it can be set for drums",
+        ),
         (
             {"minimum_lufs": -50, "seconds": 0.3},
             "minimum_lufs with seconds=0.3: loudness is defined from 0.4 s",

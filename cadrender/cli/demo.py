@@ -11,7 +11,7 @@ from cadrender.cli.settings import PATH, RunOptions, jobs_option
 from cadrender.wording import duration
 
 if TYPE_CHECKING:
-    from cadrender.catalogue import AtMicCatalogue
+    from cadrender.catalogue.at_mic import AtMicCatalogue
 
 
 @click.command()
@@ -23,7 +23,7 @@ def command(folder: Path, jobs: int) -> None:
     It has four synthesised songs, 16 heads computed from a spherical-head model, and all the metadata of the
     challenge: a root to try every other command on.
     """
-    from cadrender.catalogue import AtMicCatalogue
+    from cadrender.catalogue.at_mic import AtMicCatalogue
     from cadrender.cli.running import run_plan
     from cadrender.config import load_settings
     from cadrender.demo import make_root

@@ -36,11 +36,12 @@ def command(
 
     Without options these are the challenge's 1105 gains. A different file that exists already is left alone.
     """
-    from cadrender import metadata
+    from cadrender.metadata.gains import STEPS, build_gains, gains_json
+    from cadrender.metadata.writing import write_unless_different
     from cadrender.stems import VDBO
 
     settings = given.settings()
-    gains = metadata.build_gains(stems or VDBO, steps or metadata.STEPS)
-    written = metadata.write_unless_different(settings.gains_file, metadata.gains_json(gains), force=force)
+    gains = build_gains(stems or VDBO, steps or STEPS)
+    written = write_unless_different(settings.gains_file, gains_json(gains), force=force)
     news = "written" if written else "unchanged"
     click.echo(f"{settings.gains_file}: {plural(len(gains), 'gain')}, {news}")

@@ -18,7 +18,7 @@ from cadrender.cli.settings import (
 from cadrender.stems import STEMS
 
 if TYPE_CHECKING:
-    from cadrender.catalogue import Catalogue
+    from cadrender.catalogue.base import Catalogue
     from cadrender.store import AudioFormat
 
 
@@ -52,7 +52,8 @@ def command(
     if remix and len(stems) < len(STEMS):
         raise click.UsageError("--remix needs whole samples: it does not go with --stems.")
     settings = given.settings()
-    from cadrender.catalogue import AtMicCatalogue, TargetCatalogue
+    from cadrender.catalogue.at_mic import AtMicCatalogue
+    from cadrender.catalogue.targets import TargetCatalogue
     from cadrender.cli.running import cluster_of, run_plan
     from cadrender.pipeline.plan import make_plan
 

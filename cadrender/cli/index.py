@@ -37,7 +37,7 @@ def command(given: Given, heads: str, songs: tuple[str, ...], jobs: int, dry_run
     Exit status: 0 all levels are known, 1 something failed, 2 wrong usage or bad metadata, 130 interrupted.
     """
     settings = given.settings()
-    from cadrender.catalogue import AtMicCatalogue
+    from cadrender.catalogue.at_mic import AtMicCatalogue
     from cadrender.cli.progress import RunProgress
     from cadrender.cli.running import resumable
     from cadrender.index import plan_index

@@ -126,7 +126,7 @@ def _say(line: str) -> None:
 
 
 def _contents(tree: "Tree") -> str:
-    from cadrender.catalogue import AtMicCatalogue
+    from cadrender.catalogue.at_mic import AtMicCatalogue
 
     counts: Counter[str] = Counter()
     for catalogue in tree.catalogues:

@@ -39,14 +39,13 @@ def command(
     144 positions, numbered from hlp_0001. A file at 0 degrees (p0.0) serves both loudspeakers. A different positions
     file that exists already is left alone.
     """
-    from cadrender import metadata
     from cadrender.heads.resample import resample_files, wrong_rates
+    from cadrender.metadata.positions import build_positions, hrir_names, positions_json
+    from cadrender.metadata.writing import needs_writing, write_unless_different
 
     settings = given.settings()
-    names = metadata.hrir_names(settings.hrtf_dir)
-    positions = metadata.build_positions(
-        names, mics=mics, subjects=subjects, angles=angles or (), pairs=pairs
-    )
+    names = hrir_names(settings.hrtf_dir)
+    positions = build_positions(names, mics=mics, subjects=subjects, angles=angles or (), pairs=pairs)
     used = {hrir for position in positions.values() for hrir in position.hrir_files(settings.hrtf_dir)}
     rates = wrong_rates(sorted(used), settings.sample_rate)
     if rates and not resample:
@@ -56,10 +55,10 @@ def command(
             "--resample converts them and keeps the former ones as numbered backups"
         )
     file = settings.head_loudspeaker_positions_file
-    text = metadata.positions_json(positions)
-    metadata.needs_writing(file, text, force=force)  # refuses before any HRIR file is touched
+    text = positions_json(positions)
+    needs_writing(file, text, force=force)  # refuses before any HRIR file is touched
     backups = resample_files(rates, settings.sample_rate)
-    written = metadata.write_unless_different(file, text, force=force)
+    written = write_unless_different(file, text, force=force)
     if backups:
         sources = ", ".join(f"{rate} Hz" for rate in sorted(set(rates.values())))
         first, backup = next(iter(backups.items()))

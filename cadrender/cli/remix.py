@@ -16,7 +16,7 @@ from cadrender.cli.settings import (
 )
 
 if TYPE_CHECKING:
-    from cadrender.catalogue import Catalogue
+    from cadrender.catalogue.base import Catalogue
     from cadrender.store import AudioFormat
 
 
@@ -101,7 +101,7 @@ def command(
             "--submission does not go with --format, --subtype, --sample-rate and --listeners: its format is fixed."
         )
     settings = given.settings()
-    from cadrender.catalogue import SubmissionCatalogue, TargetCatalogue
+    from cadrender.catalogue.targets import SubmissionCatalogue, TargetCatalogue
     from cadrender.cli.running import cluster_of, run_plan
     from cadrender.pipeline.plan import make_plan
     from cadrender.store import AudioFormat

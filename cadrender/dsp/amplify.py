@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cadrender.dsp.arrays import Floats, Samples, checked_samplerate, checked_signal
-from cadrender.dsp.convolve import convolve
+from cadrender.dsp.convolve import batch_frames, convolve
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.loudness import full_scale
 from cadrender.dsp.nalr import nalr_filter
 
-# Frames that are convolved at a time.
+# Frames that are convolved at a time, about.
 _CHUNK = 64 * 1024
 
 
@@ -36,18 +36,21 @@ class Amplifier:
         )
         self._ones = np.ones(len(filters))
         self.tail = len(filters[0][0]) - 1
-        self._held = np.zeros((self.tail + _CHUNK, 2))
+        batch = batch_frames(self._heads)
+        # Whole batches, the frames before them included.
+        self._chunk = max(round(_CHUNK / batch) * batch, -(-2 * self.tail // batch) * batch) - self.tail
+        self._held = np.zeros((self.tail + self._chunk, 2))
         self._count = 0
 
     def feed(self, block: Floats) -> Iterator[tuple[int, Samples]]:
         """Take the next (frames, 2) float64 of the signal; yield what is ready, as (listener, piece)."""
         while len(block):
-            room = _CHUNK - self._count
+            room = self._chunk - self._count
             part = block[:room]
             self._held[self.tail + self._count : self.tail + self._count + len(part)] = part
             self._count += len(part)
             block = block[room:]
-            if self._count == _CHUNK:
+            if self._count == self._chunk:
                 yield from self._flush()
 
     def finish(self) -> Iterator[tuple[int, Samples]]:

@@ -1,5 +1,6 @@
 """Head-related impulse responses (HRIRs), trimmed and transformed for the two passes over a stem."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -143,16 +144,7 @@ class Heads:
 
     def block(self) -> Grid:
         """The blocks of the overlap-add convolution."""
-        overlap = self.trimmed_taps - 1
-
-        def cost(length: int) -> float:
-            # Spectral product, overlap-add and quantisation: fitted to what the whole pass takes.
-            others = 100 + (2 + length / 10_000) * length
-            return (transform_cost(length) * (1 + 1 / len(self)) + others) / (length - overlap)
-
-        # The overlap must not reach past the next block, and blocks are moved four frames at a time.
-        length = min((n for n in fft.LENGTHS if n >= max(2 * overlap + 8, 256)), key=cost)
-        return Grid(length, (length - overlap) // 4 * 4)
+        return _block(self.trimmed_taps - 1, len(self))
 
     def loudness_length(self, hop: int) -> int:
         """Transform length of the correlations; its half covers the responses.
@@ -230,3 +222,17 @@ class Heads:
     def _delayed(self) -> Iterator[Floats]:
         for delay, response in zip(self.delays, self._responses, strict=True):
             yield np.concatenate([np.zeros((4, delay)), response], axis=1)
+
+
+@functools.cache
+def _block(overlap: int, heads: int) -> Grid:
+    """The cheapest blocks for responses of one frame more than the overlap."""
+
+    def cost(length: int) -> float:
+        # Spectral product, overlap-add and quantisation: fitted to what the whole pass takes.
+        others = 100 + (2 + length / 10_000) * length
+        return (transform_cost(length) * (1 + 1 / heads) + others) / (length - overlap)
+
+    # The overlap must not reach past the next block, and blocks are moved four frames at a time.
+    length = min((n for n in fft.LENGTHS if n >= max(2 * overlap + 8, 256)), key=cost)
+    return Grid(length, (length - overlap) // 4 * 4)

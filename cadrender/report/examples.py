@@ -13,7 +13,8 @@ import soundfile
 from cadrender.dsp.arrays import Samples
 from cadrender.dsp.loudness import full_scale
 from cadrender.errors import AudioError, UsageError
-from cadrender.metadata import Sample, SceneRecord, sample_name
+from cadrender.metadata.samples import Sample, sample_name
+from cadrender.metadata.scenes import SceneRecord
 from cadrender.report.levels import FileLevel
 from cadrender.report.survey import Survey, render
 from cadrender.stems import MIXTURE

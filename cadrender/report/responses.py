@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cadrender.dsp.arrays import Floats
-from cadrender.metadata import parse_hrir_name
+from cadrender.metadata.positions import parse_hrir_name
 
 LOWEST, HIGHEST = 100.0, 20_000.0
 _PER_OCTAVE = 12

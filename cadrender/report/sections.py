@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from cadrender.metadata import Listener
+from cadrender.metadata.listeners import Listener
 from cadrender.report import figures
 from cadrender.report.examples import Example
 from cadrender.report.levels import FileLevel

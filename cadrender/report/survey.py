@@ -12,27 +12,14 @@ from cadrender.catalogue.songs import Song, song_of
 from cadrender.config import Settings
 from cadrender.dsp.arrays import Floats, Samples
 from cadrender.errors import AudioError, MetadataError, UsageError
-from cadrender.metadata import (
-    Excerpt,
-    HeadPosition,
-    Listener,
-    Sample,
-    SceneRecord,
-    Track,
-    excerpt_samples,
-    hrir_names,
-    parse_hrir_name,
-    read_excerpts,
-    read_gains,
-    read_listeners,
-    read_positions,
-    read_scene_listeners,
-    read_scenes,
-    read_track_lists,
-    sample_name,
-    samples_of,
-)
-from cadrender.signals import AtMic
+from cadrender.metadata.excerpts import Excerpt, excerpt_samples, read_excerpts
+from cadrender.metadata.gains import read_gains
+from cadrender.metadata.listeners import Listener, read_listeners
+from cadrender.metadata.music import Track, read_track_lists
+from cadrender.metadata.positions import HeadPosition, hrir_names, parse_hrir_name, read_positions
+from cadrender.metadata.samples import Sample, sample_name, samples_of
+from cadrender.metadata.scenes import SceneRecord, read_scene_listeners, read_scenes
+from cadrender.signals.at_mic import AtMic
 from cadrender.stems import STEMS
 from cadrender.store import read_header, read_hrir, read_stem
 from cadrender.store.manifest import Manifest, Record, key_of
