@@ -6,28 +6,22 @@ from cadrender.cli.settings import Given, settings_options
 from cadrender.wording import plural
 
 
-def _split_words(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[str, ...] | None:
-    return None if value is None else tuple(word.strip() for word in value.split(","))
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(","))
 
 
-def _split_numbers(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[float, ...] | None:
+def _numbers(text: str) -> tuple[float, ...]:
     """Read ``-10,-6.5,3``; whole numbers stay ints, as the gains file writes them."""
-    if value is None:
-        return None
     try:
-        return tuple(float(word) if set(word) & set(".eE") else int(word) for word in value.split(","))
+        return tuple(float(word) if set(word) & set(".eE") else int(word) for word in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is not a list of numbers such as -6,-3,3,6") from None
+        raise click.BadParameter(f"{text!r} is not a list of numbers such as -6,-3,3,6") from None
 
 
 @click.command()
 @settings_options()
-@click.option("--stems", callback=_split_words, help="Stems; default: vocals,drums,bass,other.")
-@click.option("--steps", callback=_split_numbers, help="Steps in dB; default: -10,-6,-3,3,6,10.")
+@click.option("--stems", type=_words, metavar="NAMES", help="Stems; default: vocals,drums,bass,other.")
+@click.option("--steps", type=_numbers, metavar="DB", help="Steps in dB; default: -10,-6,-3,3,6,10.")
 @click.option("--force", is_flag=True, help="Replace a file that is different.")
 def command(
     given: Given, stems: tuple[str, ...] | None, steps: tuple[float, ...] | None, force: bool

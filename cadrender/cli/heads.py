@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cadrender.cli.settings import check_number, config_option, pairs_option, parsed_angles, root_option
+from cadrender.cli.settings import angle_list, check_number, config_option, pairs_option, root_option
 from cadrender.config import load_settings
 from cadrender.wording import plural
 
@@ -20,21 +20,15 @@ if TYPE_CHECKING:
 _MANY = 12
 
 
-def _all_or_angles(
-    context: click.Context, parameter: click.Parameter, value: str
-) -> tuple[float, ...] | None:
+def _angles_or_all(text: str) -> tuple[float, ...] | None:
     """Read ``--angles``: None for all of them."""
-    return None if value == "all" else parsed_angles(context, parameter, value)
+    return None if text == "all" else angle_list(text)
 
 
-def _two_numbers(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[int, ...] | None:
-    if value is None:
-        return None
-    words = [word.strip() for word in value.split(",")]
+def _two_numbers(text: str) -> tuple[int, ...]:
+    words = [word.strip() for word in text.split(",")]
     if len(words) != 2 or not all(word.isascii() and word.isdigit() for word in words):
-        raise click.BadParameter(f"{value!r} is not two receiver numbers such as 0,1.")
+        raise click.BadParameter(f"{text!r} is not two receiver numbers such as 0,1.")
     return tuple(int(word) for word in words)
 
 
@@ -57,7 +51,7 @@ def _check_factor(context: click.Context, parameter: click.Parameter, value: flo
 @click.option(
     "--receivers",
     metavar="LEFT,RIGHT",
-    callback=_two_numbers,
+    type=_two_numbers,
     help="The two receivers by number (see --dry-run), where the file has no names for them.",
 )
 @click.option(
@@ -65,7 +59,7 @@ def _check_factor(context: click.Context, parameter: click.Parameter, value: flo
     metavar="LIST",
     default="22.5,30,37.5",
     show_default=True,
-    callback=_all_or_angles,
+    type=_angles_or_all,
     help="Azimuths in degrees: 30 is both sides, -30 left, +30 right; all: all that were measured at elevation 0.",
 )
 @click.option(

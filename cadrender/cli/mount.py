@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-def _size(context: click.Context, parameter: click.Parameter, value: str) -> int:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", value.strip(), re.IGNORECASE)
+def _size(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?", text.strip(), re.IGNORECASE)
     if not match:
-        raise click.BadParameter(f"{value!r} is not a size such as 512MB or 2GiB.")
+        raise click.BadParameter(f"{text!r} is not a size such as 512MB or 2GiB.")
     number, unit, binary = match.groups()
     unit = unit.upper()
     factor = 1024 ** "KMGT".index(unit) * 1024 if binary and unit else _UNITS[unit]
@@ -55,7 +55,7 @@ def _size(context: click.Context, parameter: click.Parameter, value: str) -> int
     metavar="SIZE",
     default="512MB",
     show_default=True,
-    callback=_size,
+    type=_size,
     help="Memory for blocks that have been rendered.",
 )
 @click.option(

@@ -2,7 +2,7 @@
 
 import click
 
-from cadrender.cli.settings import Given, pairs_option, parsed_angles, settings_options
+from cadrender.cli.settings import Given, angle_list, pairs_option, settings_options
 from cadrender.errors import UsageError
 from cadrender.wording import plural
 
@@ -15,7 +15,7 @@ from cadrender.wording import plural
 @click.option(
     "--angles",
     metavar="LIST",
-    callback=parsed_angles,
+    type=angle_list,
     help="Only these azimuths, in degrees: 30 is both sides, -30 left, +30 right; default: all.",
 )
 @click.option(

@@ -145,15 +145,11 @@ def check_number(context: click.Context, parameter: click.Parameter, value: floa
     return value
 
 
-def parsed_angles(
-    context: click.Context, parameter: click.Parameter, value: str | None
-) -> tuple[float, ...] | None:
-    """Callback of ``--angles``: see `cadrender.metadata.parse_angles`."""
-    if value is None:
-        return None
+def angle_list(text: str) -> tuple[float, ...]:
+    """Type of ``--angles``: see `cadrender.metadata.positions.parse_angles`."""
     from cadrender.metadata.positions import parse_angles
 
-    return parse_angles(value)
+    return parse_angles(text)
 
 
 jobs_option = click.option(
@@ -194,10 +190,8 @@ songs_option = click.option(
 )
 
 
-def _split_stems(context: click.Context, parameter: click.Parameter, value: str | None) -> tuple[str, ...]:
-    if value is None:
-        return STEMS
-    names = tuple(name.strip() for name in value.split(","))
+def _stems(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
     for name in names:
         if name not in STEMS:
             raise click.BadParameter(f"unknown stem {name!r}; known ones: {', '.join(STEMS)}.")
@@ -207,8 +201,10 @@ def _split_stems(context: click.Context, parameter: click.Parameter, value: str 
 stems_option = click.option(
     "--stems",
     metavar="NAMES",
-    callback=_split_stems,
-    help=f"Only these stems, separated by commas; default: {','.join(STEMS)}.",
+    type=_stems,
+    default=",".join(STEMS),
+    show_default=True,
+    help="Only these stems, separated by commas.",
 )
 
 

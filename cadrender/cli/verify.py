@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 _SHOWN = 50
 
 
-def _percentage(context: click.Context, parameter: click.Parameter, value: str | None) -> float:
+def _percentage(text: str) -> float:
     try:
-        number = 0.0 if value is None else float(value.removesuffix("%"))
+        number = float(text.removesuffix("%"))
     except ValueError:
         number = -1.0
     if not 0.0 <= number <= 100.0:
-        raise click.BadParameter(f"{value!r} is not a percentage from 0 to 100.")
+        raise click.BadParameter(f"{text!r} is not a percentage from 0 to 100.")
     return number
 
 
@@ -57,7 +57,11 @@ def _percentage(context: click.Context, parameter: click.Parameter, value: str |
 @jobs_option
 @format_options
 @click.option(
-    "--deep", metavar="N%", callback=_percentage, help="Make N% of the files again and compare the samples."
+    "--deep",
+    metavar="N%",
+    type=_percentage,
+    default="0",
+    help="Make N% of the files again and compare the samples.",
 )
 @click.option("--seed", type=int, help="Seed of the choice of these files; default: random.")
 @click.option("--no-sources", is_flag=True, help="Do not read the songs and HRIRs.")
