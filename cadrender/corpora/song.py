@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -99,8 +99,8 @@ class SongStem(Signal):
             _convert(self, {self.stem: memory})
         return np.concatenate(memory.pieces)
 
-    @staticmethod
-    def make(signals: Sequence["SongStem"], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
+    @classmethod
+    def make(cls, signals: Sequence[Self], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
         """Convert stems of one song; all of its stems are decoded, whichever are requested.
 
         Input files are recorded by size and time: a digest would take as long as decoding.

@@ -225,7 +225,7 @@ def test_the_samples_that_would_be_orphaned_are_counted(root):
     # drawn anew, all but the edited scene's own sample come back
     status, message = run("--root", root)
     assert status == 2
-    assert f"1 rendered sample in {root}/audio/at_mic_music belongs to no scene" in message
+    assert f"1 rendered sample in {root}/audio/at_mic_music without a scene" in message
     # with fewer scenes for each song, some of the others do not
     fewer = [name for k, name in enumerate(names) if k % 4 < 2]
     orphans = len({*names[1:7], other} - set(fewer))
