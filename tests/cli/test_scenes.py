@@ -305,7 +305,7 @@ def corrupt(root, name, text):
         ([], "gains.json", None, "gains.json: cannot read"),
         ([], "head_loudspeaker_positions.json", "{}", "there are 0"),
         ([], "head_loudspeaker_positions.json", None, "head_loudspeaker_positions.json: cannot read"),
-        ([], "listeners.train.json", None, "listeners.train.json: cannot read"),
+        ([], "listeners.train.json", None, "listeners.train.json: no such file"),
         ([], "listeners.train.json", "{}", "listeners file is empty"),
         ([], "musdb18.train.json", "[]", "music list is empty"),
         ([], "musdb18.train.json", None, "musdb18.train.json: cannot read"),
