@@ -57,12 +57,12 @@ def test_clipped_samples_are_counted():
     # The K-weighting makes a narrow pulse train as loud as the square wave only by making it clip.
     spike = np.zeros((4, 2))
     spike[0], spike[1] = 1.0, -1.0
-    pcm, (*_, clipped) = render(signal, 44100, (spike, spike))
+    pcm, (*_, clipped) = render(signal, 44100, spike, spike)
     assert clipped == np.isin(pcm, (-32768, 32767)).sum() > 0
 
 
 def test_silence():
-    pcm, measured = render(np.zeros((44100, 2), np.int16), 44100, (np.ones((1, 2)), np.ones((1, 2))))
+    pcm, measured = render(np.zeros((44100, 2), np.int16), 44100, np.ones((1, 2)), np.ones((1, 2)))
     assert not pcm.any() and measured == (-math.inf, -math.inf, 0.0, 0)
     level = FileLevel("sample", "vocals", 44100, *measured)
     assert level.silent and level.gain_db == -math.inf
