@@ -1,4 +1,4 @@
-"""The settings of a run: the file shipped in ``conf/``, a user's file, ``key=value`` texts, options."""
+"""The settings of a run: the shipped file in ``conf/``, a user's file, ``key=value`` texts, options."""
 
 import contextlib
 import difflib
@@ -8,18 +8,25 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cadrender.errors import UsageError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+_Item = tuple[str, object, str]
+"""Key, value, and where it comes from, for messages."""
 
 SPLITS = ("train", "valid", "test")
 
 OWN_FILE = "cadrender.yaml"
 """A root's own settings, in its folder: the keys of ``conf/icassp_2024.yaml``."""
 
-# Places that a run may be given for itself: what it writes, and what it reads of that.
+# Places that can be given for a single run: what it writes, and reads of that.
 _PLACES = ("path.output_", "path.excerpts_dir")
 
-# What the challenge's own configuration holds beside our keys: accepted, so that it works here, and unused.
+# Other keys of the challenge's own configuration: accepted, so that it works here, and unused.
 _UNUSED = ("hydra", "path.tracklist_file")
 
 _CONFIG_FILE = "a configuration is one YAML file: use --config FILE"
@@ -31,7 +38,7 @@ HYDRA_OPTIONS = {
     **dict.fromkeys(("-m", "--multirun"), _ONE_RUN),
     **dict.fromkeys(("--cfg", "--resolve", "--package", "--run", "--hydra-help", "--info"), _NO_HYDRA),
 }
-"""Options of the challenge's own script (Hydra's), and what to do instead of each."""
+"""Options of the challenge's own script (Hydra's), and what to use instead."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +50,17 @@ class Settings:
     root, metadata_dir, music_dir, hrtf_dir : pathlib.Path
         The root and the folders of the metadata, the songs and the HRIRs.
     scene_file, music_file, head_loudspeaker_positions_file, gains_file : pathlib.Path
-        What is rendered: scenes, songs, positions and gains.
+        Scenes, songs, positions and gains.
     listeners_file, scene_listeners_file : pathlib.Path
-        The listeners and who listens to which scene.
+        The listeners, and those of each scene.
     excerpts_file, excerpts_dir : pathlib.Path
-        Where each excerpt of a split comes from, and the excerpts' own stems.
+        The origin of each excerpt of a split, and the excerpts' own stems.
     output_music_dir, output_music_file : pathlib.Path
-        Where the at-mic music goes, and the list of it.
+        The at-mic music, and its list.
     output_remix_dir, output_remix_listeners_dir, output_remix_file : pathlib.Path
-        Where rebalanced targets go, those amplified for listeners, and the list of both.
+        Rebalanced targets, targets amplified for listeners, and the list of both.
     output_submission_dir : pathlib.Path
-        Where submissions go.
+        Submissions.
     split : str
         ``train``, ``valid`` or ``test``.
     sample_rate : int
@@ -61,10 +68,10 @@ class Settings:
     number_scenes_per_song, number_listeners_per_scene : int
         How many scenes and scene-listeners are drawn.
     music_files : tuple of pathlib.Path
-        All music lists, in order: those that were said, else ``music_file`` and, for training, the lists of all
-        corpora that ``cadrender ingest`` has put into the root.
+        All music lists, in order: those that were given, else ``music_file`` and, for training, the lists of all
+        ingested corpora.
     given : tuple of (str, str)
-        Keys and values of the places that were given for this run alone, by an option or ``key=value``.
+        Keys and values of the places that were given for this run only, by an option or ``key=value``.
     """
 
     root: Path
@@ -98,16 +105,16 @@ class Settings:
         return self.root / OWN_FILE
 
     def line_to_keep(self) -> str:
-        """The line of the root's own file that would stand for the places given for this run; empty for none."""
+        """The line of the root's own file that would keep the places given for this run; empty for none."""
         places = {key.removeprefix("path."): value.replace("${", "\\${") for key, value in self.given}
         return f"path: {json.dumps(places, ensure_ascii=False)}" if places else ""
 
 
-def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, **options) -> Settings:
+def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, **options: Any) -> Settings:
     """Read the settings of a run.
 
-    First comes the shipped ``conf/icassp_2024.yaml``, then ``ROOT/cadrender.yaml`` where it exists, then the file
-    `config`, then `overrides`, then `options`; the later wins. Relative paths start at the current folder, those of
+    In order of precedence, lowest first: the shipped ``conf/icassp_2024.yaml``, ``ROOT/cadrender.yaml`` if it exists,
+    the file `config`, `overrides`, `options`. Relative paths start at the current folder, those of
     ``ROOT/cadrender.yaml`` at the root; ``~`` is the user's home.
 
     Parameters
@@ -122,15 +129,11 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
         Values by the names of `Settings`: ``root``, ``split``, ``output_music_dir``, ... ``None`` means not
         given. ``music_file`` may also be a sequence of paths.
 
-    Returns
-    -------
-    Settings
-
     Raises
     ------
     UsageError
-        For an unreadable file, an unknown key (the near ones are listed), a value of the wrong type, or a
-        missing value.
+        For an unreadable file, an unknown key (similar ones are listed), a value of the wrong type, or a missing
+        value.
 
     Examples
     --------
@@ -141,13 +144,14 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
     from omegaconf.errors import OmegaConfBaseException
 
     shipped = importlib.resources.files("cadrender") / "conf" / "icassp_2024.yaml"
-    settings = OmegaConf.create(shipped.read_text(encoding="utf-8"))
-    known = [key for key, _ in _leaves(OmegaConf.to_container(settings))]
+    settings: Any = OmegaConf.create(shipped.read_text(encoding="utf-8"))
+    shipped_tree: Any = OmegaConf.to_container(settings)
+    known = [key for key, _ in _leaves(shipped_tree)]
     named = {key.rpartition(".")[2]: key for key in known}
 
     given = _read_config(Path(config), known) if config is not None else []
     given += [item for text in overrides for item in _read_override(text, known)]
-    lists = ()
+    lists: tuple[Path, ...] = ()
     for name, value in options.items():
         if name not in named:
             raise TypeError(f"load_settings() got an unexpected keyword argument {name!r}")
@@ -155,7 +159,7 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
             lists = tuple(value)
             value = lists[0] if lists else None
         if value is not None:
-            # What an option says is meant literally: "${" in a folder's name is no reference to another key.
+            # Options are literal: "${" in a folder's name is not a reference to another key.
             value = str(value).replace("${", "\\${")
             given.append((named[name], value, ""))
 
@@ -170,7 +174,7 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
             ) from error
         origins[key] = origin
 
-    values = {}
+    values: dict[str, Any] = {}
     for field in fields(Settings):
         if field.name in ("music_files", "given"):
             continue
@@ -196,13 +200,13 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
     return Settings(**values, music_files=music_files, given=tuple(places.items()))
 
 
-def _read_own(settings, given, known) -> list[tuple[str, object, str]]:
-    """The root's own settings, as far as a root is given; their relative paths start there."""
+def _read_own(settings: "DictConfig", given: Sequence[_Item], known: list[str]) -> list[_Item]:
+    """The root's own settings, if a root is given; their relative paths start there."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     trial = settings.copy()
-    with contextlib.suppress(OmegaConfBaseException):  # what is wrong is reported in its turn
+    with contextlib.suppress(OmegaConfBaseException):  # errors are reported later
         for key, value, _ in given:
             OmegaConf.update(trial, key, value)
         root = Path(OmegaConf.select(trial, "path.root", throw_on_missing=True)).expanduser().absolute()
@@ -216,28 +220,28 @@ def _read_own(settings, given, known) -> list[tuple[str, object, str]]:
     return []
 
 
-def _under(root, key, value):
-    """A path that starts at the root unless it is absolute, refers to another key or is in somebody's home."""
+def _under(root: Path, key: str, value: object) -> object:
+    """A path below the root, unless it is absolute, refers to another key or is in a user's home."""
     if not key.startswith("path.") or not isinstance(value, str) or value.startswith(("/", "~", "$")):
         return value
     return str(root / value).replace("${", "\\${") if "${" not in value else value
 
 
 def ingested_lists(metadata_dir: Path) -> tuple[Path, ...]:
-    """Return the music lists of the corpora that ``cadrender ingest`` has put into a root, by name."""
+    """The music lists of a root's ingested corpora, by name."""
     reports = sorted(metadata_dir.glob("*.ingest.json"))
     lists = (report.with_name(report.name.removesuffix(".ingest.json") + ".json") for report in reports)
     return tuple(file for file in lists if file.exists())
 
 
 def _with_ingested(music_file: Path, metadata_dir: Path) -> tuple[Path, ...]:
-    """The root's own music list, if there is one, and those of the corpora in it."""
+    """The root's own music list, if there is one, and those of its corpora."""
     ingested = ingested_lists(metadata_dir)
     return ingested if ingested and not music_file.exists() else (music_file, *ingested)
 
 
-def _leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Yield the dotted key and the value of every leaf of nested dicts."""
+def _leaves(tree: dict[Any, Any], prefix: str = "") -> Iterator[tuple[str, object]]:
+    """The dotted key and the value of every leaf of nested dicts."""
     for key, value in tree.items():
         if isinstance(value, dict):
             yield from _leaves(value, f"{prefix}{key}.")
@@ -245,7 +249,7 @@ def _leaves(tree: dict, prefix: str = "") -> Iterator[tuple[str, object]]:
             yield f"{prefix}{key}", value
 
 
-def _read_config(file: Path, known: list[str]) -> list[tuple[str, object, str]]:
+def _read_config(file: Path, known: list[str]) -> list[_Item]:
     import yaml
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
@@ -276,10 +280,10 @@ def _read_config(file: Path, known: list[str]) -> list[tuple[str, object, str]]:
     ]
 
 
-def _read_override(text: str, known: list[str]) -> list[tuple[str, object, str]]:
+def _read_override(text: str, known: list[str]) -> list[_Item]:
     if text.startswith("~"):
         raise UsageError(
-            f"argument {_short(text)}: a key cannot be removed: leave it out for its default, or say key=value"
+            f"argument {_short(text)}: a key cannot be removed; leave it out for its default, or use key=value"
         )
     plain = text.removeprefix("+").removeprefix("+")  # Hydra's "add" and "add or replace"
     key, equals, value = plain.partition("=")
@@ -289,7 +293,7 @@ def _read_override(text: str, known: list[str]) -> list[tuple[str, object, str]]
         raise UsageError(f"argument {_short(text)} is not of the form key=value, such as path.root=DIR")
     if _is_unused(key):
         return []
-    # The official script reads overrides with Hydra, where a value with commas or braces stands in quotes.
+    # The official script reads overrides with Hydra, where a value with commas or braces is quoted.
     if len(value) >= 2 and value[0] == value[-1] and value[0] in "'\"":
         value = value[1:-1]
     return [(_check_key(key, known, f"argument {_short(text)}"), value, "")]
@@ -306,7 +310,7 @@ def _check_key(key: str, known: list[str], origin: str) -> str:
 
 
 def _near(key: str, known: list[str]) -> str:
-    """Say which keys are near `key`, by their whole names or their last parts; all of them when none is."""
+    """The keys that are similar to `key`, by their whole names or their last parts; all of them if none is."""
     last = {name.rpartition(".")[2]: name for name in known}
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
     near += [last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=3, cutoff=0.6)]
@@ -315,7 +319,7 @@ def _near(key: str, known: list[str]) -> str:
     return f"; known ones: {', '.join(known)}"
 
 
-def _resolved(settings, key: str) -> object:
+def _resolved(settings: "DictConfig", key: str) -> object:
     from omegaconf import OmegaConf
     from omegaconf.errors import (
         InterpolationToMissingValueError,
@@ -328,7 +332,7 @@ def _resolved(settings, key: str) -> object:
     except (MissingMandatoryValue, InterpolationToMissingValueError) as error:
         missing = "path.root" if OmegaConf.is_missing(settings.path, "root") else key
         hint = "--root DIR or path.root=DIR" if missing == "path.root" else f"{missing}=VALUE"
-        raise UsageError(f"{missing} is not set: say {hint}") from error
+        raise UsageError(f"{missing} is not set: use {hint}") from error
     except (OmegaConfBaseException, RecursionError) as error:
         raise UsageError(f"{key}: cannot be resolved: {_line(error)}") from error
 
@@ -339,7 +343,7 @@ def _as_path(value: object, key: str, origin: str) -> Path:
     try:
         return Path(value).expanduser().absolute()
     except RuntimeError as error:
-        raise UsageError(f"{origin}{key}={_short(value)}: no such user's home") from error
+        raise UsageError(f"{origin}{key}={_short(value)}: unknown user") from error
 
 
 def _as_count(value: object, key: str, origin: str) -> int:
@@ -350,7 +354,7 @@ def _as_count(value: object, key: str, origin: str) -> int:
 
 
 def _short(value: object) -> str:
-    """Show a value in a message: on one line, and not more of it than one wants to read."""
+    """A value in a message: on one line, and cut to a readable length."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
 

@@ -1,4 +1,4 @@
-"""Training items: random parts of a root's at-mic music, rendered when they are asked for."""
+"""Training items: random parts of a root's at-mic music, rendered on demand."""
 
 from __future__ import annotations
 
@@ -6,16 +6,18 @@ import math
 import numbers
 import operator
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.context import get_spawning_popen
 from multiprocessing.sharedctypes import RawValue
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from numpy.random import PCG64, SeedSequence
 
+from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.catalogue.songs import check_hrirs
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
 from cadrender.metadata.gains import read_gains
@@ -28,58 +30,63 @@ from cadrender.wording import plural
 if TYPE_CHECKING:
     from cadrender.root import Root
 
-# What tells the random streams of one epoch apart; a voice's is _VOICES plus its number.
+_Value = TypeVar("_Value")
+
+# Seed, epoch and number of an item.
+_Key = tuple[int, int, int]
+
+# Numbers of the random streams of one epoch; a voice's is _VOICES plus its number.
 _ITEM, _ORDER, _VOICES = 0, 1, 2
 
-# With minimum_lufs: places drawn at most, and after how many the next song's turn comes.
+# With minimum_lufs: places drawn at most, and places in one song before the next one is tried.
 _ATTEMPTS, _ATTEMPTS_PER_SONG = 64, 8
 
 _LARGEST = 2**32 - 1
 
 
 class Dataset:
-    """Random parts of a root's at-mic music, each rendered when it is asked for; nothing need be on disk.
+    """Random parts of a root's at-mic music, rendered on demand; no at-mic file is needed.
 
-    A map-style dataset: ``len(dataset)`` and ``dataset[index]`` are all that PyTorch's ``DataLoader`` and its like
-    need. No framework is imported. An item depends on the options, the epoch and its index, on nothing else: not on
-    the worker, the number of workers, the order, or earlier items.
+    A map-style dataset: ``len(dataset)`` and ``dataset[index]`` are all that PyTorch's ``DataLoader`` and similar
+    loaders need. No framework is imported. An item depends only on the options, the epoch and its index: not on the
+    worker, the number of workers, the order, or earlier items.
 
     Parameters
     ----------
     root : str, pathlib.Path or Root
-        A root's folder, or what :func:`cadrender.open_root` gives.
+        A root's folder, or the result of :func:`cadrender.open_root`.
     seconds : float
-        Length of an item. Songs that are shorter are left out, with a warning that names them.
+        Length of an item. Shorter songs are left out, with a warning that names them.
     stems : sequence of str
-        What an item holds of ``mixture``, ``vocals``, ``drums``, ``bass`` and ``other``. Songs that lack one are left
-        out, with a warning that names them.
+        The stems of an item: some of ``mixture``, ``vocals``, ``drums``, ``bass`` and ``other``. Songs that lack one
+        are left out, with a warning that names them.
     heads : {"scenes", "any"}
-        Whether song, head position and gains of an item are those of one of the root's scenes, or the position is any
-        of the root's and the gains are any of its gains file, both drawn anew for each item.
+        ``scenes``: song, head position and gains of an item are those of one of the root's scenes. ``any``: position
+        and gains are drawn for each item from all of the root's.
     mixture : {"file", "sum"}
-        Whether the mixture is the challenge's, which has a loudness of its own and is not the sum of its stems, or the
-        sum of vocals, drums, bass and other as the item has them (or would have them, were they among `stems`).
+        ``file``: the challenge's mixture, which has its own loudness and is not the sum of its stems. ``sum``: the sum
+        of vocals, drums, bass and other as they are in the item (or would be, if they were among `stems`).
     songs : {"one", "mixed"}
-        Whether all stems are of one song, from one place; or each of another song, from a place of its own, all at one
-        head position. The mixture can only be their sum then.
+        ``one``: all stems are of one song, from one place. ``mixed``: each stem is of another song, from its own place,
+        all at one head position; the mixture can then only be their sum.
     length : int, optional
-        Items of an epoch. Default: the number of scenes, or with ``heads="any"`` as many as a draw of scenes
-        (``number_scenes_per_song``, four by default) would give.
+        Items of an epoch. Default: the number of scenes, or with ``heads="any"`` ``number_scenes_per_song`` (four by
+        default) for each song.
     seed : int
         From 0 to 2**32 - 1.
     dtype : {"float32", "float64"}
         Of the stems; full scale is 1.
     split : {"train", "valid", "test"}, optional
-        Of the root. Default: ``train``, or that of the `Root` given.
+        Of the root. Default: ``train``, or that of the given `Root`.
     gain_db : (float, float), optional
         Change each stem's level by a random number of dB between these two. Needs ``mixture="sum"``, or no mixture.
     swap_channels : bool
-        Mirror half of the items: the stems' channels are swapped, and so are the places of the loudspeakers. What came
-        from 37.5 degrees on the left comes from 37.5 degrees on the right, to the same head. (Swapping the two
-        microphones instead would swap the wearer's ears, too.)
+        Mirror half of the items: the stems' channels are swapped, and so are the loudspeakers. What came from 37.5
+        degrees on the left comes from 37.5 degrees on the right, to the same head. (Swapping the two microphones would
+        also swap the wearer's ears.)
     minimum_lufs : float or mapping of str to float, optional
-        Draw another place while a stem of the item is less loud than this (LUFS, BS.1770, of the part alone); for all
-        that `stems` names, or for some by name. After eight places the next song's turn comes.
+        Draw another place while a stem of the item is quieter than this (LUFS, BS.1770, of the part alone); for all
+        of `stems`, or for some by name. After eight places the next song is tried.
 
     Attributes
     ----------
@@ -93,9 +100,9 @@ class Dataset:
     Raises
     ------
     ValueError
-        If an option is not one of these, does not go with another, or leaves no song.
+        If an option is invalid, does not go with another, or leaves no song.
     UsageError
-        If the root cannot be used, or for `swap_channels` an HRIR is missing.
+        If the root cannot be used, or an HRIR for `swap_channels` is missing.
 
     See Also
     --------
@@ -103,28 +110,28 @@ class Dataset:
 
     Notes
     -----
-    An item is a dict of plain values and arrays, which default collation takes:
+    An item is a dict of plain values and arrays, which default collation accepts:
 
     * each of `stems`: (2, frames), C-contiguous, left microphone first;
-    * ``gains``: (4,) float32, in dB, of vocals, drums, bass and other: those by which the scene's listener wants the
-      stems rebalanced. They are not applied to anything here.
-    * ``song``, ``sample``, ``scene``: names; an empty ``scene`` with ``heads="any"``.
+    * ``gains``: (4,) float32, in dB, of vocals, drums, bass and other: those of the scene, by which its listener wants
+      the stems rebalanced. They are not applied here.
+    * ``song``, ``sample``, ``scene``: names; ``scene`` is empty with ``heads="any"``.
     * ``start``: the frame of the song (or excerpt) at which the item begins.
-    * With ``songs="mixed"`` the songs' and the samples' names are joined by `` / ``, which no name holds, and ``start``
-      is an (n,) int64 array, both in the order vocals, drums, bass, other as far as they are needed.
+    * With ``songs="mixed"`` the songs' and the samples' names are joined by `` / ``, which no name contains, and
+      ``start`` is an (n,) int64 array, all in the order vocals, drums, bass, other, without stems that are not needed.
     * With `gain_db` also ``gain_db``: (4,) float32, the changes of vocals, drums, bass and other; with `swap_channels`
       also ``swapped``: bool.
 
-    With ``heads="scenes"``, ``mixture="file"`` and ``songs="one"`` the stems are, sample for sample, those of the
-    files that ``cadrender generate`` writes.
+    With ``heads="scenes"``, ``mixture="file"`` and ``songs="one"`` the stems are, value for value, those of the files
+    that ``cadrender generate`` writes.
 
-    **Which song.** Scenes (songs, with ``heads="any"``) are dealt like cards: every run of as many items as there are
-    scenes holds each of them once, in an order drawn for the epoch and the run. With ``songs="mixed"`` that decides on
+    **Which song.** Scenes (songs, with ``heads="any"``) are dealt like cards: each run of as many items as there are
+    scenes contains each of them once, in an order drawn for the epoch and the run. With ``songs="mixed"`` this gives
     the first stem's song, and the others are drawn from the other songs.
 
     **Random numbers** are the raw output of NumPy's PCG64, seeded by ``SeedSequence([seed, epoch, index, stream])``.
-    NumPy keeps both as they are for good, which it does not promise for ``Generator``'s methods. Options that are
-    switched on do not change what else is drawn.
+    NumPy guarantees that both stay the same, which it does not for ``Generator``'s methods. Switching on an option does
+    not change what else is drawn.
 
     **Errors.** A song that is damaged, or changes while it is read, raises `AudioError` when an item needs it.
 
@@ -161,8 +168,8 @@ class Dataset:
         self.stems = _checked_stems(stems)
         self.seed = _whole("seed", seed, 0)
         self.gain_db = _checked_range(gain_db)
-        root = _opened(root, split)
-        self._settings = settings = root.settings
+        opened = _opened(root, split)
+        self._settings = settings = opened.settings
         self.samplerate = settings.sample_rate
         self.seconds = _positive("seconds", seconds)
         self.frames = round(self.seconds * self.samplerate)
@@ -172,11 +179,13 @@ class Dataset:
         self._check_together()
         self._minima = self._checked_minima()
 
-        # Excerpts are listed by their scenes only.
+        # Excerpts are listed only by their scenes.
         of_scenes = heads == "scenes" or settings.excerpts_file.exists()
-        self._catalogue = root.catalogue("at-mic", heads="scenes" if of_scenes else "all")
-        self._positions = list(root.positions.values())
-        scenes = self._scenes_of(root)
+        self._catalogue = AtMicCatalogue(settings, heads="scenes" if of_scenes else "all")
+        self._positions = list(opened.positions.values())
+        self._gains: list[tuple[float, ...]] = []
+        scenes = self._scenes_of(opened)
+        self._mirrored: dict[str, tuple[Path, Path]] = {}
         self._check_hrirs(scenes)
         self._scenes = self._usable(scenes)
         self._sources = list({scene.sample.source: scene.sample for scene in self._scenes}.values())
@@ -198,16 +207,16 @@ class Dataset:
 
     @property
     def epoch(self) -> int:
-        """The epoch whose items are given."""
+        """The current epoch."""
         return self._epoch.value
 
     def set_epoch(self, epoch: int) -> None:
-        """Give the items of another epoch from now on; they are those of epoch 0 at first.
+        """Set the epoch, which is 0 at first.
 
         Call it before each pass over a loader. The loader's worker processes see it, forked or spawned, persistent or
-        not. Items that were fetched ahead are of the epoch that was set when they were made. Processes that train
-        together each call it for their own dataset, as with a distributed sampler. A copy that was pickled by other
-        means than starting a process begins with the same epoch and goes its own way.
+        not. Items fetched ahead are of the epoch that was set when they were made. Processes that train together each
+        call it for their own dataset, as with a distributed sampler. A copy that was pickled other than to start a
+        process begins with the same epoch and is then independent.
 
         Parameters
         ----------
@@ -217,11 +226,11 @@ class Dataset:
         Raises
         ------
         ValueError
-            If it is another number.
+            If it is out of range.
         """
         self._epoch.value = _whole("epoch", epoch, 0)
 
-    def __getitem__(self, index: int) -> dict:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         """One item; negative numbers count from the end.
 
         Raises
@@ -231,7 +240,7 @@ class Dataset:
         AudioError
             If a song or HRIR that it needs cannot be used.
         CadrenderError
-            If none of the places drawn is as loud as `minimum_lufs` asks.
+            If none of the places drawn is as loud as `minimum_lufs`.
         """
         number = operator.index(index)
         number += len(self) if number < 0 else 0
@@ -246,13 +255,14 @@ class Dataset:
         changes = np.array([draws.fraction() for _ in VDBO])
         if self.gain_db:
             low, high = self.gain_db
-            changes = np.float32(low + (high - low) * changes)
-        scene, parts = self._draw(key, chance, dict(zip(VDBO, changes, strict=True)))
+            changes = low + (high - low) * changes
+        gain_db = changes.astype(np.float32)
+        scene, parts = self._draw(key, chance, dict(zip(VDBO, map(float, gain_db), strict=True)))
         stems = {stem: array for part in parts for stem, array in part.stems.items()}
         if self._sums and MIXTURE not in stems:
             stems[MIXTURE] = _sum(stems)
         mixed = self.songs == "mixed"
-        item = {stem: stems[stem] for stem in self.stems}
+        item: dict[str, Any] = {stem: stems[stem] for stem in self.stems}
         item |= {
             "gains": np.array(scene.gains, np.float32),
             "song": " / ".join(part.sample.source for part in parts),
@@ -261,26 +271,28 @@ class Dataset:
             "start": np.array([part.start for part in parts], np.int64) if mixed else parts[0].start,
         }
         if self.gain_db:
-            item["gain_db"] = changes
+            item["gain_db"] = gain_db
         if self.swap_channels:
             item["swapped"] = chance.swapped
         return item
 
     # How an item is drawn
 
-    def _draw(self, key, chance, changes):
-        """The scene of an item and its parts: one of one song, or one a stem."""
-        scene, parts = None, []
+    def _draw(self, key: _Key, chance: _Chance, changes: Mapping[str, float]) -> tuple[_Scene, list[_Part]]:
+        """The scene of an item and its parts: one of one song, or one for each stem."""
+        scene = self._scene(key, 0, chance)
+        sample = scene.sample
+        parts: list[_Part] = []
         for voice, stems in enumerate(self._voices):
             draws = _Draws(*key, _VOICES + voice)
             for attempt in range(_ATTEMPTS):
                 if attempt % _ATTEMPTS_PER_SONG == 0:
-                    if voice == 0:
-                        scene = self._scene(key, attempt // _ATTEMPTS_PER_SONG, chance)
-                        sample = scene.sample
-                    else:
+                    if voice:
                         taken = [part.sample.source for part in parts]
                         sample = self._other_song(draws, taken, scene.sample.position)
+                    elif attempt:
+                        scene = self._scene(key, attempt // _ATTEMPTS_PER_SONG, chance)
+                        sample = scene.sample
                 start = draws.below(self._catalogue.song(sample).frames - self.frames + 1)
                 part = self._part(sample, stems, start, chance.swapped, changes)
                 if self._is_loud_enough(part.stems):
@@ -294,8 +306,8 @@ class Dataset:
             parts.append(part)
         return scene, parts
 
-    def _scene(self, key, later, chance):
-        """The scene whose turn it is, or one of those that come later."""
+    def _scene(self, key: _Key, later: int, chance: _Chance) -> _Scene:
+        """The scene of an item, or one that comes `later` scenes after it."""
         seed, epoch, number = key
         run, place = divmod(number, len(self._scenes))
         order = _Draws(seed, epoch, run, _ORDER).order(len(self._scenes))
@@ -305,29 +317,32 @@ class Dataset:
         moved = _moved(scene.sample, self._positions[chance.position])
         return _Scene("", moved, self._gains[chance.gains])
 
-    def _other_song(self, draws, taken, position):
+    def _other_song(self, draws: _Draws, taken: Sequence[str], position: HeadPosition) -> Sample:
         others = [sample for sample in self._sources if sample.source not in taken]
         return _moved(others[draws.below(len(others))], position)
 
-    def _part(self, sample, stems, start, swapped, changes):
+    def _part(
+        self, sample: Sample, stems: Sequence[str], start: int, swapped: bool, changes: Mapping[str, float]
+    ) -> _Part:
         signals = [self._signal(sample, stem, swapped) for stem in stems]
         arrays = dict(zip(stems, _read_stems(signals, start, self.frames, self.dtype), strict=True))
         if self.gain_db:
             for stem, array in arrays.items():
-                array *= np.dtype(self.dtype).type(10 ** (float(changes[stem]) / 20))
+                array *= np.dtype(self.dtype).type(10 ** (changes[stem] / 20))
         if self._sums and self.songs == "one":
             arrays[MIXTURE] = _sum(arrays)
         return _Part(sample, start, arrays)
 
-    def _signal(self, sample, stem, swapped):
+    def _signal(self, sample: Sample, stem: str, swapped: bool) -> AtMic:
         signal = self._catalogue.output(sample, stem).signal
+        assert isinstance(signal, AtMic)
         if not swapped:
             return signal
         left, right = self._mirrored[sample.position.id]
-        # The left channel is played from the right, and the other way round.
+        # The left channel is played from the right, and vice versa.
         return replace(signal, left_hrir=right, right_hrir=left)
 
-    def _is_loud_enough(self, arrays):
+    def _is_loud_enough(self, arrays: Mapping[str, npt.NDArray[Any]]) -> bool:
         from cadrender.dsp.loudness import integrated_loudness
 
         return all(
@@ -336,21 +351,21 @@ class Dataset:
             if stem in arrays
         )
 
-    # What there is to draw from
+    # What items are drawn from
 
     @property
-    def _sums(self):
+    def _sums(self) -> bool:
         return self.mixture == "sum" and MIXTURE in self.stems
 
     @property
-    def _voices(self):
-        """The stems that are read, those of one song together."""
+    def _voices(self) -> list[tuple[str, ...]]:
+        """The stems to read, those of one song together."""
         needed = VDBO if self._sums else self.stems
         return [(stem,) for stem in VDBO if stem in needed] if self.songs == "mixed" else [tuple(needed)]
 
     def _check_together(self) -> None:
         if MIXTURE in self.stems and self.mixture == "file":
-            either = "say mixture='sum', or leave the mixture out of stems"
+            either = "set mixture='sum', or leave the mixture out of stems"
             if self.songs == "mixed":
                 raise ValueError(f"songs='mixed' with mixture='file': no song has such a mixture: {either}")
             if self.gain_db:
@@ -358,8 +373,8 @@ class Dataset:
                     f"gain_db={self.gain_db!r} with mixture='file': the mixture does not follow its stems: {either}"
                 )
 
-    def _checked_minima(self):
-        """The least loudness by stem; of the stems that are drawn together with others, not of their sum."""
+    def _checked_minima(self) -> dict[str, float]:
+        """The lowest loudness by stem; a sum of stems of several songs has none."""
         asked = self.minimum_lufs
         if asked is None:
             return {}
@@ -370,13 +385,12 @@ class Dataset:
             asked = dict.fromkeys(known, asked)
         for stem, minimum in asked.items():
             if stem not in known:
-                raise ValueError(f"minimum_lufs of {stem!r}: known here are {', '.join(known)}")
+                raise ValueError(f"minimum_lufs of {stem!r}: it can be set for {', '.join(known)}")
             if not _is_number(minimum):
                 raise ValueError(f"minimum_lufs={minimum!r}: a number of LUFS is needed, such as -50")
         return dict(asked)
 
-    def _scenes_of(self, root):
-        self._gains = []
+    def _scenes_of(self, root: Root) -> list[_Scene]:
         if self.heads == "scenes":
             scenes = [_Scene(scene.id, scene.sample, _gains(scene.gains, scene.id)) for scene in root.scenes]
             where = self._settings.scene_file
@@ -389,15 +403,14 @@ class Dataset:
                 _gains(gains, f"{gains_file}: {name}") for name, gains in read_gains(gains_file).items()
             ]
         if not scenes:
-            raise UsageError(f"{where}: empty, there is nothing to draw items from")
+            raise UsageError(f"{where}: empty: there is nothing to draw items from")
         return scenes
 
-    def _check_hrirs(self, scenes) -> None:
+    def _check_hrirs(self, scenes: Sequence[_Scene]) -> None:
         samples = [scene.sample for scene in scenes]
         if self.heads == "any":
             samples = [_moved(samples[0], position) for position in self._positions]
         check_hrirs(self._settings, samples)
-        self._mirrored = {}
         if self.swap_channels:
             positions = {
                 sample.position.id: _mirror(sample.position, self._settings.hrtf_dir) for sample in samples
@@ -411,9 +424,10 @@ class Dataset:
                 for name, each in positions.items()
             }
 
-    def _usable(self, scenes):
-        """Leave out what is too short or lacks stems, and say so; damaged songs stay, and fail when they are needed."""
-        short, lacking = {}, {}
+    def _usable(self, scenes: Sequence[_Scene]) -> list[_Scene]:
+        """Leave out songs that are too short or lack stems, with a warning; damaged ones fail when they are needed."""
+        short: dict[str, str] = {}
+        lacking: dict[str, str] = {}
         needed = [stem for voice in self._voices for stem in voice]
         for sample in {scene.sample.source: scene.sample for scene in scenes}.values():
             try:
@@ -442,7 +456,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class _Scene:
-    """A scene, or a song that waits for a head; its id, and the gains in dB of vocals, drums, bass and other."""
+    """A scene, or a song without a head yet; `gains` in dB, of vocals, drums, bass and other."""
 
     id: str
     sample: Sample
@@ -451,7 +465,7 @@ class _Scene:
 
 @dataclass(frozen=True)
 class _Chance:
-    """What is drawn once an item: numbers of a position and of gains, and whether it is mirrored."""
+    """What is drawn once for an item: numbers of a position and of gains, and whether it is mirrored."""
 
     position: int
     gains: int
@@ -464,51 +478,51 @@ class _Part:
 
     sample: Sample
     start: int
-    stems: dict[str, np.ndarray]
+    stems: dict[str, npt.NDArray[Any]]
 
     @property
-    def name(self):
+    def name(self) -> str:
         return self.sample.path.rpartition("/")[2]
 
 
 class _Draws:
-    """Random numbers that follow from a few whole numbers, on every machine and with every NumPy."""
+    """Random numbers seeded by integers, the same on every machine and with every NumPy."""
 
-    def __init__(self, *key) -> None:
+    def __init__(self, *key: int) -> None:
         self._raw = PCG64(SeedSequence(key)).random_raw
 
-    def below(self, count):
+    def below(self, count: int) -> int:
         """A whole number from 0 to ``count - 1``."""
         return int(self._raw()) * count >> 64
 
-    def fraction(self):
-        """A number from 0 on, below 1."""
+    def fraction(self) -> float:
+        """A number from 0 to below 1."""
         return (int(self._raw()) >> 11) * 2.0**-53
 
-    def order(self, count):
+    def order(self, count: int) -> npt.NDArray[np.intp]:
         """The numbers from 0 to ``count - 1`` in random order."""
         return np.argsort(self._raw(count), kind="stable")
 
 
 class _SharedNumber:
-    """A number that processes started by :mod:`multiprocessing` share; other copies go their own way."""
+    """A number that processes started by :mod:`multiprocessing` share; other copies are independent."""
 
-    def __init__(self, start=0) -> None:
+    def __init__(self, start: Any = 0) -> None:
         self._memory = RawValue("Q", start) if isinstance(start, int) else start
 
     @property
-    def value(self):
-        return self._memory.value
+    def value(self) -> int:
+        return int(self._memory.value)
 
     @value.setter
-    def value(self, value) -> None:
+    def value(self, value: int) -> None:
         self._memory.value = value
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[type, tuple[Any]]:
         return _SharedNumber, (self.value if get_spawning_popen() is None else self._memory,)
 
 
-def _read_stems(signals: Sequence[AtMic], start: int, frames: int, dtype: str) -> np.ndarray:
+def _read_stems(signals: Sequence[AtMic], start: int, frames: int, dtype: str) -> npt.NDArray[Any]:
     """Read the same part of several stems of one sample.
 
     Returns
@@ -523,7 +537,7 @@ def _read_stems(signals: Sequence[AtMic], start: int, frames: int, dtype: str) -
     return np.ascontiguousarray(parts.transpose(0, 2, 1))
 
 
-def _sum(stems):
+def _sum(stems: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:
     first, *others = (stems[stem] for stem in VDBO)
     total = first.copy()
     for other in others:
@@ -536,15 +550,15 @@ def _moved(sample: Sample, position: HeadPosition) -> Sample:
     if sample.position == position:
         return sample
     name = sample_name(sample.source, position.id)
-    # An excerpt keeps its name, by which its stems are found.
+    # An excerpt's stems are found by its name.
     own_name = sample.name if sample.frames else name
     return replace(sample, name=own_name, path=f"{sample.split}/{name}", position=position)
 
 
 def _mirror(position: HeadPosition, folder: Path) -> HeadPosition:
-    """The position with its loudspeakers in each other's mirrored places, angles spelled as the files have them."""
+    """The position with its loudspeakers mirrored, angles spelled as in the files' names."""
 
-    def spelled(angle, name):
+    def spelled(angle: float, name: Callable[[float], str]) -> float:
         ways = [angle, float(angle)] + ([int(angle)] if angle == int(angle) else [])
         return next((way for way in ways if (folder / name(way)).exists()), angle)
 
@@ -553,25 +567,23 @@ def _mirror(position: HeadPosition, folder: Path) -> HeadPosition:
     return replace(position, id=f"{position.id}, mirrored", left_angle=left, right_angle=right)
 
 
-def _gains(gains, where):
+def _gains(gains: Mapping[str, float], where: object) -> tuple[float, ...]:
     if set(gains) != set(VDBO):
-        raise MetadataError(
-            f"{where}: gains of {', '.join(gains) or 'nothing'}; needed are {', '.join(VDBO)}"
-        )
+        raise MetadataError(f"{where}: gains of {', '.join(gains) or 'nothing'}; expected {', '.join(VDBO)}")
     return tuple(gains[stem] for stem in VDBO)
 
 
-def _opened(root, split):
+def _opened(root: str | Path | Root, split: str | None) -> Root:
     from cadrender.root import Root, open_root
 
     if not isinstance(root, Root):
         return open_root(root, split=split or "train")
     if split not in (None, root.settings.split):
-        raise ValueError(f"split={split!r}, but the root given is opened for {root.settings.split!r}")
+        raise ValueError(f"split={split!r}, but the given root is opened for {root.settings.split!r}")
     return root
 
 
-def _some(names):
+def _some(names: Mapping[str, str]) -> str:
     shown = list(names.values())
     return ", ".join(shown[:3]) + (f" and {len(shown) - 3} more" if len(shown) > 3 else "")
 
@@ -579,30 +591,31 @@ def _some(names):
 # Checks of single options
 
 
-def _one_of(option, value, accepted):
-    if not any(value is each or (isinstance(value, str) and value == each) for each in accepted):
-        raise ValueError(f"{option}={value!r}: accepted are {', '.join(map(repr, accepted))}")
-    return value
+def _one_of(option: str, value: object, accepted: Sequence[_Value]) -> _Value:
+    for each in accepted:
+        if value is each or (isinstance(value, str) and value == each):
+            return each
+    raise ValueError(f"{option}={value!r}: expected {', '.join(map(repr, accepted))}")
 
 
-def _name_of(dtype):
+def _name_of(dtype: npt.DTypeLike) -> object:
     try:
         return np.dtype(dtype).name if dtype is not None else None
     except TypeError:
         return dtype
 
 
-def _is_number(value):
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
 
 
-def _positive(option, value):
+def _positive(option: str, value: float) -> float:
     if not _is_number(value) or value <= 0:
         raise ValueError(f"{option}={value!r}: a number greater than 0 is needed")
     return float(value)
 
 
-def _whole(option, value, least):
+def _whole(option: str, value: int, least: int) -> int:
     try:
         number = operator.index(value)
     except TypeError:
@@ -612,17 +625,19 @@ def _whole(option, value, least):
     return number
 
 
-def _checked_stems(stems):
+def _checked_stems(stems: Sequence[str]) -> tuple[str, ...]:
     chosen = () if isinstance(stems, str) else tuple(stems)
     if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(STEMS):
         raise ValueError(f"stems={stems!r}: a sequence of some of {', '.join(STEMS)} is needed, each once")
     return chosen
 
 
-def _checked_range(gain_db):
+def _checked_range(gain_db: tuple[float, float] | None) -> tuple[float, float] | None:
     if gain_db is None:
         return None
-    ends = tuple(gain_db) if isinstance(gain_db, Sequence) and not isinstance(gain_db, str) else ()
+    ends: tuple[Any, ...] = (
+        tuple(gain_db) if isinstance(gain_db, Sequence) and not isinstance(gain_db, str) else ()
+    )
     if len(ends) != 2 or not all(map(_is_number, ends)) or ends[0] > ends[1]:
         raise ValueError(
             f"gain_db={gain_db!r}: two numbers of dB are needed, such as (-6, 6), the lower one first"

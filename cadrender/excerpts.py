@@ -13,6 +13,7 @@ from cadrender.metadata.writing import holds, write_all
 from cadrender.pipeline.plan import Plan, check_free, make_plan
 from cadrender.pipeline.shards import Shard
 from cadrender.signals.at_mic import AtMic
+from cadrender.signals.excerpt import ExcerptStem
 from cadrender.stems import STEMS
 from cadrender.store import AudioFormat, is_complete
 from cadrender.store.manifest import Manifest, key_of
@@ -22,7 +23,7 @@ __all__ = ["ExcerptWork", "Recipe", "plan_excerpts"]
 
 @dataclass(frozen=True)
 class ExcerptWork:
-    """Excerpts that were drawn, and what of them is to be cut.
+    """Excerpts that were drawn, and the plan to cut them.
 
     Attributes
     ----------
@@ -30,7 +31,7 @@ class ExcerptWork:
     cuts : Plan
         Of their stems.
     foreign : frozenset of pathlib.Path
-        At-mic files under their names that nothing says are theirs; they are rendered again.
+        At-mic files with their names but of unknown origin; they are rendered again.
     songs : set of str or None
         The songs of this run's shard; None for all.
     """
@@ -41,20 +42,20 @@ class ExcerptWork:
     songs: Collection[str] | None
 
     def write_metadata(self, *, keep: bool = True) -> dict[Path, Path]:
-        """Write the draw's scenes, excerpts and scene-listeners where they differ from what is there.
+        """Write the drawn scenes, excerpts and scene-listeners where they differ from the present files.
 
-        At-mic files of other excerpts go first where no manifest tells what they were rendered from: from here on they
-        would be taken for those of these excerpts.
+        At-mic files of other excerpts that are not in the manifest are removed first, as they could no longer be told
+        from those of these excerpts.
 
         Parameters
         ----------
         keep : bool
-            Whether former files are kept under numbered names.
+            Whether to keep former files as numbered backups.
 
         Returns
         -------
         dict
-            Metadata file to its backup, for those that were kept.
+            Metadata file to its backup.
 
         Raises
         ------
@@ -72,7 +73,7 @@ class ExcerptWork:
         songs: Sequence[str] = (),
         stems: Sequence[str] = STEMS,
     ) -> tuple[int, int]:
-        """How many at-mic files are to be rendered, and their bytes, while nothing has been written yet.
+        """The number of at-mic files to render, and their bytes, before anything has been written.
 
         Parameters
         ----------
@@ -85,6 +86,7 @@ class ExcerptWork:
         count = size = 0
         for output in self.cuts.shares[0].selected:
             signal = output.signal
+            assert isinstance(signal, ExcerptStem)
             if signal.stem not in stems or not matches(tracks[output.unit], songs):
                 continue
             record = records.get(key_of(AtMic.product, output.name))
@@ -97,12 +99,12 @@ class ExcerptWork:
         return count, size
 
     def check_space(self, at_mic_bytes: int) -> None:
-        """Compare what will be cut, and rendered of it, with the free space of the disks.
+        """Compare what will be cut and rendered with the free space of the disks.
 
         Parameters
         ----------
         at_mic_bytes : int
-            As :meth:`at_mic_to_come` has it.
+            From :meth:`at_mic_to_come`.
 
         Raises
         ------
@@ -124,7 +126,7 @@ class ExcerptWork:
         Parameters
         ----------
         audio_format, songs, stems
-            As :class:`cadrender.catalogue.at_mic.AtMicCatalogue` has them.
+            See :class:`cadrender.catalogue.at_mic.AtMicCatalogue`.
         """
         catalogue = AtMicCatalogue(
             self.drawn.settings, audio_format=audio_format, songs=songs, stems=stems, only=self.songs
@@ -142,8 +144,8 @@ class ExcerptWork:
                 except OSError as error:
                     raise CadrenderError(f"{file}: cannot be removed: {error.strerror or error}") from error
 
-    def _again(self):
-        """At-mic files that may be there and are not those of these excerpts."""
+    def _again(self) -> frozenset[Path]:
+        """At-mic files that may exist and are not of these excerpts."""
         replaced = {
             file
             for output in self.cuts.todo
@@ -161,24 +163,24 @@ def plan_excerpts(
     force: bool = False,
     shard: Shard | None = None,
 ) -> ExcerptWork:
-    """Draw the excerpts of a split and find out what of them is to be cut; nothing is written.
+    """Draw the excerpts of a split and plan what is to be cut; nothing is written.
 
     Parameters
     ----------
     settings : Settings
-        Of the split that the excerpts are for; its music list names the songs.
+        Of the excerpts' split; its music list names the songs.
     recipe : Recipe
     songs : sequence of str
-        Shell patterns of the songs that will be rendered, to be checked.
+        Shell patterns of the songs to render; they are checked.
     force : bool
-        Take at-mic files of unknown origin for stale ones.
+        Replace at-mic files of unknown origin.
     shard : Shard, optional
-        Only this part of the work, in whole songs.
+        The share of the work, in whole songs.
 
     Raises
     ------
     UsageError
-        If the recipe cannot be followed, or there are at-mic files under an excerpt's name that nothing says are its.
+        If the recipe cannot be followed, or there are at-mic files of unknown origin with an excerpt's name.
     MetadataError
         If a metadata file breaks its contract, or an HRIR cannot be used.
     """
@@ -189,8 +191,8 @@ def plan_excerpts(
     foreign = drawn.of_unknown_origin(force=force)
     if foreign and not force:
         raise UsageError(
-            f"{foreign[0]}: exists, and {settings.excerpts_file} does not say that it is this excerpt: "
-            "--force replaces it"
+            f"{foreign[0]}: already exists, and {settings.excerpts_file} does not name it as this excerpt's "
+            "(use --force to replace it)"
         )
     mine = shard.songs(drawn.batches()) if shard else None
     return ExcerptWork(drawn, make_plan(drawn, shard=shard, by_song=True), frozenset(foreign), mine)

@@ -1,34 +1,36 @@
-"""What a root holds, how much of it is rendered, and how long the rest would take here."""
+"""What a root holds, how much of it is rendered, and how long the rest would take on this machine."""
 
 import math
 import statistics
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.catalogue.output import Batch
-from cadrender.catalogue.songs import song_of
+from cadrender.catalogue.songs import Song, song_of
 from cadrender.config import Settings
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.metadata.music import read_track_lists
 from cadrender.metadata.scenes import read_scenes
 from cadrender.pipeline.commit import run_batch
-from cadrender.pipeline.plan import free_space, make_plan
-from cadrender.signals.at_mic import AtMic
+from cadrender.pipeline.plan import Plan, free_space, make_plan
+from cadrender.signals.at_mic import AtMic, heads_of
 from cadrender.stems import MIXTURE
 from cadrender.store import AudioFormat, AudioWriter, read_stem
 from cadrender.store.manifest import Manifest, key_of
 
-# Seconds that measuring mixtures may take, and rendering noise.
+# Seconds for measuring mixtures and for rendering noise.
 LOUDNESS_SECONDS = 2.0
 SPEED_SECONDS = 1.0
 
-# Seconds of noise that are rendered at a time; a song is longer, and costs no less a frame.
+# Seconds of noise rendered at a time; longer songs take as long per frame.
 _NOISE_SECONDS = 8
 
 
@@ -39,11 +41,11 @@ class Loudness:
     Attributes
     ----------
     lowest, median, highest : float
-        LUFS; NaN where there is none that is not silent.
+        LUFS; NaN if all are silent.
     known, measured, songs : int
-        Mixtures that the manifest knows, mixtures that were measured now, and how many there are.
+        Mixtures with a level in the manifest, mixtures measured now, and all mixtures.
     silent : int
-        Of those known or measured, the silent ones.
+        Silent ones among those known or measured.
     """
 
     lowest: float
@@ -64,9 +66,9 @@ class Speed:
     nanoseconds : float
         Per frame and scene, in one process, from the song on disk to the at-mic file.
     heads, taps : int
-        What was measured: so many head positions for a stem, with HRIRs so long.
+        Head positions for each stem, and length of the HRIRs, in the measurement.
     seconds : float
-        How long was measured.
+        Duration of the measurement.
     """
 
     nanoseconds: float
@@ -77,25 +79,25 @@ class Speed:
 
 @dataclass
 class SplitInfo:
-    """What there is of a split.
+    """What a root holds of a split.
 
     Attributes
     ----------
     split : str
     songs, unusable : int
-        Songs or excerpts whose files are in order, and others.
+        Songs or excerpts that can be used, and others.
     seconds : float
-        Length of the former together.
+        Total length of the former.
     scenes, samples, rendered, missing : int
-        Scenes, samples that they name, those that are complete, and the others.
+        Scenes, their samples, those that are complete, and the others.
     bytes_now, bytes_to_come : int
-        Of at-mic files.
+        Size of the at-mic files.
     bytes_free : int
-        On the disk that they are on.
+        Free space on their disk.
     loudness : Loudness, optional
     speed : Speed, optional
     generate_seconds, whole_seconds : float
-        How long ``generate`` would take with so many processes: for what is missing, and for everything.
+        Time of ``generate`` with `n_jobs` processes: for what is missing, and for everything.
     n_jobs : int
         Processes.
     """
@@ -119,7 +121,7 @@ class SplitInfo:
 
 
 def look_at_split(settings: Settings, n_jobs: int) -> SplitInfo:
-    """Find out what there is of a split; nothing is written but noise in a temporary folder.
+    """Find out what a root holds of a split; only noise in a temporary folder is written.
 
     Parameters
     ----------
@@ -150,12 +152,12 @@ def look_at_split(settings: Settings, n_jobs: int) -> SplitInfo:
     info.seconds = sum(song.frames for song in songs.values()) / settings.sample_rate
     info.loudness = measure_loudness(songs, settings.sample_rate, _known_loudness(catalogue))
     info.bytes_free = free_space(settings.output_music_dir)
-    if plan:
+    if catalogue and plan:
         _look_at_plan(info, catalogue, plan)
     return info
 
 
-def _look_at_plan(info, catalogue, plan) -> None:
+def _look_at_plan(info: SplitInfo, catalogue: AtMicCatalogue, plan: Plan) -> None:
     info.scenes = len(read_scenes(catalogue.settings.scene_file))
     info.samples = len(catalogue.samples)
     info.rendered = len(catalogue.complete_samples())
@@ -169,7 +171,7 @@ def _look_at_plan(info, catalogue, plan) -> None:
         info.whole_seconds = estimate(whole, info.speed, info.n_jobs)
 
 
-def _size(file):
+def _size(file: Path) -> int:
     try:
         return file.stat().st_size
     except OSError:
@@ -177,9 +179,11 @@ def _size(file):
 
 
 def _known_loudness(catalogue: AtMicCatalogue | None) -> dict[str, float]:
-    """The mixtures' loudness as the manifest has it, by song."""
-    known = {}
-    for sample in catalogue.samples if catalogue else ():
+    """The mixtures' loudness in the manifest, by song."""
+    known: dict[str, float] = {}
+    if catalogue is None:
+        return known
+    for sample in catalogue.samples:
         record = catalogue.records.get(key_of(AtMic.product, f"{sample.path}/{MIXTURE}.wav"))
         song = catalogue.songs.get(sample.source)
         if record and song and record.frames == song.frames and "loudness_before" in record.levels:
@@ -187,8 +191,10 @@ def _known_loudness(catalogue: AtMicCatalogue | None) -> dict[str, float]:
     return known
 
 
-def measure_loudness(songs: dict, samplerate: int, known: dict[str, float]) -> Loudness | None:
-    """Measure the songs' mixtures, as many as two seconds allow, and whole; compiling does not count.
+def measure_loudness(
+    songs: Mapping[str, Song], samplerate: int, known: Mapping[str, float]
+) -> Loudness | None:
+    """Measure the loudness of whole mixtures, as many as two seconds allow, not counting compilation.
 
     Parameters
     ----------
@@ -201,14 +207,15 @@ def measure_loudness(songs: dict, samplerate: int, known: dict[str, float]) -> L
     Returns
     -------
     Loudness or None
-        None if there are no songs. Which ones are measured, where there is no time for all, is spread evenly.
+        None if there are no songs. If there is no time for all, the measured ones are spread evenly.
     """
     from cadrender.dsp.loudness import integrated_loudness
 
     if not songs:
         return None
     found = dict(known)
-    seconds, compiled = 0.0, set()
+    seconds = 0.0
+    compiled: set[np.dtype[Any]] = set()
     for name in _spread([name for name in songs if name not in known]):
         began = time.perf_counter()
         try:
@@ -231,16 +238,16 @@ def measure_loudness(songs: dict, samplerate: int, known: dict[str, float]) -> L
     return Loudness(low, middle, high, len(known), len(found) - len(known), len(songs), silent)
 
 
-def _spread(items):
-    """Items in an order whose every beginning is spread over all of them: by the golden ratio's multiples."""
+def _spread(items: Sequence[str]) -> list[str]:
+    """Reorder items so that the first n are spread evenly over all, for any n: by multiples of the golden ratio."""
     golden = (math.sqrt(5) - 1) / 2
     return [item for _, item in sorted((k * golden % 1, item) for k, item in enumerate(items))]
 
 
 def measure_speed(batches: list[Batch]) -> Speed:
-    """Render noise for a second as the commonest of some batches would be rendered, into a temporary folder.
+    """Render noise for a second as batches of the most common size would be rendered, into a temporary folder.
 
-    What is compiled and planned on the way is done before the clock starts.
+    Compilation and planning are not counted.
 
     Raises
     ------
@@ -249,23 +256,24 @@ def measure_speed(batches: list[Batch]) -> Speed:
     """
     usual, _ = Counter(len(batch.outputs) for batch in batches).most_common(1)[0]
     like = next(batch for batch in batches if len(batch.outputs) == usual)
-    signal = like.outputs[0].signal
-    frames = min(signal.frames, _NOISE_SECONDS * signal.samplerate)
+    signals = [output.signal for output in like.outputs if isinstance(output.signal, AtMic)]
+    samplerate = signals[0].samplerate
+    frames = min(signals[0].frames, _NOISE_SECONDS * samplerate)
     noise = np.random.default_rng(0).integers(-8000, 8000, (frames, 2), dtype=np.int16)
     try:
         with tempfile.TemporaryDirectory(prefix="cadrender-") as name:
             folder = Path(name)
-            with AudioWriter(folder / "noise.wav", frames, signal.samplerate, AudioFormat()) as writer:
+            with AudioWriter(folder / "noise.wav", frames, samplerate, AudioFormat()) as writer:
                 writer.write(noise)
                 writer.finish()
                 writer.commit()
             outputs = tuple(
                 replace(
                     output,
-                    signal=replace(output.signal, source=folder / "noise.wav", frames=frames),
+                    signal=replace(signal, source=folder / "noise.wav", frames=frames),
                     file=folder / f"{k}.{output.container}",
                 )
-                for k, output in enumerate(like.outputs)
+                for k, (output, signal) in enumerate(zip(like.outputs, signals, strict=True))
             )
             batch = replace(like, outputs=outputs, manifest=Manifest(folder / "manifest.jsonl", folder))
             _render(batch)
@@ -280,25 +288,19 @@ def measure_speed(batches: list[Batch]) -> Speed:
         raise CadrenderError(
             f"{error.filename or tempfile.gettempdir()}: {error.strerror or error}"
         ) from error
-    return Speed(1e9 * seconds / rendered, usual, _taps(like), seconds)
+    return Speed(1e9 * seconds / rendered, usual, heads_of(signals).taps, seconds)
 
 
-def _render(batch) -> None:
+def _render(batch: Batch) -> None:
     report = run_batch(batch)
     if report.error:
         raise CadrenderError(report.error)
 
 
-def _taps(batch):
-    from cadrender.signals.at_mic import heads_of
-
-    return heads_of([output.signal for output in batch.outputs]).taps
-
-
 def estimate(batches: list[Batch], speed: Speed, n_jobs: int) -> float:
     """Seconds that batches would take if all processes were as fast as one alone.
 
-    No batch is divided, so that the longest one is the least that it can take.
+    A batch is not divided, so it takes at least as long as the longest one.
     """
     frame_scenes = [batch.frame_scenes for batch in batches]
     return 1e-9 * speed.nanoseconds * max(sum(frame_scenes) / n_jobs, max(frame_scenes, default=0))

@@ -1,4 +1,4 @@
-"""A root's scenes and who listens to them: drawn, and written without harm to what was rendered for others."""
+"""Drawing a root's scenes and scene-listeners, and writing them without orphaning rendered samples."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from cadrender.config import Settings
 from cadrender.errors import MetadataError, UsageError
 from cadrender.metadata.gains import read_gains
 from cadrender.metadata.listeners import read_listeners
-from cadrender.metadata.music import read_track_lists
+from cadrender.metadata.music import Track, read_track_lists
 from cadrender.metadata.positions import read_positions
 from cadrender.metadata.samples import sample_name
 from cadrender.metadata.scenes import (
@@ -21,24 +21,23 @@ from cadrender.metadata.scenes import (
     scenes_json,
 )
 from cadrender.metadata.writing import holds, write_all
+from cadrender.wording import plural
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn.
+    """The result of a draw.
 
     Attributes
     ----------
-    scenes : int
-        Scenes in the scenes file.
-    songs : int
-        Their songs.
+    scenes, songs : int
+        Scenes in the scenes file, and their songs.
     written, unchanged : tuple of pathlib.Path
-        The files that were written, and those that held the same already.
+        Files that were written, and those that had the same contents already.
     backups : dict of pathlib.Path to pathlib.Path
-        Where the former files are kept.
+        File to its backup.
     orphans : int
-        Rendered samples that belonged to a scene before and belong to none now.
+        Rendered samples that are no longer in any scene.
     """
 
     scenes: int
@@ -64,27 +63,22 @@ def draw(
     ----------
     settings : Settings
     seed_listeners : str
-        The text that seeds who listens.
+        The text that seeds the draw of listeners.
     scenes : bool
-        Whether scenes are drawn; otherwise those in the scenes file get listeners.
+        Whether to draw scenes; otherwise the scenes file is read.
     listeners : bool
-        Whether scene-listeners are drawn.
+        Whether to draw scene-listeners.
     force : bool
         Replace scenes that this function did not draw.
     keep : bool
         Keep files that change as numbered backups.
-
-    Returns
-    -------
-    Drawn
 
     Raises
     ------
     MetadataError
         If a file is missing or breaks its contract.
     UsageError
-        If more scenes are wanted than can be drawn, or the present ones were not drawn here and `force` is not
-        given.
+        If more scenes are requested than can be drawn, or the present ones were not drawn here and `force` is not set.
     """
     texts = {}
     orphans = 0
@@ -113,19 +107,13 @@ def draw(
 
 
 def check_replaceable(settings: Settings) -> None:
-    """See that `draw` would not refuse to replace the present scenes; to be called before long work.
-
-    Raises
-    ------
-    UsageError
-        As `draw`.
-    """
+    """Raise UsageError now if `draw` would refuse to replace the present scenes."""
     tracks = read_track_lists(file for file in settings.music_files if file.exists())
     records = _new_scenes(settings, tracks) if tracks else []
     _refuse_others(settings, records)
 
 
-def _new_scenes(settings, tracks) -> list[SceneRecord]:
+def _new_scenes(settings: Settings, tracks: Sequence[Track]) -> list[SceneRecord]:
     return generate_scenes(
         tracks,
         list(read_gains(settings.gains_file)),
@@ -134,11 +122,11 @@ def _new_scenes(settings, tracks) -> list[SceneRecord]:
     )
 
 
-def _new_listeners(settings, records, seed) -> str:
+def _new_listeners(settings: Settings, records: Sequence[SceneRecord], seed: str) -> str:
     if not settings.listeners_file.exists():
         raise MetadataError(
-            f"{settings.listeners_file}: cannot read the file: no such file; it says who may listen "
-            "(--without-listeners to draw scenes only)"
+            f"{settings.listeners_file}: no such file; it lists the listeners to draw from "
+            "(--without-listeners draws scenes only)"
         )
     scene_listeners = generate_scene_listeners(
         [record.id for record in records],
@@ -150,9 +138,10 @@ def _new_listeners(settings, records, seed) -> str:
 
 
 def _refuse_others(settings: Settings, new: Sequence[SceneRecord]) -> None:
-    """Refuse to replace scenes that were not drawn here: nothing could draw them again."""
+    """Refuse to replace scenes that were not drawn here, as they could not be drawn again."""
     if not settings.scene_file.exists():
         return
+    present: list[SceneRecord] | None
     try:
         present = read_scenes(settings.scene_file)
     except MetadataError:
@@ -162,16 +151,16 @@ def _refuse_others(settings: Settings, new: Sequence[SceneRecord]) -> None:
     if present is not None and is_own_draw(present, gains, positions):
         return
     count = len(_orphans(settings, new))
-    rendered = f"{count} rendered sample{'' if count == 1 else 's'}"
-    belong = "belongs" if count == 1 else "belong"
     raise UsageError(
-        f"{settings.scene_file}: not drawn by cadrender from the present gains and positions: if it is replaced, "
-        f"{rendered} in {settings.output_music_dir} {belong} to no scene (cadrender scenes --force replaces it)"
+        f"{settings.scene_file}: not drawn by cadrender from the present gains and positions; replacing it leaves "
+        f"{plural(count, 'rendered sample')} in {settings.output_music_dir} without a scene "
+        "(cadrender scenes --force replaces it)"
     )
 
 
 def _orphans(settings: Settings, new: Iterable[SceneRecord]) -> set[str]:
-    """Rendered samples of the present scenes, or of any if these cannot be read, that `new` does not name."""
+    """Rendered samples of the present scenes, or of any if these cannot be read, that are not in `new`."""
+    present: set[str] | None
     try:
         present = {sample_name(scene.music, scene.position) for scene in read_scenes(settings.scene_file)}
     except MetadataError:

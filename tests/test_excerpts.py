@@ -261,7 +261,9 @@ def test_somebodys_at_mic_files_are_left_alone(root):
     foreign = root / "audio/at_mic_music" / drawn.excerpts[3].path / "other.wav"
     write_wav(foreign, pcm16(music(0.5, 1)))
     before = tree(root)
-    with pytest.raises(UsageError, match=r"other\.wav: exists, and .*excerpts\.valid\.json does not say"):
+    with pytest.raises(
+        UsageError, match=r"other\.wav: already exists, and .*excerpts\.valid\.json does not name it"
+    ):
         write(root)
     assert tree(root) == before
     assert plan_of(root, force=True).foreign == {foreign}

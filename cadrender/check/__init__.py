@@ -1,15 +1,21 @@
-"""Checking a root without rendering anything: all that is wrong with it, not only the first thing."""
+"""Checking a root without rendering anything; all problems are reported, not only the first one."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from cadrender.check.area import Area
 from cadrender.check.hrirs import check_hrirs, hrir_problems
-from cadrender.check.lists import check_gains, check_positions, check_split, split_files
+from cadrender.check.lists import SplitLists, check_gains, check_positions, check_split, split_files
 from cadrender.check.songs import SUM_TOLERANCE, StemFolder, at_mic_problems, compare_sum, read_headers
 from cadrender.config import Settings
 from cadrender.errors import UsageError
+from cadrender.store import Header
 
 __all__ = ["SUM_TOLERANCE", "Area", "check_root", "hrir_problems"]
+
+
+# A song to read, and where its problems go.
+_Song = tuple[Area, StemFolder, dict[Path, Header]]
 
 
 def check_root(
@@ -26,24 +32,20 @@ def check_root(
     Parameters
     ----------
     splits : sequence of Settings
-        One for each split to check; splits of which there is no file are passed over.
+        One for each split to check; splits without files are skipped.
     n_jobs : int
-        Songs that are read at once.
+        Songs read at once.
     headers_only : bool
         Do not read the songs' samples.
     tolerance : float
         See `cadrender.check.songs.compare_sum`.
     begin, advance : callable
-        Told the frames of the mixtures that will be read, then those that have been since the last call.
-
-    Returns
-    -------
-    list of Area
+        Called with the frames of the mixtures to read, then with those read since the last call.
 
     Raises
     ------
     UsageError
-        If the folder is no root: there is no metadata folder, or neither HRIRs nor any file in it.
+        If the folder is not a root: it has no metadata folder, or neither metadata files nor HRIRs.
     """
     settings = splits[0]
     if not settings.metadata_dir.is_dir():
@@ -58,11 +60,11 @@ def check_root(
     area, gains = check_gains(settings.gains_file)
     areas.append(area)
     areas.append(check_hrirs(settings.hrtf_dir, (positions or {}).values(), settings.sample_rate))
-    waiting = []
+    waiting: list[_Song] = []
     for each in present:
         lists = check_split(each, positions, gains)
         areas += lists.areas
-        frames = {}
+        frames: dict[str, int] = {}
         for name, unit, sources in (
             ("songs", "songs", _songs(each, lists)),
             ("excerpts' stems", "excerpts", _excerpts(each, lists)),
@@ -86,22 +88,22 @@ def check_root(
             area = Area(f"{each.split}: at-mic files", "samples", len(lists.at_mic))
             areas.append(area)
             for sample in lists.at_mic.values():
-                source = sample.name if lists.excerpts is not None else sample.original_track
+                made_from = sample.name if lists.excerpts is not None else sample.original_track
                 area.problems += at_mic_problems(
-                    sample, each.output_music_dir, each.sample_rate, frames.get(source)
+                    sample, each.output_music_dir, each.sample_rate, frames.get(made_from)
                 )
     if not headers_only:
         _check_sums(waiting, n_jobs, tolerance, begin, advance)
     return areas
 
 
-def _songs(settings, lists):
+def _songs(settings: Settings, lists: SplitLists) -> list[StemFolder] | None:
     if lists.tracks is None:
         return None
     return [StemFolder(track.name, settings.music_dir / track.path) for track in lists.tracks.values()]
 
 
-def _excerpts(settings, lists):
+def _excerpts(settings: Settings, lists: SplitLists) -> list[StemFolder] | None:
     if lists.excerpts is None:
         return None
     return [
@@ -110,8 +112,14 @@ def _excerpts(settings, lists):
     ]
 
 
-def _check_sums(waiting, n_jobs, tolerance, begin, advance) -> None:
-    """Read the songs in threads: reading and summing hold no lock."""
+def _check_sums(
+    waiting: Sequence[_Song],
+    n_jobs: int,
+    tolerance: float,
+    begin: Callable[[int], None],
+    advance: Callable[[int], None],
+) -> None:
+    """Read the songs in threads: reading and summing release the GIL."""
     from joblib import Parallel, delayed
 
     begin(sum(next(iter(headers.values())).frames for _, _, headers in waiting))

@@ -12,13 +12,11 @@ class Area:
     name : str
         Such as ``gains`` or ``train: scenes``.
     unit : str
-        What is counted.
+        What is counted, in the plural.
     checked : int
-        How many of them there are.
-    problems : list of str
-        One line each; empty if all is well.
-    remarks : list of str
-        What is worth knowing and no fault, one line each.
+        The count.
+    problems, remarks : list of str
+        One line each. A remark is worth knowing, but not a fault.
     """
 
     name: str

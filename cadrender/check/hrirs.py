@@ -4,20 +4,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.check.area import Area
 from cadrender.errors import AudioError
 from cadrender.metadata.positions import HeadPosition, on_median_plane
 from cadrender.store import read_hrir
+from cadrender.wording import plural
 
-# Where a response begins: at the first tap of this part of its peak.
+# A response begins at the first tap of this fraction of its peak.
 _ONSET = 0.2
 
 
 def check_hrirs(folder: Path, positions: Iterable[HeadPosition], samplerate: int) -> Area:
-    """Check every HRIR that head positions name."""
+    """Check every HRIR that head positions refer to."""
     area = Area("HRIRs", "files")
-    needed = {}
+    needed: dict[Path, tuple[float, list[str]]] = {}
     for position in positions:
         left, right = position.hrir_files(folder)
         for file, angle in ((left, -abs(position.left_angle)), (right, abs(position.right_angle))):
@@ -36,21 +38,21 @@ def check_hrirs(folder: Path, positions: Iterable[HeadPosition], samplerate: int
     return area
 
 
-def hrir_problems(hrir: np.ndarray, angle: float) -> list[str]:
-    """Say what is implausible about an HRIR.
+def hrir_problems(hrir: npt.NDArray[np.floating], angle: float) -> list[str]:
+    """Find what is implausible about an HRIR.
 
     Parameters
     ----------
     hrir : ndarray
         (taps, 2): left ear, right ear.
     angle : float
-        Of the loudspeaker, in degrees; negative is to the left. Straight ahead and behind, no ear is nearer.
+        Of the loudspeaker, in degrees; left is negative. Straight ahead and behind, no ear is nearer.
 
     Returns
     -------
     list of str
-        A silent ear; an ear that is nearer to the loudspeaker but receives it later, or quieter. A response
-        begins where it first reaches a fifth of its peak.
+        A silent ear; an ear that is nearer to the loudspeaker but receives it later or quieter. A response begins
+        where it first reaches a fifth of its peak.
     """
     silent = [ear for ear, response in zip(("left", "right"), hrir.T, strict=True) if not response.any()]
     if silent:
@@ -63,7 +65,9 @@ def hrir_problems(hrir: np.ndarray, angle: float) -> list[str]:
     problems = []
     if onsets[near] > onsets[far]:
         late = onsets[near] - onsets[far]
-        problems.append(f"the {side} ear is nearer to the loudspeaker but receives it {late} taps later")
+        problems.append(
+            f"the {side} ear is nearer to the loudspeaker but receives it {plural(late, 'tap')} later"
+        )
     energies = (hrir**2).sum(axis=0)
     if energies[near] < energies[far]:
         less = 10 * np.log10(energies[far] / energies[near])

@@ -1,8 +1,9 @@
-"""The metadata files: each against its contract, and all against what they name in one another."""
+"""The metadata files: each against its contract, and whether what they refer to exists."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from cadrender.check.area import Area
 from cadrender.config import Settings
@@ -17,28 +18,20 @@ from cadrender.metadata.samples import AtMicTrack, read_at_mic, sample_name
 from cadrender.metadata.scenes import SceneRecord, read_scene_listeners, read_scenes
 from cadrender.stems import VDBO
 
-# What audiometers can measure, and a little beyond; and what a gain may be in earnest.
+# Plausible values: what audiometers can measure, and a little more.
 LEAST_LEVEL, MOST_LEVEL = -20, 130  # dB HL
 LEAST_FREQUENCY, MOST_FREQUENCY = 50, 20_000  # Hz
 MOST_GAIN = 60  # dB, up or down
 
+# Problems of an area from which on no similar names are looked for.
 _HINTS = 10
+
+_Contents = TypeVar("_Contents", bound=Sized)
 
 
 @dataclass
 class SplitLists:
-    """What the metadata of a split hold; None where a file is missing or cannot be read at all.
-
-    Attributes
-    ----------
-    tracks : dict of str to Track, optional
-    excerpts : dict of str to Excerpt, optional
-    scenes : list of SceneRecord, optional
-    listeners : dict of str to Listener, optional
-    scene_listeners : dict of str to list, optional
-    at_mic : dict of str to AtMicTrack, optional
-    areas : list of Area
-    """
+    """The metadata of a split; None where a file is missing or cannot be read at all."""
 
     tracks: dict[str, Track] | None = None
     excerpts: dict[str, Excerpt] | None = None
@@ -65,7 +58,7 @@ def check_positions(file: Path) -> tuple[Area, dict[str, HeadPosition] | None]:
     """Check the head positions."""
     area = Area("positions", "positions")
     positions = _read(area, read_positions, file, "cadrender positions")
-    seen = {}
+    seen: dict[tuple[str, str], str] = {}
     for position in (positions or {}).values():
         what = f"{file}: position {shown(position.id)}"
         if not -180 <= position.left_angle <= 0:
@@ -79,7 +72,7 @@ def check_positions(file: Path) -> tuple[Area, dict[str, HeadPosition] | None]:
 
 
 def check_gains(file: Path) -> tuple[Area, dict[str, dict[str, float]] | None]:
-    """Check the gains: one for each of the stems and no other, within reason."""
+    """Check the gains: one plausible value for each stem, and no others."""
     area = Area("gains", "gains")
     gains = _read(area, read_gains, file, "cadrender gains")
     for name, gain in (gains or {}).items():
@@ -87,7 +80,7 @@ def check_gains(file: Path) -> tuple[Area, dict[str, dict[str, float]] | None]:
         area.problems += [f"{what} has no {stem}" for stem in VDBO if stem not in gain]
         for stem, value in gain.items():
             if stem not in VDBO:
-                area.problems.append(f"{what}: {shown(stem)} is none of the stems {', '.join(VDBO)}")
+                area.problems.append(f"{what}: unknown stem {shown(stem)}; known ones: {', '.join(VDBO)}")
             if abs(value) > MOST_GAIN:
                 area.problems.append(
                     f"{what}: {shown(stem)} is {value} dB, not from -{MOST_GAIN} to {MOST_GAIN}"
@@ -98,14 +91,14 @@ def check_gains(file: Path) -> tuple[Area, dict[str, dict[str, float]] | None]:
 def check_split(
     settings: Settings, positions: Collection[str] | None, gains: Collection[str] | None
 ) -> SplitLists:
-    """Check the metadata files of a split that are there.
+    """Check the existing metadata files of a split.
 
     Parameters
     ----------
     settings : Settings
         Of the split.
     positions, gains : collection of str, optional
-        The ids that may be named; None if they are not known, and not to be checked.
+        The existing ids; None if unknown: then references to them are not checked.
     """
     lists = SplitLists()
     _check_music(lists, settings)
@@ -117,8 +110,10 @@ def check_split(
     return lists
 
 
-def _read(area, reader, file, maker=""):
-    """Read a file as far as it can be; None if it cannot be at all."""
+def _read(
+    area: Area, reader: Callable[[Path, list[str]], _Contents], file: Path, maker: str = ""
+) -> _Contents | None:
+    """Read as much of a file as possible; None if it cannot be read at all."""
     if maker and not file.exists():
         area.problems.append(f"{file}: no such file; {maker} makes one")
         return None
@@ -131,18 +126,18 @@ def _read(area, reader, file, maker=""):
     return content
 
 
-def _area(lists, settings, name, unit):
+def _area(lists: SplitLists, settings: Settings, name: str, unit: str) -> Area:
     area = Area(f"{settings.split}: {name}", unit)
     lists.areas.append(area)
     return area
 
 
-def _check_music(lists, settings) -> None:
+def _check_music(lists: SplitLists, settings: Settings) -> None:
     files = [file for file in settings.music_files or (settings.music_file,) if file.exists()]
     if not files:
         return
     area = _area(lists, settings, "music", "tracks")
-    home = {}
+    home: dict[str, Path] = {}
     for file in files:
         for track in _read(area, read_tracks, file) or ():
             if track.name in home:
@@ -152,7 +147,7 @@ def _check_music(lists, settings) -> None:
             lists.tracks = (lists.tracks or {}) | {track.name: track}
 
 
-def _check_excerpts(lists, settings, positions) -> None:
+def _check_excerpts(lists: SplitLists, settings: Settings, positions: Collection[str] | None) -> None:
     file = settings.excerpts_file
     if not file.exists():
         return
@@ -168,7 +163,12 @@ def _check_excerpts(lists, settings, positions) -> None:
         _check_known(area, what, "head position", excerpt.position, positions)
 
 
-def _check_scenes(lists, settings, positions, gains) -> None:
+def _check_scenes(
+    lists: SplitLists,
+    settings: Settings,
+    positions: Collection[str] | None,
+    gains: Collection[str] | None,
+) -> None:
     file = settings.scene_file
     if not file.exists():
         return
@@ -179,7 +179,7 @@ def _check_scenes(lists, settings, positions, gains) -> None:
         area.problems.append(
             f"{file}: there is no {settings.music_file} that lists its songs (--music-file names another list)"
         )
-    samples = {}
+    samples: dict[str, SceneRecord] = {}
     for scene in lists.scenes or ():
         what = f"{file}: scene {shown(scene.id)}"
         name = sample_name(scene.music, scene.position)
@@ -192,7 +192,7 @@ def _check_scenes(lists, settings, positions, gains) -> None:
         other = samples.setdefault(name, scene)
         if (other.music, other.position) != (scene.music, scene.position):
             area.problems.append(
-                f"{what}: its sample is called like that of {shown(other.id)}: {shown(name)}"
+                f"{what}: its sample has the same name as that of {shown(other.id)}: {shown(name)}"
             )
         try:
             check_name(name, file, f"scene {shown(scene.id)}: sample name")
@@ -200,7 +200,7 @@ def _check_scenes(lists, settings, positions, gains) -> None:
             area.problems.append(str(error))
 
 
-def _check_listeners(lists, settings) -> None:
+def _check_listeners(lists: SplitLists, settings: Settings) -> None:
     file = settings.listeners_file
     if not file.exists():
         return
@@ -222,7 +222,7 @@ def _check_listeners(lists, settings) -> None:
                     )
 
 
-def _check_scene_listeners(lists, settings) -> None:
+def _check_scene_listeners(lists: SplitLists, settings: Settings) -> None:
     file = settings.scene_listeners_file
     if not file.exists():
         return
@@ -247,13 +247,13 @@ def _check_scene_listeners(lists, settings) -> None:
         ]
 
 
-def _check_at_mic(lists, settings, positions) -> None:
+def _check_at_mic(lists: SplitLists, settings: Settings, positions: Collection[str] | None) -> None:
     file = settings.output_music_file
     if not file.exists():
         return
     area = _area(lists, settings, "at-mic list", "samples")
     lists.at_mic = _read(area, read_at_mic, file)
-    songs = lists.tracks
+    songs: Collection[str] | None = lists.tracks
     if lists.excerpts is not None:
         songs = {excerpt.track.name for excerpt in lists.excerpts.values()}
     for sample in (lists.at_mic or {}).values():
@@ -264,11 +264,11 @@ def _check_at_mic(lists, settings, positions) -> None:
             _check_known(area, what, "head position", sample.position, positions)
         made_of = sample_name(sample.original_track, sample.position)
         if sample.original_track and sample.position and made_of != sample.name:
-            area.problems.append(f"{what}: its song and its position make {shown(made_of)}")
+            area.problems.append(f"{what}: its song and position give the name {shown(made_of)}")
 
 
-def _check_known(area: Area, what: str, kind: str, name: str, known: Mapping | Iterable | None) -> None:
+def _check_known(area: Area, what: str, kind: str, name: str, known: Collection[str] | None) -> None:
     if known is not None and name not in known:
-        # Looking for near ones takes a while; where nothing is known, they are no help either.
+        # Looking for similar names takes a while; after many problems they do not help.
         hint = near(name, known) if len(area.problems) < _HINTS else ""
         area.problems.append(f"{what}: unknown {kind} {shown(name)}{hint}")

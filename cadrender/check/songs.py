@@ -1,11 +1,13 @@
 """Songs and at-mic files: headers, lengths, and whether a mixture is the sum of its stems."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
 from cadrender.errors import AudioError
@@ -14,9 +16,9 @@ from cadrender.stems import MIXTURE, STEMS, VDBO
 from cadrender.store import Header, read_header
 from cadrender.store.audio import check_stem_header, check_values
 
-# How far under the mixture its difference from the sum of the stems must be to pass without a remark, in dB.
-# Rounding and dither leave -50 dB and less; a limiter on the mixture up to -10 dB, as in some songs of MUSDB18; a
-# stem that is missing, doubled or of another song leaves more than -20 dB, unless it is faint.
+# Largest difference of the sum of the stems from the mixture without a remark, in dB of the mixture's energy.
+# Rounding and dither cause -50 dB or less; a limiter on the mixture up to -10 dB, as in some songs of MUSDB18; a
+# stem that is missing, doubled or of another song causes more than -20 dB, unless it is faint.
 SUM_TOLERANCE = -20.0
 
 _BLOCK = 1 << 16
@@ -32,7 +34,7 @@ class StemFolder:
         Of the song or excerpt.
     folder : pathlib.Path
     frames : int
-        The length that is expected; 0 for any.
+        The expected length; 0 for any.
     """
 
     name: str
@@ -46,14 +48,15 @@ def read_headers(source: StemFolder, samplerate: int) -> tuple[dict[Path, Header
     Returns
     -------
     headers : dict
-        Of the files that can be used.
+        Of the usable files.
     problems : list of str
-        What is wrong with the others, and lengths that differ.
+        Of the other files, and lengths that differ.
     """
     files = [source.folder / f"{stem}.wav" for stem in STEMS]
     if files[0].exists() and not any(file.exists() for file in files[1:]):
         files = files[:1]  # a corpus without stems
-    headers, problems = {}, []
+    headers: dict[Path, Header] = {}
+    problems: list[str] = []
     for file in files:
         try:
             header = read_header(file)
@@ -79,8 +82,8 @@ def compare_sum(
 ) -> tuple[list[str], list[str]]:
     """Read all frames of a song and compare the mixture with the sum of its stems.
 
-    The sum is clipped as a PCM mixture is. What still differs is worth a remark: music is often limited
-    after its stems have been mixed.
+    The sum is clipped as a PCM mixture is. A difference that remains gets a remark, as music is often limited after its
+    stems have been mixed.
 
     Parameters
     ----------
@@ -88,15 +91,15 @@ def compare_sum(
     headers : dict
         Of its files, all of one length.
     tolerance : float
-        dB of the mixture's energy that the difference may have without a remark.
+        Largest energy of the difference without a remark, in dB of the mixture's.
     advance : callable
-        Told the frames of the mixture that were read since the last call.
+        Called with the frames of the mixture read since the last call.
 
     Returns
     -------
     problems : list of str
-        Files that cannot be read to the end, samples that are not finite, a silent mixture of stems that are
-        not. A song without stems is read, and no more.
+        Files that cannot be read to the end, values that are not finite, a silent mixture of stems that are not
+        silent. A song without stems is only read.
     remarks : list of str
         A difference above the tolerance.
     """
@@ -104,19 +107,18 @@ def compare_sum(
     frames = min(header.frames for header in headers.values())
     blocks = {file: _blocks(file, frames, "int16" if plain else "float32") for file in headers}
     mixture, *stems = blocks
-    limits = (-math.inf, math.inf)
+    limits: tuple[float, float] = (-math.inf, math.inf)
     if headers[mixture].subtype.startswith("PCM"):
         limits = (-32768, 32767) if plain else (-1.0, 1.0)
     energy = difference = 0.0
     done = 0
     try:
         for whole in blocks[mixture]:
-            total = np.zeros(whole.shape, np.int32 if plain else np.float64)
+            total: npt.NDArray[Any] = np.zeros(whole.shape, np.int32 if plain else np.float64)
             for stem in stems:
                 total += next(blocks[stem])
-            total = whole - np.clip(total, *limits)
             energy += _energy(whole)
-            difference += _energy(total)
+            difference += _energy(whole - np.clip(total, *limits))
             done += len(whole)
             advance(len(whole))
     except AudioError as error:
@@ -135,12 +137,12 @@ def compare_sum(
     ]
 
 
-def _energy(block):
-    # A dot product would start BLAS's threads, which get in each other's way for pieces as small as these.
+def _energy(block: npt.NDArray[Any]) -> float:
+    # A dot product would start BLAS's threads, which slow each other down for small blocks.
     return float(np.einsum("ij,ij->", block, block, dtype=np.float64))
 
 
-def _blocks(file, frames, dtype):
+def _blocks(file: Path, frames: int, dtype: str) -> Iterator[npt.NDArray[Any]]:
     left = frames
     try:
         with soundfile.SoundFile(str(file)) as sound:
@@ -166,10 +168,13 @@ def at_mic_problems(sample: AtMicTrack, folder: Path, samplerate: int, frames: i
     samplerate : int
         In hertz.
     frames : int or None
-        Length of what it was rendered from, if that is known.
+        Length of its source, if known.
     """
     place = folder / sample.path
-    there = {stem: next((file for file in _candidates(place, stem) if file.exists()), None) for stem in STEMS}
+    there = {
+        stem: next((path for kind in ("wav", "flac") if (path := place / f"{stem}.{kind}").exists()), None)
+        for stem in STEMS
+    }
     if there[MIXTURE] and not any(there[stem] for stem in VDBO):
         there = {MIXTURE: there[MIXTURE]}
     problems = []
@@ -186,7 +191,3 @@ def at_mic_problems(sample: AtMicTrack, folder: Path, samplerate: int, frames: i
         if frames not in (None, header.frames):
             problems.append(f"{file}: {header.frames} frames, but its source has {frames}")
     return problems
-
-
-def _candidates(place, stem):
-    return [place / f"{stem}.{container}" for container in ("wav", "flac")]

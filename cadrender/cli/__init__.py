@@ -1,30 +1,32 @@
-"""The command line: one module a command, imported only when that command runs (``--help`` stays instant)."""
+"""The command line: one module for each command, imported only when it runs (``--help`` stays instant)."""
 
 import contextlib
 import importlib
 import os
 import sys
+from collections.abc import Sequence
+from typing import NoReturn, TextIO
 
 import click
 
 from cadrender import startup
 from cadrender.errors import CadrenderError
 
-# One line a command: name -> summary for `cadrender --help`. The module of the same name holds `command`.
+# Name -> summary for `cadrender --help`. The module of the same name holds `command`.
 COMMANDS = {
     "demo": "Make a small complete root from nothing and render it.",
     "generate": "Render the at-mic music of a root's scenes.",
-    "verify": "Prove that what was made is whole and up to date.",
+    "verify": "Prove that the files made are whole and up to date.",
     "index": "Measure levels ahead of time, so that parts can be read at once.",
-    "remix": "Make the rebalanced target of every scene, and as each listener hears it.",
+    "remix": "Make the rebalanced target of every scene, also amplified for each listener.",
     "heads": "Add heads from SOFA files: HRIR files and positions.",
-    "mount": "Show the at-mic music as files that are rendered when they are read (FUSE).",
+    "mount": "Show the at-mic music as files that are rendered when read (FUSE).",
     "positions": "Write the positions file from the HRIR files' names.",
     "gains": "Write the gains file.",
-    "scenes": "Draw scenes, and who listens to them.",
-    "excerpts": "Cut validation or evaluation excerpts, and render them.",
+    "scenes": "Draw scenes and their listeners.",
+    "excerpts": "Cut validation or evaluation excerpts and render them.",
     "check": "Check metadata, HRIRs and songs without rendering anything.",
-    "info": "Say what a root holds, what is missing, and how long it would take.",
+    "info": "Show what a root holds, what is missing, and how long it would take.",
     "report": "Show a root on one page: pictures, sound, what is missing.",
     "ingest": "Turn MedleyDB, Bach10, FMA-small or any folder of stems into songs of a root.",
 }
@@ -33,22 +35,22 @@ COMMANDS = {
 class _LazyGroup(click.Group):
     """A group whose commands are imported when they are called, not when the group is listed."""
 
-    def list_commands(self, ctx):
+    def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx, name):
-        if name not in COMMANDS:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"cadrender.cli.{name}").command
-        command.name = name  # its function has another; the documentation goes by this one
+        command: click.Command = importlib.import_module(f"cadrender.cli.{cmd_name}").command
+        command.name = cmd_name  # its function has another; the documentation goes by this one
         return command
 
-    def format_commands(self, ctx, formatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-def _show_version(context, parameter, wanted) -> None:
+def _show_version(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
     if wanted:
         from cadrender.version import version
 
@@ -63,16 +65,16 @@ def _show_version(context, parameter, wanted) -> None:
     is_eager=True,
     expose_value=False,
     callback=_show_version,
-    help="Say which cadrender this is.",
+    help="Show the version and exit.",
 )
 def group() -> None:
     """Render music as a hearing aid's microphones pick it up (the Cadenza ICASSP 2024 data pipeline)."""
 
 
-def main(argv=None) -> None:
+def main(argv: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit.
 
-    Exit status: 0 all is well, 1 some work failed, 2 wrong usage or bad metadata, 130 interrupted (143 and 129 by
+    Exit status: 0 success, 1 some work failed, 2 wrong usage or bad metadata, 130 interrupted (143 and 129 by
     SIGTERM and SIGHUP).
     """
     from cadrender.cli import interruptions
@@ -94,7 +96,7 @@ def main(argv=None) -> None:
     sys.exit(status)
 
 
-def _main(argv):
+def _main(argv: Sequence[str] | None) -> int:
     if argv is None:
         startup.open_any_name()
     startup.print_any_name()
@@ -105,17 +107,17 @@ def _main(argv):
         status = _run(argv)
     finally:
         startup.release_collector()
-    return _said(status)
+    return _flushed(status)
 
 
-def _run(argv):
-    """Run a command; its exit status."""
+def _run(argv: Sequence[str] | None) -> int:
+    """Run a command; returns its exit status."""
     try:
         return group.main(argv, prog_name="cadrender", standalone_mode=False) or 0
     except SystemExit as exit:
-        return exit.code or 0
+        return int(exit.code or 0)
     except click.exceptions.NoArgsIsHelpError as error:  # a group's name alone
-        click.echo(error.ctx.get_help())
+        click.echo(error.message)
         return 0
     except click.ClickException as error:
         where = getattr(error, "ctx", None)
@@ -136,13 +138,13 @@ def _run(argv):
         return 1
     except OSError as error:
         if error.filename is None:
-            return _unsaid(error)
+            return _output_failed(error)
         click.echo(f"cadrender: {error.filename}: {error.strerror or error}", err=True)
         return 1
 
 
-def _with_hint(error):
-    """What is wrong with the usage; for an option of Hydra's, what to do instead."""
+def _with_hint(error: click.ClickException) -> str:
+    """What is wrong with the usage; for one of Hydra's options, what to do instead."""
     where = getattr(error, "ctx", None)
     if isinstance(error, click.NoSuchOption) and where:
         from cadrender.config import HYDRA_OPTIONS
@@ -153,26 +155,26 @@ def _with_hint(error):
     return error.format_message()
 
 
-def _said(status):
-    """The exit status, once all that was printed has reached its reader."""
+def _flushed(status: int) -> int:
+    """Flush standard output; returns the exit status."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
-        failed = _unsaid(error)
+        failed = _output_failed(error)
         return status or failed
     return status
 
 
-def _unsaid(error) -> int:
-    """Tell that standard output is full or closed; the exit status."""
+def _output_failed(error: OSError) -> int:
+    """Report that standard output is full or closed; returns the exit status."""
     _discard(sys.stdout)
-    if not isinstance(error, BrokenPipeError):  # a reader that has seen enough, such as `head`
+    if not isinstance(error, BrokenPipeError):  # a reader that stops early, such as `head`
         click.echo(f"cadrender: standard output: {error.strerror or error}", err=True)
     return 1
 
 
-def _discard(stream):
+def _discard(stream: TextIO) -> None:
     """Drop what a stream could not write: Python would try again at its end, fail, and exit with 120."""
     with contextlib.suppress(OSError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -2,21 +2,31 @@
 
 import json
 import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cadrender.cli.settings import check_number, jobs_option, settings_options, splits_from
-from cadrender.config import SPLITS
+from cadrender.cli.settings import (
+    Given,
+    check_number,
+    jobs_option,
+    json_option,
+    quiet_option,
+    settings_options,
+)
+from cadrender.wording import plural
 
-# Problems of an area that are shown; all of them with --json.
+if TYPE_CHECKING:
+    from cadrender.check import Area
+
+# Problems shown of an area.
 _SHOWN = 5
 
 
 @click.command()
-@settings_options(music=True)
-@click.option(
-    "--split", type=click.Choice(SPLITS), multiple=True, help="Only this one; repeatable. All that are there."
-)
+@settings_options(split="Only this split; repeatable. Default: all that exist.", music=True)
 @jobs_option
 @click.option("--headers-only", is_flag=True, help="Do not read the songs' samples.")
 @click.option(
@@ -24,37 +34,43 @@ _SHOWN = 5
     type=float,
     callback=check_number,
     metavar="DB",
-    help="How far a mixture may be from the sum of its stems without a remark, in dB of its energy (default: -20).",
+    help="How far a mixture may be from the sum of its stems without a remark, in dB of its energy; default: -20.",
 )
 @click.option(
     "--all", "everything", is_flag=True, help=f"Show everything, not the first {_SHOWN} lines of an area."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing if all is well.")
-def command(split, jobs, headers_only, tolerance, everything, as_json, quiet, **options) -> None:
+@json_option
+@quiet_option
+def command(
+    given: Given,
+    jobs: int,
+    headers_only: bool,
+    tolerance: float | None,
+    everything: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Check everything that a root holds, and render nothing.
 
-    Every metadata file is checked against its contract and against what it names in others; every HRIR: rate,
-    channels, silence, and that the nearer ear hears earlier and louder; every song: headers, equal lengths, and
-    that the mixture is the sum of its stems; every at-mic file that is listed: its header. A mixture that is not the
-    sum of its stems, as after a limiter, is no problem but worth a remark.
+    Metadata files: their contract, and whether what they refer to exists. HRIRs: rate, channels, silence, and that
+    the nearer ear receives sound earlier and louder. Songs: headers, equal lengths, and that the mixture is the sum
+    of its stems. Listed at-mic files: their headers. A mixture that is not the sum of its stems, as after a limiter,
+    is not a problem but is worth a remark.
 
     Exit status: 0 no problems, 1 something is wrong, 2 wrong usage.
     """
     from cadrender.check import SUM_TOLERANCE, check_root
-    from cadrender.pipeline.pool import usable_cpus
+    from cadrender.cli.progress import StageProgress
 
-    splits = splits_from(split, **options)
-    tolerance = SUM_TOLERANCE if tolerance is None else tolerance
-    n_jobs = usable_cpus() if jobs in (None, -1) else jobs
-    with _Bar(quiet or as_json) as bar:
+    splits = given.every_split()
+    with StageProgress(quiet or as_json) as progress:
         areas = check_root(
             splits,
-            n_jobs,
+            jobs,
             headers_only=headers_only,
-            tolerance=tolerance,
-            begin=bar.begin,
-            advance=bar.advance,
+            tolerance=SUM_TOLERANCE if tolerance is None else tolerance,
+            begin=lambda frames: progress.begin("reading songs", frames),
+            advance=progress.advance,
         )
     count = sum(len(area.problems) for area in areas)
     if as_json:
@@ -64,7 +80,7 @@ def command(split, jobs, headers_only, tolerance, everything, as_json, quiet, **
     sys.exit(1 if count else 0)
 
 
-def _as_json(root, areas, count):
+def _as_json(root: Path, areas: Sequence["Area"], count: int) -> dict[str, Any]:
     return {
         "root": str(root),
         "problems": count,
@@ -81,7 +97,7 @@ def _as_json(root, areas, count):
     }
 
 
-def _show(areas, count, most) -> None:
+def _show(areas: Sequence["Area"], count: int, most: int | None) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -99,41 +115,7 @@ def _show(areas, count, most) -> None:
             if most is not None and len(lines) > most:
                 console.print(f"{area.name}: and {len(lines) - most} more (--all shows them)", markup=False)
     remarks = sum(len(area.remarks) for area in areas)
-    verdict = f"{count or 'no'} problem{'' if count == 1 else 's'}"
+    result = plural(count, "problem") if count else "no problems"
     if remarks:
-        verdict += f", {remarks} remark{'' if remarks == 1 else 's'}"
-    console.print(verdict, style="red" if count else "green")
-
-
-class _Bar:
-    """How much of the songs has been read; nothing where there is no terminal."""
-
-    def __init__(self, quiet) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True)
-        terminal = console.is_terminal and console.file.isatty()  # FORCE_COLOR alone makes none
-        self._bar = Progress(
-            TextColumn("reading songs"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=quiet or not terminal,
-        )
-        self._task = None
-
-    def begin(self, frames) -> None:
-        self._task = self._bar.add_task("", total=max(1, frames))
-
-    def advance(self, frames) -> None:
-        self._bar.advance(self._task, frames)
-
-    def __enter__(self):
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception):
-        self._bar.stop()
+        result += f", {plural(remarks, 'remark')}"
+    console.print(result, style="red" if count else "green")

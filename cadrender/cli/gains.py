@@ -2,40 +2,40 @@
 
 import click
 
-from cadrender.cli.settings import settings_from, settings_options
+from cadrender.cli.settings import Given, settings_options
+from cadrender.wording import plural
 
 
-def _split_words(context, parameter, value):
-    return None if value is None else tuple(word.strip() for word in value.split(","))
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(","))
 
 
-def _split_numbers(context, parameter, value):
-    """Read ``-10,-6.5,3``; whole numbers stay ints, for so the gains file spells them."""
-    if value is None:
-        return None
+def _numbers(text: str) -> tuple[float, ...]:
+    """Read ``-10,-6.5,3``; whole numbers stay ints, as the gains file writes them."""
     try:
-        return tuple(float(word) if set(word) & set(".eE") else int(word) for word in value.split(","))
+        return tuple(float(word) if set(word) & set(".eE") else int(word) for word in text.split(","))
     except ValueError:
-        raise click.BadParameter(f"{value!r} is not a list of numbers such as -6,-3,3,6") from None
+        raise click.BadParameter(f"{text!r} is not a list of numbers such as -6,-3,3,6") from None
 
 
 @click.command()
 @settings_options()
-@click.option("--stems", callback=_split_words, help="Stems, as in lead,backing,rest; VDBO if not said.")
-@click.option("--steps", callback=_split_numbers, help="Steps in dB; -10,-6,-3,3,6,10 if not said.")
+@click.option("--stems", type=_words, metavar="NAMES", help="Stems; default: vocals,drums,bass,other.")
+@click.option("--steps", type=_numbers, metavar="DB", help="Steps in dB; default: -10,-6,-3,3,6,10.")
 @click.option("--force", is_flag=True, help="Replace a file that is different.")
-def command(stems, steps, force, **options) -> None:
-    """Write the gains file: every combination of steps for one stem, two, and up to all but one.
+def command(
+    given: Given, stems: tuple[str, ...] | None, steps: tuple[float, ...] | None, force: bool
+) -> None:
+    """Write the gains file: every combination of steps for one stem, for two, and up to all but one.
 
-    Without options these are the challenge's 1105 gains. A different file that is there already is left
-    alone.
+    Without options these are the challenge's 1105 gains. A different file that exists already is left alone.
     """
     from cadrender.metadata.gains import STEPS, build_gains, gains_json
     from cadrender.metadata.writing import write_unless_different
     from cadrender.stems import VDBO
 
-    settings = settings_from(**options)
+    settings = given.settings()
     gains = build_gains(stems or VDBO, steps or STEPS)
     written = write_unless_different(settings.gains_file, gains_json(gains), force=force)
-    news = "written" if written else "as they are there already"
-    click.echo(f"{settings.gains_file}: {len(gains)} gains, {news}")
+    news = "written" if written else "unchanged"
+    click.echo(f"{settings.gains_file}: {plural(len(gains), 'gain')}, {news}")

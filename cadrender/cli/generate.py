@@ -1,30 +1,44 @@
 """``cadrender generate``: the main job."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from cadrender.cli.settings import (
+    ONE_SPLIT,
+    Given,
+    RunOptions,
     format_options,
     run_options,
-    settings_from,
     settings_options,
     songs_option,
     stems_option,
 )
 from cadrender.stems import STEMS
 
+if TYPE_CHECKING:
+    from cadrender.catalogue.base import Catalogue
+    from cadrender.store import AudioFormat
+
 
 @click.command()
-@settings_options(split=True, music=True, places=("output_music_dir", "output_music_file", "scene_file"))
+@settings_options(split=ONE_SPLIT, music=True, places=("output_music_dir", "output_music_file", "scene_file"))
 @songs_option
 @stems_option
 @format_options
 @click.option(
-    "--remix", is_flag=True, help="Also mix each sample's targets when it is complete; see `remix`."
+    "--remix", is_flag=True, help="Also make each sample's targets once it is complete; see `remix`."
 )
 @run_options()
-def command(songs, stems, audio_format, remix, run, **options) -> None:
+def command(
+    given: Given,
+    songs: tuple[str, ...],
+    stems: tuple[str, ...],
+    audio_format: "AudioFormat | None",
+    remix: bool,
+    run: RunOptions,
+) -> None:
     """Render the at-mic music of a root's scenes.
 
     Only what is missing is rendered: run it again after an interruption. The official script's overrides are
@@ -37,19 +51,16 @@ def command(songs, stems, audio_format, remix, run, **options) -> None:
     """
     if remix and len(stems) < len(STEMS):
         raise click.UsageError("--remix needs whole samples: it does not go with --stems.")
-    settings = settings_from(**options)
+    settings = given.settings()
     from cadrender.catalogue.at_mic import AtMicCatalogue
+    from cadrender.catalogue.targets import TargetCatalogue
     from cadrender.cli.running import cluster_of, run_plan
     from cadrender.pipeline.plan import make_plan
-    from cadrender.pipeline.shards import Shard
 
-    shard = Shard.parse(run.shard) if run.shard else None
     at_mic = AtMicCatalogue(settings, audio_format=audio_format, songs=songs, stems=stems)
-    catalogues = [at_mic]
+    catalogues: list[Catalogue] = [at_mic]
     if remix:
-        from cadrender.catalogue.targets import TargetCatalogue
-
         catalogues.append(TargetCatalogue(settings, audio_format=audio_format, songs=songs, after=at_mic))
-    plan = make_plan(*catalogues, shard=shard)
+    plan = make_plan(*catalogues, shard=run.shard)
     with cluster_of(run, settings) as cluster:
         sys.exit(run_plan(plan, run, cluster))

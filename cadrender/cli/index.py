@@ -1,35 +1,42 @@
 """``cadrender index``: levels measured ahead of time."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from cadrender.cli.settings import RunOptions, jobs_option, settings_from, settings_options, songs_option
+from cadrender.cli.settings import (
+    ONE_SPLIT,
+    Given,
+    dry_run_option,
+    heads_option,
+    jobs_option,
+    quiet_option,
+    settings_options,
+    songs_option,
+)
+
+if TYPE_CHECKING:
+    from cadrender.pipeline.events import Event
 
 
 @click.command()
-@settings_options(split=True, music=True, places=("output_music_dir", "output_music_file", "scene_file"))
-@click.option(
-    "--heads",
-    type=click.Choice(["scenes", "all"]),
-    default="scenes",
-    show_default=True,
-    help="The head positions that the scenes name, or all of the root for every song.",
-)
+@settings_options(split=ONE_SPLIT, music=True, places=("output_music_dir", "output_music_file", "scene_file"))
+@heads_option
 @songs_option
 @jobs_option
-@click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only what went wrong.")
-def command(heads, songs, jobs, dry_run, quiet, **options) -> None:
+@dry_run_option
+@quiet_option
+def command(given: Given, heads: str, songs: tuple[str, ...], jobs: int, dry_run: bool, quiet: bool) -> None:
     """Measure how loud stems are at head positions, so that any part of them can be read at once.
 
     Reading a part of an at-mic stem needs the loudness of the whole stem. It is measured at the first read of each
-    stem, and kept in ROOT/metadata/levels.jsonl (in the user's cache directory where that cannot be written); this
-    command does it ahead of time. Levels that `generate` recorded count. Run it again after an interruption.
+    stem and kept in ROOT/metadata/levels.jsonl (in the user's cache directory where that cannot be written); this
+    command measures it ahead of time. Levels that `generate` recorded are used. Run it again after an interruption.
 
-    Exit status: 0 all is known, 1 something failed, 2 wrong usage or bad metadata, 130 interrupted.
+    Exit status: 0 all levels are known, 1 something failed, 2 wrong usage or bad metadata, 130 interrupted.
     """
-    settings = settings_from(**options)
+    settings = given.settings()
     from cadrender.catalogue.at_mic import AtMicCatalogue
     from cadrender.cli.progress import RunProgress
     from cadrender.cli.running import resumable
@@ -37,7 +44,6 @@ def command(heads, songs, jobs, dry_run, quiet, **options) -> None:
     from cadrender.pipeline.events import Progressed
     from cadrender.wording import duration, plural
 
-    n_jobs = RunOptions(jobs).processes
     plan = plan_index(AtMicCatalogue(settings, heads=heads, songs=songs))
     if not quiet:
         print(
@@ -51,14 +57,14 @@ def command(heads, songs, jobs, dry_run, quiet, **options) -> None:
         sys.exit(1 if plan.catalogue.failures else 0)
     progress = RunProgress(len(plan.batches), plan.frames, 0, settings.sample_rate, quiet, "stems")
 
-    def on_event(event) -> None:
+    def on_event(event: "Event") -> None:
         if isinstance(event, Progressed):
             progress.advance(event.frame_scenes, event.units)
         else:
             progress.say(str(event))
 
     with resumable(), progress:
-        summary = plan.run(n_jobs, on_event)
+        summary = plan.run(jobs, on_event)
     if not quiet or summary.failures:
         print(
             f"{plural(summary.measured, 'level')} measured ({plural(summary.stems, 'stem')}), {summary.known} known "

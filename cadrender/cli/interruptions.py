@@ -3,7 +3,8 @@
 import contextlib
 import signal
 import sys
-from typing import Never
+from collections.abc import Iterator
+from types import FrameType
 
 
 class Terminated(BaseException):
@@ -15,28 +16,28 @@ INTERRUPTIONS = (KeyboardInterrupt, Terminated)
 
 def exit_status(interruption: BaseException) -> int:
     """130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP."""
-    number = interruption.args[0] if isinstance(interruption, Terminated) else signal.SIGINT
+    number: int = interruption.args[0] if isinstance(interruption, Terminated) else signal.SIGINT
     return 128 + number
 
 
 @contextlib.contextmanager
-def interruptible(last: bool = False):
+def interruptible(last: bool = False) -> Iterator[None]:
     """Raise an exception on SIGTERM and SIGHUP, as on Ctrl-C. Interrupts swallowed by finalisers are re-raised.
 
     Parameters
     ----------
     last : bool
-        Whether only Python's own end follows: from then on all are ignored.
+        Whether the program ends afterwards: then all further ones are ignored.
     """
-    dropped = [KeyboardInterrupt()]
+    dropped: list[BaseException] = [KeyboardInterrupt()]
 
-    def raise_terminated(number, frame) -> Never:
+    def raise_terminated(number: int, frame: FrameType | None) -> None:
         raise Terminated(number)
 
-    def raise_again(number, frame) -> Never:
+    def raise_again(number: int, frame: FrameType | None) -> None:
         raise dropped[-1]
 
-    def on_unraisable(unraisable) -> None:
+    def on_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
         if isinstance(unraisable.exc_value, INTERRUPTIONS):
             dropped.append(unraisable.exc_value)
             signal.setitimer(signal.ITIMER_REAL, 0.01)
@@ -66,6 +67,6 @@ def interruptible(last: bool = False):
 
 
 def ignore() -> None:
-    """Interrupt nothing any more: the program has said what became of it, and only Python's own end is left."""
+    """Ignore all interruptions from now on: the program has reported its result and is about to end."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)

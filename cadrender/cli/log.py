@@ -1,4 +1,4 @@
-"""What a command says: on standard error and, with ``--log-file``, in a file, with the time."""
+"""Messages of a command: on standard error and, with ``--log-file``, in a file with times."""
 
 import contextlib
 import logging
@@ -14,21 +14,21 @@ _logger = logging.getLogger("cadrender")
 
 
 def tell(*lines: str) -> None:
-    """Print lines on standard error, and keep them in the log file if there is one."""
+    """Print lines on standard error, and in the log file if there is one."""
     record(*lines)
     for line in lines:
         print(line, file=sys.stderr, flush=True)
 
 
 def record(*lines: str) -> None:
-    """Keep lines in the log file if there is one."""
+    """Print lines in the log file if there is one."""
     for line in lines:
         _logger.info("%s", line)
 
 
 @contextlib.contextmanager
 def logged(file: Path | None) -> Iterator[None]:
-    """Append all that is said meanwhile to a file, each line with its time; and how it ended.
+    """Append all messages of a block to a file, with times; and how it ended.
 
     Parameters
     ----------
@@ -50,7 +50,9 @@ def logged(file: Path | None) -> Iterator[None]:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%dT%H:%M:%S%z"))
     before = _logger.level
     _logger.setLevel(logging.INFO)
-    handlers = [handler, logging.lastResort]  # the latter prints warnings, as without a log
+    handlers: list[logging.Handler] = [handler]
+    if logging.lastResort:  # prints warnings, as without a log
+        handlers.append(logging.lastResort)
     for each in handlers:
         _logger.addHandler(each)
     try:
@@ -73,9 +75,9 @@ def logged(file: Path | None) -> Iterator[None]:
 
 
 class _LogFile(logging.FileHandler):
-    """A log file; when it can no longer be written, that is said once."""
+    """A log file; a failure to write it is reported once."""
 
-    def handleError(self, record) -> None:  # noqa: N802 - as logging names it
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - as logging names it
         error = sys.exception()
         print(f"{self.baseFilename}: the log cannot be written: {error}", file=sys.stderr)
         _logger.removeHandler(self)

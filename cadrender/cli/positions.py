@@ -2,25 +2,20 @@
 
 import click
 
-from cadrender.cli.settings import parsed_angles, settings_from, settings_options
+from cadrender.cli.settings import Given, angle_list, pairs_option, settings_options
 from cadrender.errors import UsageError
+from cadrender.wording import plural
 
 
 @click.command()
 @settings_options()
 @click.option("--mic", "mics", multiple=True, metavar="NAME", help="Only these microphones; repeatable.")
 @click.option("--subject", "subjects", multiple=True, metavar="NAME", help="Only these heads; repeatable.")
-@click.option(
-    "--pairs",
-    type=click.Choice(["all", "symmetric"]),
-    default="all",
-    show_default=True,
-    help="Every left loudspeaker with every right one, or only those at the same angle.",
-)
+@pairs_option
 @click.option(
     "--angles",
     metavar="LIST",
-    callback=parsed_angles,
+    type=angle_list,
     help="Only these azimuths, in degrees: 30 is both sides, -30 left, +30 right; default: all.",
 )
 @click.option(
@@ -29,18 +24,26 @@ from cadrender.errors import UsageError
     help="Convert HRIR files of another rate to the root's, and keep the former ones as numbered backups.",
 )
 @click.option("--force", is_flag=True, help="Replace a file that is different.")
-def command(mics, subjects, pairs, angles, resample, force, **options) -> None:
+def command(
+    given: Given,
+    mics: tuple[str, ...],
+    subjects: tuple[str, ...],
+    pairs: str,
+    angles: tuple[float, ...] | None,
+    resample: bool,
+    force: bool,
+) -> None:
     """Write the positions file: every head with every pair of a left and a right loudspeaker.
 
     Heads, microphones and angles are read from the names of the HRIR files. The challenge's 96 files give its
-    144 positions. They are numbered from hlp_0001. One file at 0 degrees (p0.0) serves both loudspeakers. A
-    different positions file that is there already is left alone.
+    144 positions, numbered from hlp_0001. A file at 0 degrees (p0.0) serves both loudspeakers. A different positions
+    file that exists already is left alone.
     """
     from cadrender.heads.resample import resample_files, wrong_rates
     from cadrender.metadata.positions import build_positions, hrir_names, positions_json
     from cadrender.metadata.writing import needs_writing, write_unless_different
 
-    settings = settings_from(**options)
+    settings = given.settings()
     names = hrir_names(settings.hrtf_dir)
     positions = build_positions(names, mics=mics, subjects=subjects, angles=angles or (), pairs=pairs)
     used = {hrir for position in positions.values() for hrir in position.hrir_files(settings.hrtf_dir)}
@@ -48,8 +51,8 @@ def command(mics, subjects, pairs, angles, resample, force, **options) -> None:
     if rates and not resample:
         file, rate = next(iter(rates.items()))
         raise UsageError(
-            f"{file}: {rate} Hz; {settings.sample_rate} Hz is needed (1 of {len(rates)} such files): --resample "
-            "converts them and keeps the former ones as numbered backups"
+            f"{file}: {rate} Hz; {settings.sample_rate} Hz is needed (1 of {plural(len(rates), 'such file')}): "
+            "--resample converts them and keeps the former ones as numbered backups"
         )
     file = settings.head_loudspeaker_positions_file
     text = positions_json(positions)
@@ -60,18 +63,14 @@ def command(mics, subjects, pairs, angles, resample, force, **options) -> None:
         sources = ", ".join(f"{rate} Hz" for rate in sorted(set(rates.values())))
         first, backup = next(iter(backups.items()))
         click.echo(
-            f"{settings.hrtf_dir}: {_count(len(backups), 'HRIR file')} resampled from {sources} to "
+            f"{settings.hrtf_dir}: {plural(len(backups), 'HRIR file')} resampled from {sources} to "
             f"{settings.sample_rate} Hz; the former ones are kept, such as {first.name} as {backup.name}"
         )
     heads = {(position.mic, position.subject) for position in positions.values()}
-    news = "written" if written else "as they are there already"
-    click.echo(f"{file}: {_count(len(positions), 'position')} of {_count(len(heads), 'head')}, {news}")
+    news = "written" if written else "unchanged"
+    click.echo(f"{file}: {plural(len(positions), 'position')} of {plural(len(heads), 'head')}, {news}")
     unused = sorted(set(names) - {hrir.name for hrir in used})
     if unused:
         click.echo(
-            f"{settings.hrtf_dir}: {_count(len(unused), 'WAV file')} in no position, such as {unused[0]}"
+            f"{settings.hrtf_dir}: {plural(len(unused), 'WAV file')} in no position, such as {unused[0]}"
         )
-
-
-def _count(number, noun) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,9 +1,19 @@
-"""Telling people how a long run goes: a bar on a terminal, a line now and then in a log."""
+"""How a long run is getting on: a bar on a terminal, a line now and then in a log."""
 
 import time
+from collections.abc import Callable
+from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from cadrender.cli.log import record, tell
@@ -12,8 +22,13 @@ from cadrender.wording import duration
 # Seconds between two lines where there is no terminal.
 _LOG_INTERVAL = 10.0
 
-# Columns of a terminal from which on there is room for everything.
+# Columns of a terminal that show everything.
 _WIDE = 110
+
+
+def _on_terminal(console: Console) -> bool:
+    """Whether a bar can move; FORCE_COLOR alone makes rich take a log for a terminal."""
+    return console.is_terminal and console.file.isatty()
 
 
 class RunProgress:
@@ -22,22 +37,31 @@ class RunProgress:
     Parameters
     ----------
     samples : int
-        Samples to complete, or what `unit` says.
+        Samples to complete, or whatever `unit` names.
     frame_scenes : int
-        All the work, in frames times heads.
+        All the work, in frames x heads.
     size : int
         Bytes of all the work.
     samplerate : int
         In hertz.
     quiet : bool
-        Show nothing but what is said with :meth:`say`.
+        Show only the lines of :meth:`say`.
     unit : str
-        What is counted; default: samples.
+        What is counted, in the plural.
     jobs : int
         Processes at work.
     """
 
-    def __init__(self, samples, frame_scenes, size, samplerate, quiet=False, unit="samples", jobs=1) -> None:
+    def __init__(
+        self,
+        samples: int,
+        frame_scenes: int,
+        size: int,
+        samplerate: int,
+        quiet: bool = False,
+        unit: str = "samples",
+        jobs: int = 1,
+    ):
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._samples, self._total = samples, frame_scenes
         self._samplerate, self._bytes = samplerate, size / max(1, frame_scenes)
@@ -45,9 +69,8 @@ class RunProgress:
         self._done = self._samples_done = 0
         self._seconds = 0.0
         self._began = self._spoke = self._advanced = time.monotonic()
-        self._bar = None
-        # FORCE_COLOR makes rich take a log for a terminal: colours may go there, a moving bar may not.
-        if self._console.is_terminal and self._console.file.isatty() and not quiet:
+        self._bar: Progress | None = None
+        if _on_terminal(self._console) and not quiet:
             wide = self._console.width >= _WIDE
             self._bar = Progress(
                 _Now(self._count),
@@ -64,8 +87,8 @@ class RunProgress:
         written = f", {self._done * self._bytes / 1e9:.2f} GB" if self._bytes else ""
         return f"{self._samples_done} of {self._samples} {self._unit}{written}"
 
-    def _speed(self):
-        """Frames a second; from what the work itself took where that is known, so that start-up does not count."""
+    def _speed(self) -> float:
+        """Frames a second; from the time of the work itself where it is known, so that start-up does not count."""
         seconds = self._seconds / self._jobs or self._advanced - self._began
         return self._done / max(1e-9, seconds)
 
@@ -81,8 +104,8 @@ class RunProgress:
         left = (self._total - self._done) / speed - (time.monotonic() - self._advanced)
         return f"{duration(max(0.0, left))} left"
 
-    def advance(self, frame_scenes, samples, seconds=0.0) -> None:
-        """Count work done and samples completed; `seconds` is how long that took one process, if it is known."""
+    def advance(self, frame_scenes: int, samples: int, seconds: float = 0.0) -> None:
+        """Count work done and samples completed; `seconds` is how long it took one process, 0 if unknown."""
         self._advanced = time.monotonic()
         self._seconds += seconds
         self._done += frame_scenes
@@ -95,7 +118,7 @@ class RunProgress:
             line = f"{percentage:.0f} %: {self._count()}, {self._rate()}, {self._left()}"
             (tell if self._bar is None and not self._quiet else record)(line)
 
-    def say(self, line) -> None:
+    def say(self, line: str) -> None:
         """Print one line above the bar, or to the log."""
         if self._bar is None:
             tell(line)
@@ -103,22 +126,80 @@ class RunProgress:
             record(line)
             self._bar.console.print(line, markup=False, emoji=False)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
 
-class _Now(TextColumn):
-    """What a function says at the moment."""
+class StageProgress:
+    """Progress of work in stages, each of its own length; a context manager. Advanced from several threads.
 
-    def __init__(self, text) -> None:
+    Parameters
+    ----------
+    quiet : bool
+        Show only the lines of :meth:`say`.
+    """
+
+    def __init__(self, quiet: bool):
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        terminal = _on_terminal(console)
+        self._log = not quiet and not terminal
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f} %"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=quiet or not terminal,
+        )
+        self._task: TaskID | None = None
+        self._stage = ""
+        self._done = self._total = 0
+        self._spoke = time.monotonic()
+
+    def begin(self, stage: str, total: int) -> None:
+        """Begin the next stage."""
+        self._stage, self._done, self._total = stage, 0, max(total, 1)
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(stage, total=self._total)
+
+    def advance(self, count: int) -> None:
+        """Count work done in this stage."""
+        if self._task is not None:
+            self._bar.update(self._task, advance=count)
+        self._done += count  # for the log only: a count lost between two threads does no harm
+        if self._log and time.monotonic() - self._spoke >= _LOG_INTERVAL:
+            self._spoke = time.monotonic()
+            tell(f"{self._stage}: {100 * self._done / self._total:.0f} %")
+
+    def say(self, line: str) -> None:
+        """Print one line above the bar, or to standard output."""
+        if self._bar.disable:
+            print(line, flush=True)
+        else:
+            self._bar.console.print(line, markup=False)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+
+class _Now(TextColumn):
+    """What a function returns at the moment."""
+
+    def __init__(self, text: Callable[[], str]):
         super().__init__("")
         self._text = text
 
-    def render(self, task):
+    def render(self, task: Task) -> Text:
         return Text(self._text())

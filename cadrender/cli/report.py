@@ -6,49 +6,55 @@ from pathlib import Path
 
 import click
 
-from cadrender.cli.settings import settings_from, settings_options
+from cadrender.cli.settings import ONE_SPLIT, PATH, Given, quiet_option, settings_options
 
 
 @click.command()
-@settings_options(split=True, music=True)
+@settings_options(split=ONE_SPLIT, music=True)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    help="Where the page goes; cadrender-report.SPLIT.html in the root if not said.",
+    type=PATH,
+    help="The page to write; default: cadrender-report.SPLIT.html in the root.",
 )
 @click.option(
     "--scenes",
     multiple=True,
     metavar="PATTERN",
-    help="Take examples from these scenes, songs or samples, e.g. 'scene_1000*'; repeatable.",
+    help="Take examples from these scenes, songs or samples, such as 'scene_1000*'; repeatable.",
 )
-@click.option(
-    "--examples", type=click.IntRange(0), default=4, show_default=True, help="How many scenes to hear."
-)
+@click.option("--examples", type=click.IntRange(0), default=4, show_default=True, help="Scenes to listen to.")
 @click.option(
     "--seconds",
     type=click.FloatRange(0.5, 60),
     default=5,
     show_default=True,
-    help="How much of each to hear.",
+    help="Length of each example, in seconds.",
 )
-@click.option("--force", is_flag=True, help="Replace a file that is no report.")
-@click.option("-q", "--quiet", is_flag=True, help="Say only what went wrong.")
-def command(output, scenes, examples, seconds, force, quiet, **options) -> None:
+@click.option("--force", is_flag=True, help="Replace a file that is not a report.")
+@quiet_option
+def command(
+    given: Given,
+    output: Path | None,
+    scenes: tuple[str, ...],
+    examples: int,
+    seconds: float,
+    force: bool,
+    quiet: bool,
+) -> None:
     """Write a report: one HTML page with pictures and sound that needs no network.
 
     It shows the heads, the scenes, the listeners, loudness and clipping, plays a few seconds of songs against
-    what the microphones pick up, and lists what is missing. A root need not be rendered, or complete.
+    what the microphones pick up, and lists what is missing. The root need not be rendered or complete.
     """
-    settings = settings_from(**options)
+    settings = given.settings()
     from cadrender.report import write_report
     from cadrender.report.wording import counted, size
 
     terminal = not quiet and sys.stderr.isatty()
 
-    def tell(what) -> None:
-        if terminal:  # each in the place of the last
+    def tell(what: str) -> None:
+        if terminal:  # each overwrites the last
             click.echo(f"\r\033[K{what}", err=True, nl=False)
 
     try:

@@ -1,8 +1,9 @@
-"""What all commands that make files have in common: what will be done, the bar, the summary, interruptions."""
+"""What all commands that make files share: what will be done, the bar, the summary, interruptions."""
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from cadrender.cache import code_directory
 from cadrender.cli import log
@@ -16,17 +17,20 @@ from cadrender.pipeline.plan import Plan, Share, free_space
 from cadrender.pipeline.run import Summary, Tally
 from cadrender.wording import duration, plural
 
+if TYPE_CHECKING:
+    from cadrender.pipeline.dask import Cluster
+
 
 @contextlib.contextmanager
-def resumable():
-    """Run work that can be taken up again: an interruption ends the program, with a line on how to go on.
+def resumable() -> Iterator[None]:
+    """Run work that can be resumed: an interruption ends the program, with a line on how to continue.
 
     Raises
     ------
     SystemExit
         130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP.
     CadrenderError
-        The work's own, with a word on how to go on.
+        That of the work; the message adds how to continue.
     """
     try:
         with interruptible():
@@ -42,8 +46,8 @@ def resumable():
 
 
 @contextlib.contextmanager
-def cluster_of(run: RunOptions, settings: Settings):
-    """The Dask cluster that a run was given; None where it has none."""
+def cluster_of(run: RunOptions, settings: Settings) -> Iterator["Cluster | None"]:
+    """The Dask cluster of a run; None where it has none."""
     if run.scheduler is None:
         yield None
         return
@@ -53,7 +57,7 @@ def cluster_of(run: RunOptions, settings: Settings):
         yield cluster
 
 
-def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) -> int:
+def run_plan(plan: Plan, run: RunOptions, cluster: "Cluster | None" = None, *, last: bool = True) -> int:
     """Print what will be done, do it, and print what was done.
 
     Parameters
@@ -61,9 +65,9 @@ def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) ->
     plan : Plan
     run : RunOptions
     cluster : Cluster, optional
-        Where to do it; processes of this machine by default.
+        Default: processes of this machine.
     last : bool
-        Whether nothing follows: then it is said how to keep places that were given for this run.
+        Whether to end with how to keep the places that were given for this run.
 
     Returns
     -------
@@ -81,7 +85,9 @@ def run_plan(plan: Plan, run: RunOptions, cluster=None, *, last: bool = True) ->
     return 1 if summary.failures else 0
 
 
-def make(plan: Plan, run: RunOptions, cluster=None, *, tell: Callable[[Event], str] = str) -> Summary | None:
+def make(
+    plan: Plan, run: RunOptions, cluster: "Cluster | None" = None, *, tell: Callable[[Event], str] = str
+) -> Summary | None:
     """Print what will be done, and do it.
 
     Parameters
@@ -89,17 +95,17 @@ def make(plan: Plan, run: RunOptions, cluster=None, *, tell: Callable[[Event], s
     plan : Plan
     run : RunOptions
     cluster : Cluster, optional
-        Where to do it; processes of this machine by default.
+        Default: processes of this machine.
     tell : callable
         Makes a line of an event.
 
     Returns
     -------
     Summary or None
-        None if nothing was to be done but to say what would be.
+        None after a dry run.
     """
-    code_directory()  # what is wrong with it is said before the bar is there
-    jobs = cluster.workers if cluster else run.processes
+    code_directory()  # its problems are reported before the bar is shown
+    jobs = cluster.workers if cluster else run.jobs
     (log.record if run.quiet else log.tell)(*describe(plan, jobs, cluster))
     if not run.force:
         plan.check_space(jobs)
@@ -120,7 +126,7 @@ def make(plan: Plan, run: RunOptions, cluster=None, *, tell: Callable[[Event], s
         min(jobs, len(plan.batches)) or 1,
     )
 
-    def on_event(event) -> None:
+    def on_event(event: Event) -> None:
         if isinstance(event, Progressed):
             units = event.units if event.unit == first.catalogue.unit else 0
             progress.advance(event.frame_scenes, units, event.seconds)
@@ -131,13 +137,13 @@ def make(plan: Plan, run: RunOptions, cluster=None, *, tell: Callable[[Event], s
         return plan.run(jobs, on_event=on_event, cluster=cluster)
 
 
-def _rate(share):
+def _rate(share: Share) -> int:
     return next((output.signal.samplerate for output in share.todo), 44100)
 
 
-def describe(plan: Plan, jobs: int, cluster=None) -> list[str]:
+def describe(plan: Plan, jobs: int, cluster: "Cluster | None" = None) -> list[str]:
     """A few lines on what a run will do."""
-    lines = []
+    lines: list[str] = []
     for share in plan.shares:
         lines += share.catalogue.describe()
         if plan.shard and share is plan.shares[0]:
@@ -146,14 +152,14 @@ def describe(plan: Plan, jobs: int, cluster=None) -> list[str]:
         lines.append(_amount(share))
     if unstored := plan.unstored:
         lines.append(
-            f"{plural(unstored, 'at-mic file')} {_are(unstored)} missing: rendered on the way, and not kept"
+            f"{plural(unstored, 'at-mic file')} {_are(unstored)} missing: rendered on the way and not kept"
         )
     lines.append(plural(jobs, "worker" if cluster else "process"))
     return lines
 
 
 def _amount(share: Share) -> str:
-    """What is complete and what is to be made of a catalogue."""
+    """What of a catalogue is complete, and what is to be made."""
     catalogue, todo = share.catalogue, share.todo
     seconds = sum(output.signal.cost / output.signal.samplerate for output in todo)
     size = sum(output.bytes for output in todo)
@@ -170,16 +176,16 @@ def _amount(share: Share) -> str:
 
 
 _WHY = {
-    "format": "another format is asked for",
+    "format": "another format is requested",
     "parameters": "made with other parameters",
-    "unrecorded": "nothing says what they were made from",
-    "asked": "as asked for",
+    "unrecorded": "not recorded in the manifest",
+    "asked": "as requested",
     "together": "made together with files that are not current",
 }
 
 
-def _replacements(share):
-    """How many whole files will be replaced, and why."""
+def _replacements(share: Share) -> list[str]:
+    """How many complete files will be replaced, and why."""
     again = [reason for reason in share.reasons.values() if reason.replaces]
     lines = []
     for kind, count in Counter(reason.kind for reason in again).items():
@@ -193,11 +199,11 @@ def _replacements(share):
     return lines
 
 
-def _are(count) -> str:
+def _are(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def summary_lines(summary: Summary, cluster=None) -> list[str]:
+def summary_lines(summary: Summary, cluster: "Cluster | None" = None) -> list[str]:
     """The lines at the end of a run: one for each catalogue."""
     lines = [_tally(tally) for tally in summary.tallies]
     parts = [lines[-1], plural(len(summary.failures), "failure"), duration(summary.seconds)]
@@ -207,7 +213,7 @@ def summary_lines(summary: Summary, cluster=None) -> list[str]:
     return [*lines[:-1], ", ".join(parts)]
 
 
-def _tally(tally: Tally):
+def _tally(tally: Tally) -> str:
     parts = [
         f"{plural(tally.done, tally.unit[:-1])} {tally.made} ({plural(tally.files, 'file')})",
         f"{tally.skipped} skipped",

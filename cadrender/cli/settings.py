@@ -2,118 +2,209 @@
 
 import functools
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from cadrender.config import SPLITS, Settings, load_settings
 from cadrender.stems import STEMS
 
-_PATH = click.Path(path_type=Path)
+if TYPE_CHECKING:
+    from cadrender.pipeline.shards import Shard
+
+Command = Callable[..., Any]
+
+PATH = click.Path(path_type=Path)
 
 PLACES = {
-    "output_music_dir": ("--output-music-dir", "Where the at-mic music is."),
-    "output_music_file": ("--output-music-file", "Where its list is."),
-    "output_remix_dir": ("--output-remix-dir", "Where the targets are."),
-    "output_remix_listeners_dir": ("--output-remix-listeners-dir", "Where the amplified targets are."),
-    "output_remix_file": ("--output-remix-file", "Where the list of targets is."),
-    "output_submission_dir": ("--output-submission-dir", "Where submissions are."),
-    "excerpts_dir": ("--excerpts-dir", "Where the excerpts' own stems are."),
-    "scene_file": ("--scenes-file", "The scenes."),
+    "output_music_dir": ("--output-music-dir", "Folder of the at-mic music."),
+    "output_music_file": ("--output-music-file", "List of the at-mic music."),
+    "output_remix_dir": ("--output-remix-dir", "Folder of the targets."),
+    "output_remix_listeners_dir": ("--output-remix-listeners-dir", "Folder of the amplified targets."),
+    "output_remix_file": ("--output-remix-file", "List of the targets."),
+    "output_submission_dir": ("--output-submission-dir", "Folder of the submissions."),
+    "excerpts_dir": ("--excerpts-dir", "Folder of the excerpts' own stems."),
+    "scene_file": ("--scenes-file", "The scenes file."),
 }
 """Options for places, by the names of `Settings`: the option, and its help."""
 
 
-def settings_options(*, split: bool = False, music: bool = False, places: tuple[str, ...] = ()):
-    """Add ``--root``, ``--config`` and the ``KEY=VALUE`` arguments to a command; on request, more.
+@dataclass(frozen=True)
+class Given:
+    """What the command line says about settings.
 
-    The command receives them all under their own names, and passes them on to `settings_from`.
+    Attributes
+    ----------
+    overrides : tuple of str
+        The ``KEY=VALUE`` arguments.
+    splits : tuple of str
+        Every ``--split``.
+    options : dict
+        Values by the names of `cadrender.config.load_settings`; None where an option was not given.
+    """
+
+    overrides: tuple[str, ...]
+    splits: tuple[str, ...]
+    options: dict[str, Any]
+
+    def settings(self, **more: Any) -> Settings:
+        """Make the settings; `more` as in `cadrender.config.load_settings`."""
+        split = {"split": self.splits[0]} if self.splits else {}
+        return load_settings(self.overrides, **(self.options | split | more))
+
+    def every_split(self) -> list[Settings]:
+        """Make the settings of each split that was given.
+
+        Without any they are all three, or ``train`` alone where a file is given, which cannot be that of every split.
+        """
+        default = ("train",) if self.names("music_file", "scene_file", "output_music_file") else SPLITS
+        return [self.settings(split=split) for split in self.splits or default]
+
+    def names(self, *places: str) -> bool:
+        """Whether one of these settings of ``path`` was given, by an option or by ``KEY=VALUE``."""
+        keys = tuple(f"path.{place}=" for place in places)
+        return any(self.options.get(place) for place in places) or any(
+            text.lstrip("+").startswith(keys) and "${split}" not in text for text in self.overrides
+        )
+
+
+root_option = click.option("--root", type=PATH, help="The folder with audio/ and metadata/.")
+config_option = click.option("--config", type=PATH, help="A YAML file with settings.")
+
+
+def settings_options(
+    *, split: str = "", music: bool = False, places: Sequence[str] = ()
+) -> Callable[[Command], Command]:
+    """Add ``--root``, ``--config`` and the ``KEY=VALUE`` arguments to a command, which receives a `Given`, ``given``.
 
     Parameters
     ----------
-    split : bool
-        Also add ``--split`` (``split``).
+    split : str
+        Help of ``--split``, where the command has it; "... repeatable ..." makes it so.
     music : bool
-        Also add ``--music-file``, which can be repeated (``music_file``).
-    places : tuple of str
+        Also add ``--music-file``, which can be repeated.
+    places : sequence of str
         Names of :data:`PLACES` to add.
     """
-    options = [
-        click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."),
-        click.option("--root", type=_PATH, help="The folder with audio/ and metadata/."),
-        click.option("--config", type=_PATH, help="A YAML file with settings."),
-    ]
+    options = [click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]..."), root_option, config_option]
     if split:
+        many = "repeatable" in split
         options.append(
-            click.option("--split", type=click.Choice(SPLITS), help="Whose files; default: train.")
+            click.option("--split", "splits", type=click.Choice(SPLITS), multiple=many, help=split)
         )
     if music:
         option = click.option(
             "--music-file",
             multiple=True,
-            type=_PATH,
-            help="A music list; repeat it for several, which are taken in this order. Default: the split's own, "
-            "and with train the lists of all ingested corpora.",
+            type=PATH,
+            help="A music list; repeatable, in this order. Default: that of the split and, for train, those of all "
+            "ingested corpora.",
         )
         options.append(option)
-    options += [click.option(PLACES[name][0], name, type=_PATH, help=PLACES[name][1]) for name in places]
+    options += [click.option(PLACES[name][0], name, type=PATH, help=PLACES[name][1]) for name in places]
+    taken = ("root", "config", *(("music_file",) if music else ()), *places)
 
-    def decorate(command):
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapped(
+            *, overrides: tuple[str, ...], splits: tuple[str, ...] | str | None = (), **others: Any
+        ) -> Any:
+            if splits is None or isinstance(splits, str):
+                splits = (splits,) if splits else ()
+            given = Given(overrides, splits, {name: others.pop(name) for name in taken})
+            return command(given=given, **others)
+
         for option in reversed(options):
-            command = option(command)
-        return command
+            wrapped = option(wrapped)
+        return wrapped
 
     return decorate
 
 
-def settings_from(overrides: tuple[str, ...], root: Path | None, config: Path | None, **options) -> Settings:
-    """Make the settings of what a command was given; `options` as in `cadrender.config.load_settings`."""
-    return load_settings(overrides, config=config, root=root, **options)
-
-
-def splits_from(splits: tuple[str, ...], **options) -> list[Settings]:
-    """Make the settings of each of `splits`.
-
-    Without any they are all three, or ``train`` alone where a file is named, which cannot be that of every split.
-    """
-    files = ("music_file", "scene_file", "output_music_file")
-    named = any(options.get(file) for file in files) or any(
-        text.lstrip("+").startswith(tuple(f"path.{file}=" for file in files)) and "${split}" not in text
-        for text in options["overrides"]
-    )
-    return [settings_from(**options, split=split) for split in splits or (("train",) if named else SPLITS)]
-
+ONE_SPLIT = "The split; default: train."
 
 # More processes than any machine has use for.
 _MOST_JOBS = 1024
 
 
-def check_jobs(context, parameter, value):
-    """Callback of ``--jobs``."""
-    if value is not None and value != -1 and not 1 <= value <= _MOST_JOBS:
+def _check_jobs(context: click.Context, parameter: click.Parameter, value: int) -> int:
+    if value != -1 and not 1 <= value <= _MOST_JOBS:
         raise click.BadParameter(f"{value} is neither -1 (all CPUs) nor a number from 1 to {_MOST_JOBS}.")
-    return value
+    from cadrender.pipeline.pool import usable_cpus
+
+    return usable_cpus() if value == -1 else value
 
 
-def check_number(context, parameter, value):
-    """Callback of options that take a number: nan, which passes every comparison, is none."""
+def check_number(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """Callback of options that take a number: refuses nan, which passes every comparison."""
     if value is not None and math.isnan(value):
         raise click.BadParameter("nan is not a number.")
     return value
 
 
-def parsed_angles(context, parameter, value):
-    """Callback of ``--angles``: see `cadrender.metadata.parse_angles`."""
-    if value is None:
-        return None
+def angle_list(text: str) -> tuple[float, ...]:
+    """Type of ``--angles``: see `cadrender.metadata.positions.parse_angles`."""
     from cadrender.metadata.positions import parse_angles
 
-    return parse_angles(value)
+    return parse_angles(text)
 
 
 jobs_option = click.option(
-    "-j", "--jobs", type=int, callback=check_jobs, help="Processes; default, and -1: all usable CPUs."
+    "-j",
+    "--jobs",
+    type=int,
+    default=-1,
+    callback=_check_jobs,
+    help="Processes; default, and -1: all usable CPUs.",
+)
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only what went wrong.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Check everything, print what would be done, and stop."
+)
+heads_option = click.option(
+    "--heads",
+    type=click.Choice(["scenes", "all"]),
+    default="scenes",
+    show_default=True,
+    help="scenes: the samples that the scenes name; all: every song at every head position.",
+)
+pairs_option = click.option(
+    "--pairs",
+    type=click.Choice(["all", "symmetric"]),
+    default="all",
+    show_default=True,
+    help="all: every left loudspeaker with every right one; symmetric: only those at the same angle.",
+)
+listeners_per_scene_option = click.option(
+    "--listeners-per-scene",
+    "number_listeners_per_scene",
+    type=int,
+    help="Listeners for each scene; default: 2.",
+)
+songs_option = click.option(
+    "--songs", multiple=True, metavar="PATTERN", help="Only these tracks, such as 'A*'; repeatable."
+)
+
+
+def _stems(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    for name in names:
+        if name not in STEMS:
+            raise click.BadParameter(f"unknown stem {name!r}; known ones: {', '.join(STEMS)}.")
+    return names
+
+
+stems_option = click.option(
+    "--stems",
+    metavar="NAMES",
+    type=_stems,
+    default=",".join(STEMS),
+    show_default=True,
+    help="Only these stems, separated by commas.",
 )
 
 
@@ -123,35 +214,27 @@ class RunOptions:
 
     Attributes
     ----------
-    jobs : int or None
-        Processes; None or -1 for all usable CPUs.
-    shard : str or None
-        ``I/N``.
+    jobs : int
+        Processes.
+    shard : Shard or None
+        The share of the work to do.
     scheduler : str or None
         Address of a Dask cluster's scheduler.
     force, dry_run, quiet, verbose : bool
-    log_file : pathlib.Path or None
-        Where all that is said is kept, too.
     """
 
-    jobs: int | None = None
-    shard: str | None = None
+    jobs: int
+    shard: "Shard | None" = None
     scheduler: str | None = None
     force: bool = False
     dry_run: bool = False
     quiet: bool = False
     verbose: bool = False
-    log_file: Path | None = None
-
-    @property
-    def processes(self) -> int:
-        """How many processes that is."""
-        from cadrender.pipeline.pool import usable_cpus
-
-        return usable_cpus() if self.jobs in (None, -1) else self.jobs
 
 
-def run_options(force: str = "Go on although the disk seems too small; nothing is made twice."):
+def run_options(
+    force: str = "Go on although the disk seems too small; complete files are not made again.",
+) -> Callable[[Command], Command]:
     """Add the options of a run to a command, which receives them as one `RunOptions`, ``run``.
 
     Parameters
@@ -169,32 +252,42 @@ def run_options(force: str = "Go on although the disk seems too small; nothing i
             type=click.Choice(["loky", "dask"]),
             default="loky",
             show_default=True,
-            help="Who does the work: processes of this machine, or the workers of a Dask cluster.",
+            help="loky: processes of this machine; dask: the workers of a Dask cluster.",
         ),
         click.option(
             "--scheduler", metavar="ADDRESS", help="The Dask cluster's scheduler, such as tcp://node1:8786."
         ),
         click.option("--force", is_flag=True, help=force),
-        click.option("--dry-run", is_flag=True, help="Check everything, say what would be done, and stop."),
-        click.option("-q", "--quiet", is_flag=True, help="Print only what went wrong."),
+        dry_run_option,
+        quiet_option,
         click.option("-v", "--verbose", is_flag=True, help="Name every clipped and silent file."),
         click.option(
             "--log-file",
-            type=_PATH,
+            type=PATH,
             metavar="FILE",
-            help="Append to FILE all that is said without -q, with times.",
+            help="Append all messages to FILE, with times; -q does not affect it.",
         ),
     ]
 
-    def decorate(command):
+    def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def wrapped(*, jobs, shard, backend, scheduler, force, dry_run, quiet, verbose, log_file, **others):
+        def wrapped(
+            *,
+            jobs: int,
+            shard: str | None,
+            backend: str,
+            scheduler: str | None,
+            log_file: Path | None,
+            **others: Any,
+        ) -> Any:
             from cadrender.cli.log import logged
+            from cadrender.pipeline.shards import Shard
 
             if (backend == "dask") != (scheduler is not None):
                 raise click.UsageError("--backend dask and --scheduler ADDRESS go together.")
-            run = RunOptions(jobs, shard, scheduler, force, dry_run, quiet, verbose, log_file)
+            flags = {name: others.pop(name) for name in ("force", "dry_run", "quiet", "verbose")}
             with logged(log_file):
+                run = RunOptions(jobs, Shard.parse(shard) if shard else None, scheduler, **flags)
                 return command(run=run, **others)
 
         for option in reversed(options):
@@ -204,36 +297,14 @@ def run_options(force: str = "Go on although the disk seems too small; nothing i
     return decorate
 
 
-def _split_stems(context, parameter, value):
-    if value is None:
-        return STEMS
-    names = [name.strip() for name in value.split(",")]
-    for name in names:
-        if name not in STEMS:
-            raise click.BadParameter(f"{name!r} is none of {', '.join(STEMS)}.")
-    return names
-
-
-stems_option = click.option(
-    "--stems",
-    metavar="NAMES",
-    callback=_split_stems,
-    help=f"Only these, with commas between: {','.join(STEMS)}.",
-)
-
-songs_option = click.option(
-    "--songs", multiple=True, metavar="PATTERN", help="Only these tracks, such as 'A*'; repeatable."
-)
-
-
-def format_options(command):
+def format_options(command: Command) -> Command:
     """Add ``--format`` and ``--subtype`` to a command, which receives them as an AudioFormat, ``audio_format``.
 
     None where neither was given: then files keep the format that is recorded.
     """
 
     @functools.wraps(command)
-    def wrapped(*, container, subtype, **others):
+    def wrapped(*, container: str | None, subtype: str | None, **others: Any) -> Any:
         from cadrender.store import AudioFormat
 
         if (container, subtype) == ("flac", "FLOAT"):
@@ -244,11 +315,11 @@ def format_options(command):
     wrapped = click.option(
         "--subtype",
         type=click.Choice(["PCM_16", "PCM_24", "FLOAT"]),
-        help="PCM_16 truncates as the challenge does; PCM_24 rounds. Default: as the files there are, else PCM_16.",
+        help="PCM_16 truncates as the challenge does; PCM_24 rounds. Default: as existing files, else PCM_16.",
     )(wrapped)
     return click.option(
         "--format",
         "container",
         type=click.Choice(["wav", "flac"]),
-        help="Default: as the files there are, else wav.",
+        help="Container of the files. Default: as existing files, else wav.",
     )(wrapped)

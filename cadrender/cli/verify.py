@@ -3,32 +3,45 @@
 import json
 import random
 import sys
-import time
+from collections import Counter
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from cadrender.cli.settings import format_options, jobs_option, settings_from, settings_options
+from cadrender.cli.settings import (
+    ONE_SPLIT,
+    Given,
+    format_options,
+    jobs_option,
+    json_option,
+    quiet_option,
+    settings_options,
+)
 
-# Seconds between two lines where there is no terminal.
-_LOG_INTERVAL = 10.0
+if TYPE_CHECKING:
+    from cadrender.pipeline.events import Event
+    from cadrender.pipeline.verify import Problem, Verdict
+    from cadrender.store import AudioFormat
 
-# Problems that are printed of each kind.
+# Problems printed of each kind.
 _SHOWN = 50
 
 
-def _percentage(context, parameter, value):
+def _percentage(text: str) -> float:
     try:
-        number = 0.0 if value is None else float(value.removesuffix("%"))
+        number = float(text.removesuffix("%"))
     except ValueError:
         number = -1.0
     if not 0.0 <= number <= 100.0:
-        raise click.BadParameter(f"{value!r} is no percentage from 0 to 100.")
+        raise click.BadParameter(f"{text!r} is not a percentage from 0 to 100.")
     return number
 
 
 @click.command()
 @settings_options(
-    split=True,
+    split=ONE_SPLIT,
     music=True,
     places=(
         "output_music_dir",
@@ -44,62 +57,84 @@ def _percentage(context, parameter, value):
 @jobs_option
 @format_options
 @click.option(
-    "--deep", metavar="N%", callback=_percentage, help="Make this part again and compare the samples."
+    "--deep",
+    metavar="N%",
+    type=_percentage,
+    default="0",
+    help="Make N% of the files again and compare the samples.",
 )
-@click.option("--seed", type=int, help="Of the choice of that part; default: another one each time.")
+@click.option("--seed", type=int, help="Seed of the choice of these files; default: random.")
 @click.option("--no-sources", is_flag=True, help="Do not read the songs and HRIRs.")
-@click.option("--repair", is_flag=True, help="Make again what is wrong.")
+@click.option("--repair", is_flag=True, help="Make damaged and outdated files again.")
 @click.option(
     "--all", "everything", is_flag=True, help=f"Print all problems, not the first {_SHOWN} of a kind."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the problems and nothing else.")
+@json_option
+@quiet_option
 def command(
-    jobs, audio_format, deep, seed, no_sources, repair, everything, as_json, quiet, **options
+    given: Given,
+    jobs: int,
+    audio_format: "AudioFormat | None",
+    deep: float,
+    seed: int | None,
+    no_sources: bool,
+    repair: bool,
+    everything: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Prove that what was made of a split is whole and up to date.
 
-    At-mic files, rebalanced and amplified targets, submissions and excerpts' stems are read and compared with the
-    manifests that are kept of them, and so are the songs and HRIRs that they were made from. One line for each
-    problem.
+    At-mic files, rebalanced and amplified targets, submissions and excerpts' stems are read and compared with their
+    manifests, and so are the songs and HRIRs that they were made from. Each problem is one line.
 
     Exit status: 0 all is as it should be (or has been repaired), 1 problems, 2 wrong usage or bad metadata.
     """
-    settings = settings_from(**options)
+    settings = given.settings()
+    from cadrender.cli.progress import StageProgress
     from cadrender.cli.running import resumable
-    from cadrender.cli.settings import RunOptions
     from cadrender.pipeline.verify import repair as repair_problems
     from cadrender.pipeline.verify import verify
     from cadrender.root import Root
     from cadrender.wording import duration, plural
 
-    n_jobs = RunOptions(jobs).processes
     seed = random.randrange(10**6) if seed is None else seed
     root = Root(settings)
 
-    def look(catalogues, only=None, **more):
-        with _Progress(quiet or as_json, None if everything else _SHOWN) as progress:
-            return verify(
-                catalogues,
-                n_jobs,
+    def look(deep: float = 0.0, only: Collection[Path] | None = None) -> "Verdict":
+        kinds: Counter[str] = Counter()
+
+        def found(problem: "Problem") -> None:
+            kinds[problem.kind] += 1
+            if not as_json and (everything or kinds[problem.kind] <= _SHOWN):
+                progress.say(str(problem))
+
+        with StageProgress(quiet or as_json) as progress:
+            verdict = verify(
+                root.made(audio_format),
+                jobs,
                 sources=not no_sources,
+                deep=deep,
+                seed=seed,
                 only=only,
-                found=(lambda problem: None) if as_json else progress.say,
+                found=found,
                 begin=progress.begin,
                 advance=progress.advance,
-                **more,
             )
+        for kind, count in kinds.items():
+            if not as_json and not everything and count > _SHOWN:
+                progress.say(f"{kind}: and {count - _SHOWN} more (--all prints them)")
+        return verdict
 
-    first = last = look(root.made(audio_format), deep=deep, seed=seed)
+    def tell(event: "Event") -> None:
+        if not (quiet or as_json or event.detail):
+            print(event, file=sys.stderr)
+
+    first = last = look(deep)
     if repair and first.problems:
         with resumable():
-            redo = repair_problems(
-                root.made(audio_format),
-                first.problems,
-                n_jobs,
-                lambda event: None if quiet or as_json or event.detail else print(event, file=sys.stderr),
-            )
-        last = look(root.made(audio_format), redo)
+            redo = repair_problems(root.made(audio_format), first.problems, jobs, tell)
+        last = look(only=redo)
     if as_json:
         print(json.dumps(_as_json(first, last, repair, seed), indent=4))
     elif not quiet:
@@ -109,10 +144,7 @@ def command(
         if deep:
             summary += f", {first.compared} made again (--seed {seed})"
         if first.differing:
-            differ = "differs" if first.differing == 1 else "differ"
-            summary += (
-                f", {plural(first.differing, 'PCM value')} of these {differ} by one step, which is accepted"
-            )
+            summary += f", {plural(first.differing, 'PCM value')} of these one step off, which is accepted"
         if first.extra:
             summary += f", {plural(len(first.extra), 'other file')} there"
         summary += f": {_count(first.problems)}"
@@ -122,11 +154,13 @@ def command(
     sys.exit(1 if last.problems else 0)
 
 
-def _count(problems) -> str:
-    return f"{len(problems) or 'no'} problem{'s' if len(problems) != 1 else ''}"
+def _count(problems: Sequence["Problem"]) -> str:
+    from cadrender.wording import plural
+
+    return plural(len(problems), "problem") if problems else "no problems"
 
 
-def _as_json(first, last, repair, seed):
+def _as_json(first: "Verdict", last: "Verdict", repair: bool, seed: int) -> dict[str, Any]:
     return {
         "files": first.files,
         "bytes": first.bytes,
@@ -139,68 +173,5 @@ def _as_json(first, last, repair, seed):
     } | ({"after_repair": [_problem(problem) for problem in last.problems]} if repair else {})
 
 
-def _problem(problem):
+def _problem(problem: "Problem") -> dict[str, Any]:
     return {"kind": problem.kind, "file": str(problem.file), "text": problem.text, "files": len(problem.redo)}
-
-
-class _Progress:
-    """A bar on a terminal, lines in a log, and problems between them; counts from several threads."""
-
-    def __init__(self, quiet, most) -> None:
-        from collections import Counter
-
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        console = Console(stderr=True, highlight=False, soft_wrap=True)
-        terminal = console.is_terminal and console.file.isatty()  # FORCE_COLOR alone makes none
-        self._log = not quiet and not terminal
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f} %"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=quiet or not terminal,
-        )
-        self._task = None
-        self._done = self._total = 0
-        self._spoke = time.monotonic()
-        self._most, self._kinds = most, Counter()
-
-    def begin(self, what, total) -> None:
-        self._what, self._done, self._total = what, 0, total
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(what, total=max(total, 1))
-
-    def advance(self, count) -> None:
-        self._bar.update(self._task, advance=count)
-        self._done += count  # for the log only: a count lost between two threads does no harm
-        if self._log and time.monotonic() - self._spoke >= _LOG_INTERVAL:
-            self._spoke = time.monotonic()
-            print(
-                f"{self._what}: {100 * self._done / max(self._total, 1):.0f} %", file=sys.stderr, flush=True
-            )
-
-    def say(self, problem) -> None:
-        self._kinds[problem.kind] += 1
-        if self._most is None or self._kinds[problem.kind] <= self._most:
-            self._print(problem)
-
-    def _print(self, line) -> None:
-        if self._bar.disable:
-            print(line, flush=True)
-        else:
-            self._bar.console.print(str(line), markup=False)
-
-    def __enter__(self):
-        self._bar.start()
-        return self
-
-    def __exit__(self, *exception):
-        self._bar.stop()
-        for kind, count in self._kinds.items():
-            if self._most is not None and count > self._most:
-                self._print(f"{kind}: and {count - self._most} more (--all prints them)")

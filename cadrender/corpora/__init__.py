@@ -1,7 +1,7 @@
-"""Supplementary corpora as people have them on disk, made into songs of a root.
+"""Supplementary corpora, as they are on disk, converted into songs of a root.
 
-Each corpus is a module with a function ``scan``, which finds its songs: `medleydb`, `bach10`, `fma` and
-`folder`. A `SongCatalogue` of what was found says what becomes of them in a root; a plan of it makes them.
+Each corpus is a module whose function ``scan`` finds its songs: `medleydb`, `bach10`, `fma` and `folder`. A
+`SongCatalogue` of what was found lists the outputs; a plan of it makes them.
 See section 10 of ``docs/contract.md``.
 """
 

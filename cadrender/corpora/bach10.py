@@ -33,23 +33,19 @@ def scan(folder: Path, *, instruments: Path | None = None) -> Corpus:
     """Find Bach10's chorales in `folder`.
 
     A chorale is a folder ``01-AchGottundHerr`` with the mix ``01-AchGottundHerr.wav`` and the parts
-    ``01-AchGottundHerr-<instrument>.wav``. A stem that no part belongs to is digital silence.
+    ``01-AchGottundHerr-<instrument>.wav``. A stem without parts is digital silence.
 
     Parameters
     ----------
     folder : pathlib.Path
         The corpus's folder, or one that holds it.
     instruments : pathlib.Path, optional
-        The table of instruments; the shipped ``bach10_instruments.yaml`` unless given.
-
-    Returns
-    -------
-    Corpus
+        The table of instruments; default: the shipped ``bach10_instruments.yaml``.
 
     Raises
     ------
     UsageError
-        If there is no chorale in `folder`, or the table is wrong.
+        If there is no chorale in `folder`, or the table is invalid.
     """
     table = read_instruments(instruments or shipped(TABLE))
     found = [
@@ -61,10 +57,9 @@ def scan(folder: Path, *, instruments: Path | None = None) -> Corpus:
         raise UsageError(
             f"{folder}: no chorale found; expected 01-AchGottundHerr/01-AchGottundHerr.wav and the like"
         )
-    tracks, twins = distinct(item for item in found if isinstance(item, SourceTrack))
-    left_out = [item for item in found if isinstance(item, LeftOut)]
+    tracks, left_out = distinct(found)
     notes = () if len(found) == PIECES else (f"{len(found)} chorales found, Bach10 has {PIECES}",)
-    return Corpus(NAME, folder, tracks, (*left_out, *twins), notes)
+    return Corpus(NAME, folder, tracks, left_out, notes)
 
 
 def _belongs(path: Path, title: str) -> bool:

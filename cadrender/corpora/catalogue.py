@@ -1,10 +1,11 @@
-"""The songs of a corpus in a root: what they are made from, and the lists of those that are complete."""
+"""The songs of a corpus in a root: their outputs, and the lists of those that are complete."""
 
 import contextlib
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.output import Batch, Output
@@ -18,33 +19,32 @@ from cadrender.metadata.music import Track, read_tracks, tracks_json
 from cadrender.pipeline.plan import Check
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat, is_complete, read_header
-from cadrender.store.manifest import Contents, Manifest, key_of
+from cadrender.store.manifest import Contents, Manifest, Record, key_of
 from cadrender.wording import plural
 
 # A corpus of this name would write among the official songs.
 RESERVED = ("train", "valid", "test")
 
-# What unreleased versions left in a song's folder.
+# A file that unreleased versions left in a song's folder.
 _FORMER_RECORD = ".ingest.json"
 
-# Bytes of a file for each frame of the song, about; 16 bits in two channels for all others.
+# About how many bytes of a file a frame takes; all other formats: 16 bits in two channels.
 _BYTES_PER_FRAME = {".flac": 2.5} | dict.fromkeys((".mp3", ".mp2", ".ogg", ".oga", ".opus"), 0.7)
 
-# Songs with the same reason that are not counted.
+# More songs with the same reason than this are counted.
 _UNCOUNTED = 3
 
 
 class SongCatalogue(Catalogue):
     """The songs of a corpus as songs of a root.
 
-    Song `s` of corpus `c` goes to ``audio/music/c/s/``. ``metadata/c.json`` lists the songs of `c` that are complete,
-    those of earlier calls included, except what is left out; ``metadata/c.ingest.json`` says what was left out, and
-    what to know about the others.
+    Song `s` of corpus `c` goes to ``audio/music/c/s/``. ``metadata/c.json`` lists the complete songs of `c`, including
+    those of earlier runs; ``metadata/c.ingest.json`` lists what was left out, and remarks on the others.
 
     Parameters
     ----------
     corpus : Corpus
-        What one of the corpora's ``scan`` functions found.
+        From the ``scan`` function of a corpus.
     root : pathlib.Path
         It need not exist.
     samplerate : int, optional
@@ -55,19 +55,19 @@ class SongCatalogue(Catalogue):
     corpus : Corpus
     samplerate : int
     report_file : pathlib.Path
-        The list of what was left out, and of what to know about the others.
+        The list of what was left out, and of remarks on the others.
 
     Raises
     ------
     UsageError
-        If the corpus's name cannot be used, or its files would land outside the root or among their own sources, or
-        another list of the root has a song of the same name.
+        If the corpus's name cannot be used, its files would be outside the root or among their own sources, or another
+        list of the root has a song of the same name.
     """
 
     unit = "songs"
     made = "converted"
 
-    def __init__(self, corpus: Corpus, root: Path, samplerate: int | None = None) -> None:
+    def __init__(self, corpus: Corpus, root: Path, samplerate: int | None = None):
         self.corpus = corpus
         self.settings = load_settings(root=root)
         self.list_file, self.report_file = _lists(corpus.name, self.settings)
@@ -83,11 +83,11 @@ class SongCatalogue(Catalogue):
         }
 
     def batches(self) -> list[Batch]:
-        """One batch a song, for all its stems are scaled by one factor."""
+        """One batch for each song, as all its stems are scaled by one factor."""
         songs = (song for song in self.corpus.tracks if song.name not in self.failures)
         return [self._batch(song) for song in songs]
 
-    def _batch(self, song):
+    def _batch(self, song: SourceTrack) -> Batch:
         outputs = self._by_song[song.name]
         folder = outputs[0].file.parent
         stems = [f"{stem}.wav" for stem in STEMS if stem not in song.sources]
@@ -99,7 +99,7 @@ class SongCatalogue(Catalogue):
         """The outputs of each song, the mixture first."""
         return {song.name: tuple(self._outputs(song)) for song in self.corpus.tracks}
 
-    def _outputs(self, song):
+    def _outputs(self, song: SourceTrack) -> Iterator[Output]:
         sources = tuple(
             (stem, tuple(path.absolute() for path in song.sources[stem]))
             for stem in STEMS
@@ -117,18 +117,18 @@ class SongCatalogue(Catalogue):
         return self.list_file, self.report_file
 
     def text(self, place: Path) -> str:
-        """What a list should hold now: what is complete, or what was left out and what to know."""
+        """The current contents of a list."""
         recorded = self.manifest.load()
         complete = self._complete(recorded)
         left_out = self._left_out(complete)
-        others = set(_complete_songs(recorded, self.settings.music_dir))
+        others = _complete_songs(recorded, self.settings.music_dir)
         others -= self._by_song.keys() | {song.name for song in left_out}
         if place == self.list_file:
             return self._list_json(complete, others)
         return self._report_json(complete, others, left_out, recorded.records)
 
     def _complete(self, recorded: Contents) -> list[SourceTrack]:
-        """The corpus's songs that are complete and made from what is there now."""
+        """The corpus's songs that are complete and current."""
         check = Check(self, recorded)
         return [
             song
@@ -139,7 +139,7 @@ class SongCatalogue(Catalogue):
         ]
 
     def _left_out(self, complete: Iterable[SourceTrack]) -> list[LeftOut]:
-        """As :attr:`left_out`, and what other processes could not make, in the corpus's order."""
+        """:attr:`left_out`, and what other processes could not make, in the corpus's order."""
         earlier, _ = _read_report(self.report_file)
         gone = {song.name: song for song in earlier} | {song.name: song for song in self.left_out}
         for song in complete:
@@ -148,28 +148,28 @@ class SongCatalogue(Catalogue):
 
     @property
     def left_out(self) -> list[LeftOut]:
-        """The songs that this run has not put into the root: left out from the start, damaged, too short."""
+        """The songs that this run did not convert: left out from the start, damaged, or too short."""
         gone = {name: LeftOut(name, line, expected=False) for name, line in self.failures.items()}
         gone |= {name: LeftOut(name, line, self.corpus.forgiving) for name, line in self.broken.items()}
         return [*self.corpus.left_out, *(gone[song.name] for song in self.corpus.tracks if song.name in gone)]
 
     @property
     def listed(self) -> list[str]:
-        """The songs that the music list names now."""
+        """The songs in the music list now."""
         return [track.name for track in read_tracks(self.list_file)] if self.list_file.exists() else []
 
     @property
     def notes(self) -> list[tuple[str, str]]:
-        """What to know about the songs that are complete: their names, and a line each."""
+        """Remarks on the complete songs: name and line."""
         recorded = self.manifest.load()
         songs = self._complete(recorded)
         return [(song.name, note) for song in songs for note in self._notes(song, recorded.records)]
 
-    def _notes(self, song, records):
+    def _notes(self, song: SourceTrack, records: Mapping[tuple[str, str], Record]) -> tuple[str, ...]:
         return *song.notes, *records[self._by_song[song.name][0].key].notes
 
-    def _list_json(self, complete, others):
-        tracks = {}
+    def _list_json(self, complete: Sequence[SourceTrack], others: Set[str]) -> str:
+        tracks: dict[str, Track] = {}
         if self.list_file.exists():
             tracks = {track.name: track for track in read_tracks(self.list_file) if track.name in others}
         name = self.corpus.name
@@ -178,7 +178,13 @@ class SongCatalogue(Catalogue):
             tracks[song.name] = Track(song.name, song.genre, song.source, song.license, name, path)
         return tracks_json(tracks[song] for song in sorted(tracks))
 
-    def _report_json(self, complete, others, left_out, records):
+    def _report_json(
+        self,
+        complete: Sequence[SourceTrack],
+        others: Set[str],
+        left_out: Sequence[LeftOut],
+        records: Mapping[tuple[str, str], Record],
+    ) -> str:
         _, earlier = _read_report(self.report_file)
         notes = {name: lines for name, lines in earlier.items() if name in others}
         notes |= {song.name: list(lines) for song in complete if (lines := self._notes(song, records))}
@@ -194,7 +200,7 @@ class SongCatalogue(Catalogue):
         return json.dumps(report, indent=4)
 
     def describe(self) -> list[str]:
-        """What the corpus holds, what to know about it, and what is left out."""
+        """The corpus's songs, remarks on it, and what is left out."""
         corpus = self.corpus
         lines = [f"{corpus.name}: {plural(len(corpus.tracks), 'song')} in {corpus.folder}", *corpus.notes]
         if self.samplerate != self.settings.sample_rate:
@@ -204,14 +210,14 @@ class SongCatalogue(Catalogue):
 
 
 def by_reason(songs: Iterable[tuple[str, str]]) -> list[str]:
-    """Lines that say something of songs, those alike in one line.
+    """Remarks on songs, each with all its songs in one line.
 
     Parameters
     ----------
     songs : iterable of (str, str)
-        Names, and what there is to say.
+        Names and remarks.
     """
-    names = {}
+    names: dict[str, list[str]] = {}
     for name, reason in songs:
         names.setdefault(reason, []).append(name)
     return [
@@ -221,8 +227,8 @@ def by_reason(songs: Iterable[tuple[str, str]]) -> list[str]:
 
 
 def root_samplerate(settings: Settings) -> int:
-    """The rate of a root's HRIRs in hertz; 44 100 if there are none, or of several rates."""
-    rates = set()
+    """The rate of a root's HRIRs in hertz; 44 100 if there are none, or if they differ."""
+    rates: set[int] = set()
     for file in sorted(settings.hrtf_dir.glob("[!.]*.wav")):
         with contextlib.suppress(AudioError):
             rates.add(read_header(file).samplerate)
@@ -230,13 +236,7 @@ def root_samplerate(settings: Settings) -> int:
 
 
 def _lists(name: str, settings: Settings) -> tuple[Path, Path]:
-    """Where a corpus's lists are.
-
-    Raises
-    ------
-    UsageError
-        If there can be no corpus of that name.
-    """
+    """A corpus's music list and report; raises UsageError if its name cannot be used."""
     check_name(name, settings.root, "the corpus's name")
     if name in RESERVED:
         raise UsageError(f"'{name}' is a split of the official songs; expected another name for the corpus")
@@ -244,19 +244,13 @@ def _lists(name: str, settings: Settings) -> tuple[Path, Path]:
 
 
 def check_inside(place: Path, root: Path) -> None:
-    """Check that a place of a root is one, whatever links are on the way.
-
-    Raises
-    ------
-    UsageError
-        If it is not.
-    """
+    """Raise UsageError if a symbolic link leads from a place of a root out of it."""
     if place.is_relative_to(root) and not place.resolve().is_relative_to(root.resolve()):
         raise UsageError(f"{place}: is a link that leads out of {root}; expected a folder inside it")
 
 
-def _check_places(corpus, settings) -> None:
-    """See that all places are safe to write to."""
+def _check_places(corpus: Corpus, settings: Settings) -> None:
+    """Check that all places are safe to write to."""
     music = settings.music_dir / corpus.name
     for place in (music, settings.metadata_dir):
         check_inside(place, settings.root)
@@ -267,12 +261,12 @@ def _check_places(corpus, settings) -> None:
     list_file, _ = _lists(corpus.name, settings)
     if list_file.exists() and not all(track.split == corpus.name for track in read_tracks(list_file)):
         raise UsageError(
-            f"{list_file}: is no list of the corpus '{corpus.name}'; expected another name for the corpus"
+            f"{list_file}: not the list of the corpus '{corpus.name}'; expected another name for the corpus"
         )
 
 
-def _check_songs(corpus, settings) -> None:
-    """Refuse songs that another list of the root has: no command could tell which of them a scene means."""
+def _check_songs(corpus: Corpus, settings: Settings) -> None:
+    """Refuse songs that another list of the root has: a scene that names one would be ambiguous."""
     own = settings.metadata_dir / f"{corpus.name}.json"
     official = settings.metadata_dir / "musdb18.train.json"
     for file in (official, *ingested_lists(settings.metadata_dir)):
@@ -283,22 +277,22 @@ def _check_songs(corpus, settings) -> None:
             others = f" and {len(twice) - 1} more" if len(twice) > 1 else ""
             remove = f", or `cadrender ingest --remove {file.stem} --root {settings.root}`"
             raise UsageError(
-                f"{corpus.folder}: the song {twice[0]!r}{others} is already in {file}, and a root takes one song of "
-                f"a name: rename it here{'' if file == official else remove}"
+                f"{corpus.folder}: the song {twice[0]!r}{others} is already in {file}, and the names of a root's songs "
+                f"must be unique: rename it here{'' if file == official else remove}"
             )
 
 
-def _about_frames(file):
-    """How many frames a file may give."""
+def _about_frames(file: Path) -> int:
+    """About how many frames a file has."""
     try:
         return int(file.stat().st_size / _BYTES_PER_FRAME.get(file.suffix.lower(), 4))
     except OSError:
         return 0
 
 
-def _complete_songs(recorded: Contents, music: Path) -> list[str]:
-    """The recorded songs whose files are as they are recorded."""
-    songs = []
+def _complete_songs(recorded: Contents, music: Path) -> set[str]:
+    """The recorded songs whose files match their records."""
+    songs: set[str] = set()
     for record in recorded.records.values():
         folder, _, file = record.path.rpartition("/")
         if file != f"{MIXTURE}.wav":
@@ -306,20 +300,20 @@ def _complete_songs(recorded: Contents, music: Path) -> list[str]:
         stems = record.parameters.get("stems", ())
         parts = [recorded.records.get(key_of(record.product, f"{folder}/{stem}.wav")) for stem in stems]
         if parts and all(part and _is_as_recorded(part, recorded, music) for part in parts):
-            songs.append(folder.rpartition("/")[2])
+            songs.add(folder.rpartition("/")[2])
     return songs
 
 
-def _is_as_recorded(record, recorded, music):
+def _is_as_recorded(record: Record, recorded: Contents, music: Path) -> bool:
     kind = AudioFormat(record.container, record.subtype)
     file = music / record.path
     return is_complete(file, record.frames, record.samplerate, kind) and recorded.proves(record, file)
 
 
 def _read_report(report: Path) -> tuple[list[LeftOut], dict[str, list[str]]]:
-    """What an earlier run left out, and what it said of other songs; nothing if that cannot be read."""
+    """What an earlier run left out, and its remarks on other songs; empty if that cannot be read."""
     try:
-        content = read_json(report)
+        content: Any = read_json(report)
         left_out = [
             LeftOut(entry["Track Name"], entry["Reason"], entry["Expected"]) for entry in content["Left Out"]
         ]

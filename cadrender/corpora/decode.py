@@ -6,26 +6,30 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 import soxr
 
 from cadrender.corpora.layout import one_line
 from cadrender.errors import AudioError
+from cadrender.startup import silent_stderr
+
+Block = npt.NDArray[np.float64]
 
 SAMPLERATE = 44100
 BLOCK = 1 << 16
-# Rates that a corpus could have; a damaged header may say anything.
+# Plausible rates; a damaged header may hold anything.
 _SLOWEST, _FASTEST = 8000, 384_000
-# An MP3's header counts frames that a decoder may leave out at either end.
+# An MP3's header counts frames that decoders may omit at either end.
 _MP3_TOLERANCE = 0.01
-# Frames of an MP3 that are read at once: one of its own frames, for what an error falls into is lost.
+# Frames of an MP3 read at once: one of its own frames, as an error loses what is read with it.
 _MP3_BLOCK = 1152
-# Seconds of a second stream that are worth an error; the end of the first one may be left over.
+# Seconds of a second stream that are an error; the end of the first one may be left over.
 _SECOND_STREAM = 0.5
 # The silent frame with which most encoders begin: header, checksum, side information, and how much follows.
 _MP3_BEGINNING = re.compile(
@@ -38,28 +42,28 @@ _MP3_ATTEMPTS = 16
 class _Forwards(soundfile.SoundFile):
     """An audio file that is read from its beginning to its end.
 
-    After each block, `soundfile.SoundFile` seeks to where it is already: libsndfile then loses some 20 ms of an
-    MP3 file, and cannot in a pipe. It does not seek in a file that says it cannot.
+    After each block, `soundfile.SoundFile` seeks to its current position if the file is seekable: libsndfile then
+    loses some 20 ms of an MP3 file, and fails in a pipe.
     """
 
     def seekable(self) -> bool:
-        """Say no, whatever the file."""
+        """Prevent seeking."""
         return False
 
 
 def sum_blocks(
     paths: Sequence[Path], lengths: dict[Path, int], block: int = BLOCK, samplerate: int = SAMPLERATE
-) -> Iterator[np.ndarray]:
+) -> Iterator[Block]:
     """Yield the sum of audio files in blocks; it is as long as the longest of them.
 
     Parameters
     ----------
     paths : sequence of pathlib.Path
-        The files. None yields nothing.
+        No files yield nothing.
     lengths : dict
-        Is told how many frames each file has at `samplerate`, once it has been read.
+        Receives the frames of each file at `samplerate`, once it has been read.
     block : int
-        Frames a block.
+        Frames in a block.
     samplerate : int
         In hertz.
 
@@ -81,18 +85,18 @@ def sum_blocks(
         yield total
 
 
-def read_blocks(path: Path, lengths: dict[Path, int], samplerate: int = SAMPLERATE) -> Iterator[np.ndarray]:
+def read_blocks(path: Path, lengths: dict[Path, int], samplerate: int = SAMPLERATE) -> Iterator[Block]:
     """Yield an audio file as stereo blocks at one rate.
 
-    Mono becomes two equal channels; other rates go through soxr's VHQ. Of an MP3 file the encoder's delay and
-    padding are left out where a LAME header tells them, as ffmpeg does.
+    Mono becomes two equal channels; other rates are resampled by soxr (VHQ). The encoder's delay and padding in an
+    MP3 file are removed if a LAME header gives them, as ffmpeg does.
 
     Parameters
     ----------
     path : pathlib.Path
-        WAV, FLAC, MP3, Ogg: whatever libsndfile decodes.
+        WAV, FLAC, MP3, Ogg: any format that libsndfile decodes.
     lengths : dict
-        Is told the file's number of frames at `samplerate`, once it has been read.
+        Receives the file's frames at `samplerate`, once it has been read.
     samplerate : int
         In hertz.
 
@@ -115,41 +119,28 @@ def read_blocks(path: Path, lengths: dict[Path, int], samplerate: int = SAMPLERA
     lengths[path] = frames
 
 
-@contextlib.contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Keep libmpg123's remarks off the screen: it writes them straight to file descriptor 2.
+def quiet_stderr() -> contextlib.AbstractContextManager[None]:
+    """Keep libmpg123, which writes straight to file descriptor 2, off the screen.
 
-    This holds for the whole process, so it belongs in a worker, or around a caller that prints elsewhere.
+    This affects the whole process, so it belongs in a worker, or around a caller that prints elsewhere.
     """
-    try:
-        screen = os.dup(2)
-    except OSError:  # there is none
-        yield
-        return
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(screen, 2)
-        os.close(screen)
-        os.close(nowhere)
+    return silent_stderr()
 
 
 def _require_file(path: Path) -> None:
-    """Refuse what cannot be read, and what would never end: pipes and devices."""
+    """Refuse what cannot be read, and what never ends: pipes and devices."""
     try:
         status = path.stat()
     except OSError as error:
         raise AudioError(f"{path}: {one_line(error)}; expected an audio file") from error
     if not stat.S_ISREG(status.st_mode):
-        raise AudioError(f"{path}: is no regular file; expected an audio file")
+        raise AudioError(f"{path}: is not a regular file; expected an audio file")
     if not status.st_size:
         raise AudioError(f"{path}: is empty; expected an audio file")
 
 
-def _decode(path: Path, samplerate: int) -> Iterator[np.ndarray]:
-    """Yield the file's own channels at `samplerate`, and see to it that all of them were there."""
+def _decode(path: Path, samplerate: int) -> Generator[Block]:
+    """Yield the file's own channels at `samplerate`; raise AudioError if the file is not complete."""
     with _open(path) as file:
         if file.channels not in (1, 2):
             raise AudioError(f"{path}: has {file.channels} channels; expected 1 or 2")
@@ -182,10 +173,10 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
 
 @contextlib.contextmanager
 def _through_pipe(path: Path, content: bytes) -> Iterator[soundfile.SoundFile]:
-    """Open an MP3 file as a stream, and see to it that no audio is left when it has been read.
+    """Open an MP3 file as a stream; raise AudioError if audio is left when it has been read.
 
-    In a file, libsndfile believes its own estimate of the length where no header tells one, and cuts off most of
-    what has a variable bit rate. From a pipe it reads to the end.
+    If no header gives the length, libsndfile estimates it for a file, and so cuts off most of one with a variable bit
+    rate. From a pipe it reads to the end.
     """
     source, sink = os.pipe()
     feeder = threading.Thread(target=_feed, args=(sink, content), daemon=True)
@@ -193,7 +184,7 @@ def _through_pipe(path: Path, content: bytes) -> Iterator[soundfile.SoundFile]:
     try:
         with _Forwards(os.dup(source)) as file:
             beginnings = [found.start() for found in _MP3_BEGINNING.finditer(content)]
-            if not _promised_frames(file):  # without a header: one that is found is another's
+            if not _promised_frames(file):  # it has no header: any that is found is another stream's
                 beginnings.insert(0, 0)
             if len(beginnings) > 1:
                 raise AudioError(
@@ -219,23 +210,23 @@ def _feed(sink: int, content: bytes) -> None:
 
 
 def _mp3_seconds(data: bytes) -> float:
-    """Return about how long the MP3 stream near the beginning of `data` is; 0 if there is none."""
+    """About how long the MP3 stream near the beginning of `data` is; 0 if there is none."""
     for start, _ in zip(_MP3_SYNC.finditer(data), range(_MP3_ATTEMPTS), strict=False):
         with contextlib.suppress(soundfile.LibsndfileError):
             info = soundfile.info(io.BytesIO(data[start.start() :]))
             if info.format == "MP3":
-                return info.duration
+                return float(info.duration)
     return 0.0
 
 
-def _own_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
+def _own_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Block]:
     frames, promised = 0, _promised_frames(file)
     is_mp3 = file.format == "MP3"
     while True:
         try:
             block = file.read(_MP3_BLOCK if is_mp3 else BLOCK, dtype="float64", always_2d=True)
         except soundfile.LibsndfileError as error:
-            if is_mp3:  # tags at the end, half a frame, or damage: what was promised and what is left tell
+            if is_mp3:  # tags at the end, half a frame, or damage: the header and what is left will show
                 break
             raise AudioError(
                 f"{path}: is damaged after {frames / file.samplerate:.1f} s ({_reason(error)})"
@@ -253,32 +244,31 @@ def _own_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[np.ndarray]:
 
 
 def _promised_frames(file: soundfile.SoundFile) -> int:
-    """Return the number of frames that the header promises, 0 when it does not say.
+    """The number of frames according to the header; 0 if it does not say.
 
-    libsndfile takes a cut WAV file for a short one; only its log tells how much there should be.
+    libsndfile takes a truncated WAV file for a short one; only its log gives the intended length.
     """
     cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
     if cut and (declared := int(cut[1])) < 0x7FFFFFFF:  # writers that do not know the length put more
-        return round(file.frames * declared / max(int(cut[2]), 1))
-    return file.frames if file.frames < 1 << 60 else 0
+        return round(int(file.frames) * declared / max(int(cut[2]), 1))
+    return int(file.frames) if file.frames < 1 << 60 else 0
 
 
 def _reason(error: soundfile.LibsndfileError) -> str:
-    return error.error_string.removeprefix("Error : ").rstrip(".")
+    return str(error.error_string).removeprefix("Error : ").rstrip(".")
 
 
-def _resample(
-    blocks: Iterator[np.ndarray], samplerate: int, wanted: int, channels: int
-) -> Iterator[np.ndarray]:
+def _resample(blocks: Iterator[Block], samplerate: int, wanted: int, channels: int) -> Iterator[Block]:
     stream = soxr.ResampleStream(samplerate, wanted, channels, dtype="float64", quality="VHQ")
     for block in blocks:
         yield stream.resample_chunk(block)
     yield stream.resample_chunk(np.zeros((0, channels)), last=True)
 
 
-def _even(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
+def _even(blocks: Iterator[Block], frames: int) -> Iterator[Block]:
     """Cut and join `blocks` so that each has `frames` frames; the last one may have fewer."""
-    waiting, held = [], 0
+    waiting: list[Block] = []
+    held = 0
     for block in blocks:
         waiting.append(block)
         held += len(block)

@@ -1,7 +1,7 @@
 """FMA-small: 8000 thirty-second clips of the Free Music Archive, as MP3 files.
 
-Defferrard, M. et al. (2017), "FMA: A Dataset for Music Analysis", ISMIR. Each artist has chosen a licence;
-the corpus names it in ``fma_metadata/tracks.csv``, which is an archive of its own.
+Defferrard, M. et al. (2017), "FMA: A Dataset for Music Analysis", ISMIR. Each artist has chosen a licence,
+listed in ``fma_metadata/tracks.csv``, which is a separate archive.
 """
 
 import csv
@@ -25,7 +25,7 @@ from cadrender.stems import MIXTURE
 
 NAME = "fma-small"
 UNKNOWN_LICENSE = "unknown (see FMA metadata)"
-# Six of the 8000 clips were cut behind the end of their songs: three are empty, three last 0.5 to 1.6 s.
+# Six of the 8000 clips were cut past the end of their songs: three are empty, three last 0.5 to 1.6 s.
 MINIMUM_SECONDS = 2.0
 
 _LICENSE, _GENRE = ("track", "license"), ("track", "genre_top")
@@ -40,21 +40,16 @@ def scan(folder: Path, *, metadata: Path | None = None, minimum_seconds: float =
     folder : pathlib.Path
         The corpus's folder, or the one that holds it as ``fma_small``.
     metadata : pathlib.Path, optional
-        The file ``tracks.csv``. Unless given it is looked for in `folder` and in ``fma_metadata`` in and
-        beside it.
+        The file ``tracks.csv``; default: looked for in `folder` and in ``fma_metadata`` in and beside it.
     minimum_seconds : float
         Shorter clips are left out.
-
-    Returns
-    -------
-    Corpus
 
     Raises
     ------
     UsageError
         If there is no clip in `folder`.
     MetadataError
-        If ``tracks.csv`` is not what it should be.
+        If ``tracks.csv`` cannot be read, or lacks the columns.
     """
     audio = [
         path
@@ -70,12 +65,11 @@ def scan(folder: Path, *, metadata: Path | None = None, minimum_seconds: float =
     notes = [f"{path}: not an MP3 file: left out" for path in audio if path.suffix.lower() != ".mp3"]
     if not table:
         notes.append(f"no fma_metadata/tracks.csv in or beside {folder}: licences and genres are unknown")
-    tracks = [
+    tracks, twins = distinct(
         SourceTrack(name, {MIXTURE: (path,)}, genre or "unknown", "FMA", license or UNKNOWN_LICENSE)
         for name, path in clips.items()
         for genre, license in [fields.get(name, ("", ""))]
-    ]
-    tracks, twins = distinct(tracks)
+    )
     return Corpus(NAME, folder, tracks, twins, tuple(notes), minimum_seconds, forgiving=True)
 
 
@@ -92,7 +86,7 @@ def _find_table(folder: Path) -> Path | None:
 def _read_table(path: Path, names: Collection[str]) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield name -> (genre, licence) of the clips `names` from ``tracks.csv``.
 
-    The table has three rows of headings: the first two name a column together, the third names the index.
+    The table has three rows of headings: the first two together name a column, the third names the index.
     """
     csv.field_size_limit(_LONGEST_FIELD)  # artists' biographies are longer than the module expects
     try:

@@ -1,6 +1,6 @@
-"""Any tree of songs: a folder a song, an audio file a stem; or an audio file a song."""
+"""Any tree of songs: each folder a song and each audio file a stem, or each audio file a song."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cadrender.corpora.layout import (
@@ -16,9 +16,11 @@ from cadrender.corpora.layout import (
 )
 from cadrender.errors import UsageError
 from cadrender.stems import MIXTURE, STEMS, VDBO
+from cadrender.wording import plural
 
 NAME = "folder"
 
+# Files named in a message.
 _NAMED = 5
 
 
@@ -34,45 +36,40 @@ def scan(
 ) -> Corpus:
     """Find the songs of any tree of ``<song>/<stem>.(wav|flac|mp3|...)``.
 
-    Every folder that holds audio files is a song; it is named after its path below `folder`, `` - `` between
-    the levels. A song without a mixture gets the sum of its stems, and what it lacks of the four is digital
-    silence. Of a song with a mixture only the stems it has are written: the mixture may hold the others.
+    Every folder with audio files is a song, named after its path below `folder` with `` - `` between the levels. A
+    song without a mixture gets the sum of its stems, and missing stems are digital silence. Of a song with a mixture
+    only the existing stems are written: the mixture may contain the others.
 
-    Files in `folder` itself of which none is named after a stem are songs without stems, one each, unless
-    `stems` are given. A file that cannot be decoded, such as ``vocals.m4a``, makes its song a failure.
+    If no file in `folder` itself is named after a stem and `stems` is not given, each of these files is a song without
+    stems. A file that cannot be decoded, such as ``vocals.m4a``, makes its song a failure.
 
     Parameters
     ----------
     folder : pathlib.Path
         The tree.
     stems : mapping of str to str, optional
-        File name without suffix -> stem, beside the stems' own names. Several files of one stem are summed.
+        File name without suffix -> stem, in addition to the stems' own names. Files of one stem are summed.
     name : str
         The corpus's name.
     license, genre : str
-        What the music list is to say of all songs.
+        Of all songs, for the music list.
     mixtures : bool
-        Whether every audio file of the tree is a song of its own, without stems.
+        Whether every audio file of the tree is a song without stems.
     skip : tuple of pathlib.Path
-        Folders to stay out of.
-
-    Returns
-    -------
-    Corpus
+        Folders not to enter.
 
     Raises
     ------
     UsageError
-        If there is no song in `folder`, `stems` names something that is no stem, or both `stems` and `mixtures`
-        are given.
+        If there is no song in `folder`, `stems` names an unknown stem, or both `stems` and `mixtures` are given.
     """
     if stems and mixtures:
         raise UsageError("--map says which stem a file is, --mixtures that it is a song: use one of them")
     names = _file_names(stems or {})
     fields = (genre, name, license)
-    found = []
-    used = set()
-    notes = []
+    found: list[SourceTrack | LeftOut] = []
+    used: set[str] = set()
+    notes: list[str] = []
     for here, files in walk(require_folder(folder), skip=skip):
         audio = [path for path in files if path.suffix.lower() in READABLE]
         unreadable = [path for path in files if path.suffix.lower() in UNREADABLE]
@@ -85,21 +82,22 @@ def scan(
                 LeftOut(_file_name(folder, path), _cannot([path]), expected=False) for path in unreadable
             ]
             if audio and not mixtures:
-                count = "1 file is" if len(audio) == 1 else f"{len(audio)} files are"
-                notes.append(f"{count} not named after a stem in {here}: each is a song without stems")
+                notes.append(
+                    f"{plural(len(audio), 'file')} in {here} not named after a stem: taken as songs without stems"
+                )
         elif audio or unreadable:
             found.append(_song(_song_name(folder, here), audio, unreadable, names, fields))
     if not any(isinstance(item, SourceTrack) for item in found):
         raise UsageError(_nothing(folder, names, found))
-    tracks, twins = distinct(item for item in found if isinstance(item, SourceTrack))
-    left_out = [item for item in found if isinstance(item, LeftOut)]
     notes += [f"no file is named '{key}'" for key in map(_plain, stems or {}) if key not in used]
-    return Corpus(name, folder, tracks, (*left_out, *twins), tuple(notes))
+    return Corpus(name, folder, *distinct(found), tuple(notes))
 
 
-def _nothing(folder: Path, names: Mapping[str, str], found: list[LeftOut]) -> str:
-    """Say why there is no song."""
-    failures = [f"{item.name}: {item.reason}" for item in found if not item.expected]
+def _nothing(folder: Path, names: Mapping[str, str], found: Sequence[SourceTrack | LeftOut]) -> str:
+    """Why there is no song."""
+    failures = [
+        f"{item.name}: {item.reason}" for item in found if isinstance(item, LeftOut) and not item.expected
+    ]
     if failures:
         more = f", and {len(failures) - 1} more like it" if len(failures) > 1 else ""
         return f"{folder}: no song found: {failures[0]}{more}"
@@ -121,14 +119,14 @@ def _mixture(folder: Path, path: Path, fields: tuple[str, str, str]) -> SourceTr
 
 
 def _file_name(folder: Path, path: Path) -> str:
-    """Name the song that a file is."""
+    """The name of a song that is one file."""
     return safe_name(" - ".join(path.relative_to(folder).with_suffix("").parts))
 
 
 def _file_names(stems: Mapping[str, str]) -> dict[str, str]:
     wrong = [stem for stem in stems.values() if stem not in STEMS]
     if wrong:
-        raise UsageError(f"'{wrong[0]}' is no stem; expected {', '.join(STEMS)}")
+        raise UsageError(f"unknown stem '{wrong[0]}'; expected {', '.join(STEMS)}")
     return {stem: stem for stem in STEMS} | {_plain(name): stem for name, stem in stems.items()}
 
 
@@ -147,7 +145,7 @@ def _song(
     lost = [path for path in unreadable if _plain(path.stem) in names or not audio]
     if lost:
         return LeftOut(name, _cannot(lost), expected=False)
-    known = {}
+    known: dict[str, Path] = {}
     for path in audio:
         key = _plain(path.stem)
         if key in names and key in known:
@@ -160,11 +158,11 @@ def _song(
     if not known:
         return LeftOut(
             name,
-            f"no file is named after a stem ({', '.join(strangers)}); --map NAME=STEM says what they are, "
+            f"no file is named after a stem ({', '.join(strangers)}); --map NAME=STEM names their stems, "
             "--mixtures takes each as a song",
         )
     mixtures = [path.name for key, path in known.items() if names[key] == MIXTURE]
-    if len(mixtures) > 1:  # stems add up to a stem, but mixtures are songs
+    if len(mixtures) > 1:  # files of a stem add up, but mixtures are songs
         return LeftOut(
             name, f"has {len(mixtures)} mixtures: {', '.join(mixtures)}; expected one", expected=False
         )
@@ -173,13 +171,16 @@ def _song(
         for stem in STEMS
         if (files := tuple(path for key, path in known.items() if names[key] == stem))
     }
-    notes = [f"{stranger} is no stem and left out; --map NAME=STEM says what it is" for stranger in strangers]
+    notes = [
+        f"{stranger} is not named after a stem: left out (--map NAME=STEM names its stem)"
+        for stranger in strangers
+    ]
     if unreadable:
         notes.append(f"{_cannot(unreadable)}: left out")
     lacking = [stem for stem in VDBO if stem not in sources]
     if MIXTURE not in sources:
-        there = (path for stem in VDBO for path in sources.get(stem, ()))
-        sources = {MIXTURE: tuple(there)} | {stem: sources.get(stem, ()) for stem in VDBO}
+        files = tuple(path for stem in VDBO for path in sources.get(stem, ()))
+        sources = {MIXTURE: files} | {stem: sources.get(stem, ()) for stem in VDBO}
         silent = f", and {', '.join(lacking)} digital silence" if lacking else ""
         notes.append(f"has no mixture: it is the sum of the stems{silent}")
     elif lacking and len(lacking) < len(VDBO):

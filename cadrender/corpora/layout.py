@@ -1,4 +1,4 @@
-"""What the corpora have in common: the songs found in a folder, their names, and the instrument tables."""
+"""What the corpora share: the songs found in a folder, their names, and the instrument tables."""
 
 import hashlib
 import importlib.resources
@@ -8,58 +8,44 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from cadrender.errors import UsageError
+from cadrender.errors import MetadataError, UsageError
 from cadrender.stems import VDBO
 
-# A sample is named after its song, `<song>-hlp_0056`: room for that is left within a file name's 255 bytes.
+# A sample is named after its song, `<song>-hlp_0056`, and a file name has at most 255 bytes.
 LONGEST_NAME = 200
 
 READABLE = (
-    *(".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".mp2"),
-    *(".rf64", ".w64"),
-)
+    ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".mp2", ".rf64", ".w64"
+)  # fmt: skip
 """File name suffixes of audio that can be decoded."""
 UNREADABLE = (
-    *(
-        ".3gp",
-        ".aac",
-        ".ac3",
-        ".alac",
-        ".amr",
-        ".ape",
-        ".avi",
-        ".dff",
-        ".dsf",
-        ".dts",
-        ".m4a",
-        ".m4b",
-        ".m4v",
-    ),
-    *(".mka", ".mkv", ".mov", ".mp4", ".mpc", ".ra", ".rm", ".shn", ".tak", ".tta", ".webm", ".wma", ".wv"),
-)
-"""File name suffixes of audio and video that cannot be decoded: such files are named, not passed over."""
+    ".3gp", ".aac", ".ac3", ".alac", ".amr", ".ape", ".avi", ".dff", ".dsf", ".dts", ".m4a", ".m4b", ".m4v", ".mka",
+    ".mkv", ".mov", ".mp4", ".mpc", ".ra", ".rm", ".shn", ".tak", ".tta", ".webm", ".wma", ".wv"
+)  # fmt: skip
+"""File name suffixes of audio and video that cannot be decoded: such files are reported, not ignored."""
 
-_NO_PART = ("__MACOSX", "lost+found")
+# Folders that are not part of any corpus.
+_FOREIGN = ("__MACOSX", "lost+found")
 
 
 @dataclass(frozen=True)
 class SourceTrack:
-    """One song of a corpus, as it is found on disk.
+    """One song of a corpus, as found on disk.
 
     Attributes
     ----------
     name : str
         The song's name and folder: one safe path component.
     sources : mapping of str to tuple of pathlib.Path
-        Stem -> the audio files whose sum it is. An empty tuple is digital silence; a stem that is missing is
-        not written.
+        Stem -> the audio files that are summed. An empty tuple is digital silence; a missing stem is not written.
     genre, source, license : str
-        What the music list says of the song.
+        For the music list.
     notes : tuple of str
-        What the user should know about it, such as bleed between the stems.
+        Remarks for the user, such as bleed between the stems.
     """
 
     name: str
@@ -72,7 +58,7 @@ class SourceTrack:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A song of the corpus that does not get into the root.
+    """A song of the corpus that is not converted.
 
     Attributes
     ----------
@@ -81,7 +67,7 @@ class LeftOut:
     reason : str
         Why, in one line.
     expected : bool
-        Whether this is as it should be. A song that ought to have worked makes the command's exit status 1.
+        Whether this is intended; otherwise the command's exit status is 1.
     """
 
     name: str
@@ -108,7 +94,7 @@ class Corpus:
     minimum_seconds : float
         Shorter songs are left out. 0.4 s is the shortest signal that has a loudness.
     forgiving : bool
-        Whether damaged and short files are a known fault of the corpus rather than a failure.
+        Whether damaged and short files are a known fault of the corpus and not a failure.
     """
 
     name: str
@@ -133,7 +119,7 @@ class InstrumentTable:
     stems: Mapping[str, str] = field(default_factory=dict)
 
     def stem(self, instrument: str) -> str | None:
-        """Return the stem of `instrument`, or None when the table does not know it."""
+        """The stem of `instrument`; None if it is not in the table."""
         return self.stems.get(_plain(instrument))
 
 
@@ -143,13 +129,13 @@ def read_instruments(path: Path) -> InstrumentTable:
     Raises
     ------
     UsageError
-        If it is no such file, or names an instrument twice.
+        If it is not such a file, or an instrument belongs to two stems.
     """
-    table = _read_yaml_mapping(path)
+    table = read_mapping(path)
     wrong = [key for key in table if key not in VDBO]
     if wrong:
-        raise UsageError(f"{path}: '{wrong[0]}' is no stem; expected {', '.join(VDBO)}")
-    stems = {}
+        raise UsageError(f"{path}: unknown stem '{wrong[0]}'; expected {', '.join(VDBO)}")
+    stems: dict[str, str] = {}
     for stem, instruments in table.items():
         if not isinstance(instruments, list | None):
             raise UsageError(f"{path}: '{stem}' holds {instruments!r}; expected a list of instruments")
@@ -162,20 +148,20 @@ def read_instruments(path: Path) -> InstrumentTable:
 
 
 def shipped(name: str) -> Path:
-    """Return the path of the file `name` in the package's ``conf`` folder."""
+    """The path of a file in the package's ``conf`` folder."""
     return Path(str(importlib.resources.files("cadrender") / "conf" / name))
 
 
 def read_names(path: Path) -> frozenset[str]:
-    """Read the list ``tracks`` of a YAML file as keys that `name_key` makes comparable."""
-    names = _read_yaml_mapping(path).get("tracks")
+    """Read the list ``tracks`` of a YAML file, as `name_key` spells them."""
+    names = read_mapping(path).get("tracks")
     if not isinstance(names, list):
         raise UsageError(f"{path}: no list named 'tracks'")
     return frozenset(map(name_key, names))
 
 
 def name_key(name: str) -> str:
-    """Reduce a song's name to what all its spellings share: letters without accents, and digits.
+    """Reduce a song's name to what its spellings share: letters without accents, and digits.
 
     Examples
     --------
@@ -187,10 +173,10 @@ def name_key(name: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Make one path component of `name` that is safe everywhere and stays the same everywhere.
+    """Make a path component of `name` that is valid, and the same, on every system.
 
-    Letters are composed (NFC), what is not valid Unicode, a separator or a control character is replaced, and
-    a name of more than `LONGEST_NAME` bytes is cut and ends in a digest of the whole.
+    Letters are composed (NFC); invalid Unicode, separators and control characters are replaced; a name of more than
+    `LONGEST_NAME` bytes is cut and ends in a digest of the whole.
     """
     name = unicodedata.normalize("NFC", re.sub("[\ud800-\udfff]", "\ufffd", name))
     name = re.sub(r"[/\\:\x00-\x1f\x7f]", "_", name).strip()
@@ -203,48 +189,48 @@ def safe_name(name: str) -> str:
     return name
 
 
-def distinct(tracks: Iterable[SourceTrack]) -> tuple[tuple[SourceTrack, ...], tuple[LeftOut, ...]]:
-    """Keep the first of the songs whose names no file system can tell apart.
+def distinct(
+    found: Iterable[SourceTrack | LeftOut],
+) -> tuple[tuple[SourceTrack, ...], tuple[LeftOut, ...]]:
+    """Split what was found into songs to convert and songs to leave out.
 
-    Returns
-    -------
-    tracks : tuple of SourceTrack
-    left_out : tuple of LeftOut
-        The others; not as it should be.
+    Of songs whose names differ at most in case, which some file systems cannot tell apart, only the first is kept.
     """
-    kept, left_out = {}, []
-    for track in tracks:
-        key = track.name.casefold()
-        if key in kept:
-            first, second = _first_file(kept[key]), _first_file(track)
-            reason = f"is the second song of that name: {second} after {first}; expected one"
-            left_out.append(LeftOut(track.name, reason, expected=False))
+    kept: dict[str, SourceTrack] = {}
+    left_out: list[LeftOut] = []
+    twins: list[LeftOut] = []
+    for song in found:
+        if isinstance(song, LeftOut):
+            left_out.append(song)
+        elif first := kept.get(song.name.casefold()):
+            reason = f"is the second song of that name: {_first_file(song)} after {_first_file(first)}; expected one"
+            twins.append(LeftOut(song.name, reason, expected=False))
         else:
-            kept[key] = track
-    return tuple(kept.values()), tuple(left_out)
+            kept[song.name.casefold()] = song
+    return tuple(kept.values()), (*left_out, *twins)
 
 
 def walk(
     folder: Path, *, depth: int | None = None, skip: Iterable[Path] = ()
 ) -> Iterator[tuple[Path, list[Path]]]:
-    """Go through `folder` and the folders below it, by name; links are followed, but never in a circle.
+    """Walk through `folder` and the folders below it, by name; links are followed, but never in a circle.
 
-    Hidden files and what is no part of any corpus (``__MACOSX``, ``lost+found``) are passed over.
+    Hidden files, ``__MACOSX`` and ``lost+found`` are ignored.
 
     Parameters
     ----------
     folder : pathlib.Path
         Where to start.
     depth : int, optional
-        How many levels below `folder`; all of them unless given.
+        Levels below `folder`; default: all.
     skip : iterable of pathlib.Path
-        Folders to stay out of.
+        Folders not to enter.
 
     Yields
     ------
     folder : pathlib.Path
     files : list of pathlib.Path
-        What it holds that is no folder, by name.
+        Its files, by name.
 
     Raises
     ------
@@ -262,7 +248,7 @@ def walk(
             entries = sorted(here.iterdir())
         except OSError as error:
             raise UsageError(f"{here}: {one_line(error)}; expected a folder that can be read") from error
-        entries = [path for path in entries if not path.name.startswith(".") and path.name not in _NO_PART]
+        entries = [path for path in entries if not path.name.startswith(".") and path.name not in _FOREIGN]
         folders = [entry for entry in entries if entry.is_dir()]
         yield here, [entry for entry in entries if not entry.is_dir()]
         if depth is None or level < depth:
@@ -270,9 +256,9 @@ def walk(
 
 
 def require_folder(path: Path) -> Path:
-    """Return `path` when it is a folder; raise UsageError otherwise."""
+    """Return `path` if it is a folder; raise UsageError otherwise."""
     if not path.is_dir():
-        problem = "is no folder" if path.exists() else "does not exist"
+        problem = "is not a folder" if path.exists() else "does not exist"
         raise UsageError(f"{path}: {problem}; expected the corpus's folder")
     return path
 
@@ -289,16 +275,18 @@ def _real(path: Path) -> str:
     return os.path.realpath(path)
 
 
-def _read_yaml_mapping(path: Path) -> dict:
+def read_mapping(path: Path) -> dict[Any, Any]:
+    """Read a YAML file that holds a mapping; raise MetadataError if it does not."""
     try:
+        # The loader in C would be faster, but deep nesting makes it crash.
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: cannot be read: {one_line(error)}") from error
+        raise MetadataError(f"{path}: cannot be read: {one_line(error)}") from error
     if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected a YAML mapping")
+        raise MetadataError(f"{path}: expected a YAML mapping")
     return content
 
 
 def one_line(error: Exception) -> str:
-    """Return what `error` says, in one line."""
+    """The message of an error, in one line."""
     return " ".join(str(getattr(error, "strerror", None) or error).split())

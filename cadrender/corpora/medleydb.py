@@ -7,8 +7,7 @@ late-breaking session. The songs are licensed under CC BY-NC-SA 4.0.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-
-import yaml
+from typing import Any
 
 from cadrender.corpora.layout import (
     Corpus,
@@ -17,8 +16,8 @@ from cadrender.corpora.layout import (
     SourceTrack,
     distinct,
     name_key,
-    one_line,
     read_instruments,
+    read_mapping,
     read_names,
     require_folder,
     safe_name,
@@ -51,33 +50,28 @@ def scan(
 ) -> Corpus:
     """Find MedleyDB's songs in `folder`.
 
-    A song is a folder with ``<Artist_Title>_MIX.wav``, ``<Artist_Title>_STEMS/`` and somewhere
-    ``<Artist_Title>_METADATA.yaml``: beside the audio, or with all others in ``Metadata``, in
-    ``medleydb/data/Metadata``, or anywhere else in `folder`. Its stems are summed by the table of
-    instruments; a class without a stem is digital silence. The mixture is the delivered one. A song without
-    stems has only that.
+    A song is a folder with ``<Artist_Title>_MIX.wav``, ``<Artist_Title>_STEMS/`` and
+    ``<Artist_Title>_METADATA.yaml``, which may also be in ``Metadata``, in ``medleydb/data/Metadata``, or anywhere
+    else in `folder`. Its stems are summed by the table of instruments; a class without a stem is digital silence. The
+    mixture is the corpus's own; a song without stems has only that.
 
     Parameters
     ----------
     folder : pathlib.Path
         The corpus: version 1, version 2 or a folder with both.
     instruments : pathlib.Path, optional
-        The table of instruments; the shipped ``medleydb_instruments.yaml`` unless given.
+        The table of instruments; default: the shipped ``medleydb_instruments.yaml``.
     metadata : pathlib.Path, optional
-        Where the metadata is, if it is not with the corpus.
+        Folder of the metadata, if it is not in the corpus.
     keep_musdb : bool
-        Whether the songs that are in MUSDB18-HQ's training split already are taken too.
+        Whether to take songs that are already in MUSDB18-HQ's training split.
     skip_bleed : bool
-        Whether songs with bleed between the stems are left out instead of flagged.
-
-    Returns
-    -------
-    Corpus
+        Whether to leave out songs with bleed between the stems; otherwise they get a note.
 
     Raises
     ------
     UsageError
-        If there is no song or no metadata, or the table is wrong.
+        If there is no song or no metadata, or the table is invalid.
     """
     table = read_instruments(instruments or shipped(TABLE))
     folders = list(_song_folders(require_folder(folder)))
@@ -91,9 +85,7 @@ def scan(
         raise UsageError(f"{folder}: no <Artist_Title>_METADATA.yaml beside the audio or in {wanted}")
     taken = frozenset() if keep_musdb else read_names(shipped(MUSDB))
     found = [_song(title, here, cards, table, taken, skip_bleed) for title, here in folders]
-    tracks, twins = distinct(item for item in found if isinstance(item, SourceTrack))
-    left_out = [item for item in found if isinstance(item, LeftOut)]
-    return Corpus(NAME, folder, tracks, (*left_out, *twins))
+    return Corpus(NAME, folder, *distinct(found))
 
 
 def _song_folders(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -105,11 +97,11 @@ def _song_folders(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _metadata_files(folder: Path, metadata: Path | None) -> dict[str, Path]:
-    """Find every metadata file: title -> path. The one beside the audio wins over one in a folder of them."""
+    """Every metadata file: title -> path. One beside the audio is preferred."""
     places = [require_folder(metadata)] if metadata else [folder]
     if not metadata:
         places += [folder.resolve().parent / place for place in _METADATA_FOLDERS]
-    cards = {}
+    cards: dict[str, Path] = {}
     for place in places:
         if place.is_dir():
             found = [path for _, files in walk(place, depth=4) for path in files]
@@ -134,7 +126,7 @@ def _song(
     if card is None:
         return LeftOut(name, f"has no metadata; expected {folder / title}{_METADATA}", expected=False)
     try:
-        metadata = _read_card(card)
+        metadata = read_mapping(card)
         if name_key(f"{metadata.get('artist')}{metadata.get('title')}") in taken:
             return LeftOut(name, IN_MUSDB)
         bleed = _is_yes(metadata.get("has_bleed"))
@@ -152,29 +144,18 @@ def _song(
     return SourceTrack(name, {MIXTURE: (mix,)} | stems, genre, "MedleyDB", LICENSE, notes)
 
 
-def _read_card(path: Path) -> dict:
-    try:
-        # The loader in C would be faster, but deep nesting makes it crash.
-        metadata = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise MetadataError(f"{path}: cannot be read: {one_line(error)}") from error
-    if not isinstance(metadata, dict):
-        raise MetadataError(f"{path}: expected a YAML mapping with 'stems'")
-    return metadata
-
-
 def _stems(
-    title: str, folder: Path, metadata: dict, card: Path, table: InstrumentTable
+    title: str, folder: Path, metadata: Mapping[Any, Any], card: Path, table: InstrumentTable
 ) -> tuple[dict[str, tuple[Path, ...]], tuple[str, ...]]:
-    """Group a song's stem files by the table; no stems at all is no error."""
+    """Group a song's stem files by the table, with notes; a song may have no stems."""
     listed = metadata.get("stems") or {}
     place = folder / f"{title}{_STEMS}"
     if not listed or not place.is_dir():
         return {}, (NO_STEMS,)
     if not isinstance(listed, dict) or not all(isinstance(stem, dict) for stem in listed.values()):
-        raise MetadataError(f"{card}: 'stems' is no mapping of S01, S02, ... to filename and instrument")
-    groups = {stem: () for stem in VDBO}
-    notes = []
+        raise MetadataError(f"{card}: 'stems' is not a mapping of S01, S02, ... to filename and instrument")
+    groups: dict[str, tuple[Path, ...]] = {stem: () for stem in VDBO}
+    notes: list[str] = []
     for key, stem in sorted(listed.items(), key=lambda item: str(item[0])):
         filename = stem.get("filename")
         if not isinstance(filename, str) or Path(filename).name != filename:
@@ -188,20 +169,20 @@ def _stems(
 
 
 def _group(value: object, table: InstrumentTable) -> tuple[str, tuple[str, ...]]:
-    """Return the stem that an instrument, or all of a list of them, belongs to, and a note if there is none."""
+    """The stem of an instrument, or of a list of them; ``other`` and notes if it is unknown or not the same."""
     names = [str(name or "") for name in (value if isinstance(value, list) and value else [value])]
-    stems = {name: table.stem(name) for name in names}
-    unknown = [name for name, stem in stems.items() if stem is None]
+    known = {name: stem for name in names if (stem := table.stem(name))}
+    unknown = dict.fromkeys(name for name in names if name not in known)
     if unknown:
         return "other", tuple(
             f"instrument '{name}' is not in the table of instruments: goes to other" for name in unknown
         )
-    if len(set(stems.values())) > 1:
-        listed = ", ".join(f"{name} ({stem})" for name, stem in stems.items())
+    if len(set(known.values())) > 1:
+        listed = ", ".join(f"{name} ({stem})" for name, stem in known.items())
         return "other", (f"instruments of one stem belong to different ones: {listed}: goes to other",)
-    return stems[names[0]], ()
+    return known[names[0]], ()
 
 
 def _is_yes(value: object) -> bool:
-    """Read the metadata's yes and no, which YAML turns into a boolean where they are not quoted."""
+    """Read yes and no, which YAML turns into a boolean where they are not quoted."""
     return value is True or str(value).strip().casefold() == "yes"

@@ -15,7 +15,7 @@ from cadrender.store.manifest import Manifest
 
 @dataclass(frozen=True)
 class Removed:
-    """What was taken out.
+    """What was deleted.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Removed:
 def remove(name: str, root: Path) -> Removed:
     """Delete the songs that a corpus's manifest records, and its lists.
 
-    Whatever else lies among them, and what was rendered from the songs, stays.
+    Other files among them, and files rendered from the songs, stay.
 
     Parameters
     ----------
@@ -40,14 +40,10 @@ def remove(name: str, root: Path) -> Removed:
         The corpus.
     root : pathlib.Path
 
-    Returns
-    -------
-    Removed
-
     Raises
     ------
     UsageError
-        If there is no such corpus in `root`, or it lies outside.
+        If there is no such corpus in `root`, or it is outside of it.
     CadrenderError
         If a file cannot be deleted.
     """
@@ -64,7 +60,7 @@ def remove(name: str, root: Path) -> Removed:
             f"{manifest.file}: no such file: an unreleased version of cadrender made these songs; ingest them again "
             f"before you remove them, or delete {music}, {list_file} and {report} yourself"
         )
-    files = {}
+    files: dict[str, list[str]] = {}
     for record in manifest.read().values():
         corpus, song, file = (*PurePosixPath(record.path).parts, "", "", "")[:3]
         if corpus == name and file in {f"{stem}.wav" for stem in STEMS}:
@@ -73,11 +69,11 @@ def remove(name: str, root: Path) -> Removed:
     for place in (metadata, music, *(music / song for song in songs)):
         check_inside(place, settings.root)
     try:
-        for file in (report, list_file):  # from here on no command looks for the songs
-            file.unlink(missing_ok=True)
+        for listed in (report, list_file):  # from here on no command looks for the songs
+            listed.unlink(missing_ok=True)
         for song in songs:
-            for file in files[song]:
-                (music / song / file).unlink(missing_ok=True)
+            for stem in files[song]:
+                (music / song / stem).unlink(missing_ok=True)
             remove_leftovers(music / song)
             with contextlib.suppress(OSError):  # something else is in it
                 (music / song).rmdir()

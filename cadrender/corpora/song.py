@@ -1,15 +1,16 @@
-"""Songs of a corpus as signals: decoded, summed, fitted to their mixture, and scaled where they overload."""
+"""Songs of a corpus as signals: decoded, summed, cut or padded to their mixture, and scaled if they overload."""
 
 import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
+import numpy.typing as npt
 
-from cadrender.corpora.decode import BLOCK, quiet_stderr, sum_blocks
+from cadrender.corpora.decode import BLOCK, Block, quiet_stderr, sum_blocks
 from cadrender.errors import AudioError
 from cadrender.signals.base import Kept, Made, Signal, Sink
 from cadrender.stems import MIXTURE
@@ -17,34 +18,34 @@ from cadrender.store.manifest import Manifest, check_unchanged
 
 _FULL_SCALE = 32768
 _LOUDEST = (_FULL_SCALE - 1) / _FULL_SCALE
-_WORTH_A_NOTE = 0.005  # seconds by which a file's length may differ from its mixture's
+_WORTH_A_NOTE = 0.005  # largest difference in seconds of a file's length from its mixture's without a note
 
 _kept = Kept()
 
 
 @dataclass(frozen=True)
 class SongStem(Signal):
-    """One stem of a corpus's song as a root has it: stereo, PCM_16, at the root's rate.
+    """One stem of a corpus's song in a root: stereo, PCM_16, at the root's rate.
 
-    Several files of a stem are summed. All stems are as long as the mixture. If any of them overloads, the whole song,
-    the mixture included, is scaled by one factor so that its loudest sample just fits: the stems keep their balance and
-    nothing is clipped. Samples are rounded, without dither: a PCM_16 file at `samplerate` that is not scaled keeps its
-    samples.
+    Files of one stem are summed. All stems are as long as the mixture. If any of them overloads, the whole song,
+    including the mixture, is scaled by one factor so that its largest PCM value just fits: the stems keep their balance
+    and nothing is clipped. PCM values are rounded, without dither: a PCM_16 file at `samplerate` that is not scaled
+    keeps its values.
 
     Attributes
     ----------
     stem : str
         Which of the song's stems.
     sources : tuple of (str, tuple of pathlib.Path)
-        The files of each of its stems, the mixture first; none is digital silence.
+        The files of each of its stems, the mixture first; a stem without files is digital silence.
     samplerate : int
         In hertz.
     minimum_seconds : float
         A shorter song is refused.
     cost : int
-        About how many frames it has, by the sizes of files.
-    frames : None
-        Known only when it has been decoded.
+        About how many frames it has, estimated from file sizes.
+    frames : int or None
+        None: known only once it has been decoded.
     subtype : str
     """
 
@@ -57,15 +58,17 @@ class SongStem(Signal):
     frames: int | None = None
     subtype: str = "PCM_16"
 
-    def parameters(self) -> dict:
-        """Which stems the song has."""
+    def parameters(self) -> dict[str, Any]:
+        """The song's stems."""
         return {"stems": [stem for stem, _ in self.sources]}
 
     def inputs(self) -> dict[str, Path]:
-        """The files of all its stems, for any of them may overload: ``vocals.0`` and so on."""
+        """The files of all stems, as any of them may overload: ``vocals.0`` and so on."""
         return {f"{stem}.{number}": path for stem, paths in self.sources for number, path in enumerate(paths)}
 
-    def read(self, start=0, frames=-1, dtype="int16", out=None) -> np.ndarray:
+    def read(
+        self, start: int = 0, frames: int = -1, dtype: str = "int16", out: npt.NDArray[Any] | None = None
+    ) -> npt.NDArray[Any]:
         """Read a part; the whole song is decoded for it.
 
         Raises
@@ -77,12 +80,12 @@ class SongStem(Signal):
             return replace(self, frames=len(self._samples())).read(start, frames, dtype, out)
         return super().read(start, frames, dtype, out)
 
-    def _quantised(self, start, frames):
+    def _quantised(self, start: int, frames: int) -> npt.NDArray[np.int16]:
         return self._samples()[start : start + frames]
 
-    def _samples(self):
-        """All of it, kept for the next read."""
-        files = {}
+    def _samples(self) -> npt.NDArray[np.int16]:
+        """The whole signal, kept for the next read."""
+        files: dict[Path, tuple[int, int]] = {}
         for path in self.inputs().values():
             with contextlib.suppress(OSError):  # the decoder reports what is missing
                 status = path.stat()
@@ -90,17 +93,17 @@ class SongStem(Signal):
         key = replace(self, frames=None), tuple(files.items())
         return _kept.get(key, self._decode)
 
-    def _decode(self):
+    def _decode(self) -> npt.NDArray[np.int16]:
         memory = _Memory()
         with quiet_stderr():
             _convert(self, {self.stem: memory})
         return np.concatenate(memory.pieces)
 
-    @staticmethod
-    def make(signals: Sequence["SongStem"], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
-        """Convert stems of one song; all of its stems are decoded, whichever are asked for.
+    @classmethod
+    def make(cls, signals: Sequence[Self], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
+        """Convert stems of one song; all of its stems are decoded, whichever are requested.
 
-        What it was made from is known by size and time: a digest would take as long as many a decoder.
+        Input files are recorded by size and time: a digest would take as long as decoding.
         """
         song = signals[0]
         inputs = {role: manifest.stat(path) for role, path in song.inputs().items()}
@@ -112,27 +115,27 @@ class SongStem(Signal):
 
 
 class _Memory:
-    """A sink that keeps what it is given."""
+    """A sink that keeps all pieces."""
 
     pcm16 = True
-    folder = None
+    folder: Path | None = None
 
     def __init__(self) -> None:
-        self.pieces = []
+        self.pieces: list[npt.NDArray[np.int16]] = []
 
     def restart(self) -> None:
         self.pieces.clear()
 
-    def write(self, piece) -> None:
+    def write(self, piece: npt.NDArray[Any]) -> None:
         self.pieces.append(piece)
 
 
 def _convert(song: SongStem, sinks: Mapping[str, Sink]) -> tuple[str, ...]:
-    """Write stems of a song into their sinks; return what there is to say of it."""
-    lengths = {}
+    """Write stems of a song into their sinks; returns remarks on it."""
+    lengths: dict[Path, int] = {}
     sources = dict(song.sources)
 
-    def blocks(stem):
+    def blocks(stem: str) -> Iterator[Block]:
         return sum_blocks(sources[stem], lengths, samplerate=song.samplerate)
 
     frames, peak = _write(blocks(MIXTURE), sinks.get(MIXTURE))
@@ -146,7 +149,7 @@ def _convert(song: SongStem, sinks: Mapping[str, Sink]) -> tuple[str, ...]:
         if stem != MIXTURE:
             _, peaks[stem] = _write(_fit(blocks(stem), frames), sinks.get(stem))
     notes = _length_notes(lengths, frames, song.samplerate)
-    loudest = max(peaks, key=peaks.get)
+    loudest = max(peaks, key=lambda stem: peaks[stem])
     if peaks[loudest] > 1.0:
         gain = _LOUDEST / peaks[loudest]
         for stem, sink in sinks.items():
@@ -156,8 +159,8 @@ def _convert(song: SongStem, sinks: Mapping[str, Sink]) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _write(blocks: Iterable[np.ndarray], sink: Sink | None, gain: float = 1.0) -> tuple[int, float]:
-    """Write `blocks`, times `gain`, as int16; return the frames and the peak before the gain."""
+def _write(blocks: Iterable[Block], sink: Sink | None, gain: float = 1.0) -> tuple[int, float]:
+    """Write `blocks` x `gain` as int16; returns the frames and the peak before the gain."""
     frames, peak = 0, 0.0
     for block in blocks:
         if len(block):
@@ -168,13 +171,13 @@ def _write(blocks: Iterable[np.ndarray], sink: Sink | None, gain: float = 1.0) -
     return frames, peak
 
 
-def _quantised(block: np.ndarray, gain: float) -> np.ndarray:
+def _quantised(block: Block, gain: float) -> npt.NDArray[np.int16]:
     samples = np.rint(block * (gain * _FULL_SCALE))
     return np.clip(samples, -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
 
 
-def _fit(blocks: Iterator[np.ndarray], frames: int) -> Iterator[np.ndarray]:
-    """Cut or pad `blocks` to `frames`; all of them are read, so that a damaged end is noticed."""
+def _fit(blocks: Iterator[Block], frames: int) -> Iterator[Block]:
+    """Cut or pad `blocks` to `frames`; all of them are read, so that a damaged end is detected."""
     left = frames
     for block in blocks:
         yield block[:left]

@@ -1,8 +1,8 @@
-"""Head-related impulse responses of a rigid sphere with a torso under it: what a demo root has for heads.
+"""The demo's head-related impulse responses: a rigid sphere with a torso below it.
 
 The sphere's response is exact: the series of Duda and Martens, "Range dependence of the response of a
 spherical head model", J. Acoust. Soc. Am. 104 (1998), 3048-3058, equation 3 (going back to Rayleigh, 1904).
-The torso is one weak echo off a second sphere, in the manner of Algazi et al., "Approximating the
+The torso is one weak echo from a second sphere, as in Algazi et al., "Approximating the
 head-related transfer function using simple geometric models of the head and torso", J. Acoust. Soc. Am. 112
 (2002), 2053-2064.
 """
@@ -10,9 +10,13 @@ head-related transfer function using simple geometric models of the head and tor
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import eval_legendre
 
 from cadrender.demo.seeds import generator
+
+Floats = npt.NDArray[np.float64]
+Complexes = npt.NDArray[np.complex128]
 
 # The 16 human subjects of OlHeaD-HRTF that the challenge uses, and its six loudspeaker angles.
 SUBJECTS = (
@@ -26,7 +30,7 @@ SAMPLERATE = 44100
 SPEED_OF_SOUND = 343.0
 TAPS = 384
 LEAD = 44
-"""Frames between the first tap and the moment at which the wave would pass the empty head's centre."""
+"""Frames from the first tap to the time at which the wave would pass the centre of the head."""
 
 _TRANSFORM = 1024
 _PASS_BAND = 15000.0
@@ -35,17 +39,17 @@ _LEVEL = 0.5
 
 @dataclass(frozen=True)
 class SphericalHead:
-    """One subject's geometry. Lengths in metres, angles in degrees; both ears mirror each other.
+    """One subject's geometry. Lengths in metres, angles in degrees; the ears are symmetric.
 
     Attributes
     ----------
     radius : float
-        Of the sphere that stands for the head.
+        Of the head's sphere.
     ear_azimuth, ear_elevation : float
-        Where the microphone sits, seen from the head's centre: 90 and 0 would be the ear's entrance; behind
-        the ear is further back and higher.
+        Direction of the microphone from the head's centre: 90 and 0 would be the ear's entrance; behind the ear is
+        further back and higher.
     torso_radius, neck, torso_gain : float
-        The torso's sphere, its distance from the head's, and how much of a wave it throws back (0 to 1).
+        The torso's sphere, its distance from the head's, and how much of a wave it reflects (0 to 1).
     """
 
     radius: float = 0.0875
@@ -56,10 +60,10 @@ class SphericalHead:
     torso_gain: float = 0.25
 
 
-def make_head(subject):
-    """Return the head of the subject of that name: always the same, and another one for every name.
+def make_head(subject: str) -> SphericalHead:
+    """The head of a subject: each name has its own.
 
-    The radii spread around 8.7 cm, the mean over 25 people in Algazi, Avendano and Duda, "Estimation of a
+    The radii are spread around 8.7 cm, the mean over 25 people in Algazi, Avendano and Duda, "Estimation of a
     spherical-head model from anthropometry", J. Audio Eng. Soc. 49 (2001), 472-479.
     """
     rng = generator("head", subject)
@@ -74,14 +78,14 @@ def make_head(subject):
     )
 
 
-def make_hrir(head, azimuth, *, distance=2.0, torso=True):
-    """Return the pair of impulse responses from a loudspeaker in the horizontal plane to both ears.
+def make_hrir(head: SphericalHead, azimuth: float, *, distance: float = 2.0, torso: bool = True) -> Floats:
+    """The impulse responses from a loudspeaker in the horizontal plane to both ears.
 
     Parameters
     ----------
     head : SphericalHead
     azimuth : float
-        Of the loudspeaker, in degrees: negative is to the left, positive to the right.
+        Of the loudspeaker, in degrees; left is negative.
     distance : float
         From the head's centre to the loudspeaker, in metres.
     torso : bool
@@ -89,40 +93,38 @@ def make_hrir(head, azimuth, *, distance=2.0, torso=True):
 
     Returns
     -------
-    numpy.ndarray, shape (TAPS, 2), float64
-        Left ear, right ear, at 44 100 Hz. A flat response of half the amplitude is what an empty field would
-        give; the delay is counted from ``LEAD`` frames before the wave reaches the head's centre.
+    ndarray
+        (TAPS, 2) float64: left ear, right ear, at 44 100 Hz. Without a head the response would be flat with half the
+        amplitude; the delay is counted from ``LEAD`` frames before the wave reaches the head's centre.
     """
-    frequencies = np.fft.rfftfreq(_TRANSFORM, 1 / SAMPLERATE)
+    frequencies = np.asarray(np.fft.rfftfreq(_TRANSFORM, 1 / SAMPLERATE), np.float64)
     coefficients = _sphere_series(head.radius, distance, frequencies)
     source = distance * _direction(azimuth, 0.0)
     ears = [head.radius * _direction(side * head.ear_azimuth, head.ear_elevation) for side in (-1, 1)]
-    response = np.empty((frequencies.size, 2), dtype=complex)
+    response: Complexes = np.empty((frequencies.size, 2), dtype=complex)
     for column, ear in enumerate(ears):
         response[:, column] = _at_angle(coefficients, ear, source)
         if torso:
             response[:, column] += _torso_echo(head, coefficients, ear, source, frequencies)
     response *= (_roll_off(frequencies) * np.exp(-2j * np.pi * frequencies * LEAD / SAMPLERATE))[:, None]
-    taps = _LEVEL * np.fft.irfft(response, axis=0)[:TAPS]
+    taps: Floats = _LEVEL * np.fft.irfft(response, axis=0)[:TAPS]
     fade = 0.5 - 0.5 * np.cos(np.pi * (np.arange(16) + 0.5) / 16)
     taps[:16] *= fade[:, None]
     taps[-16:] *= fade[::-1, None]
     return taps
 
 
-def _direction(azimuth, elevation):
+def _direction(azimuth: float, elevation: float) -> Floats:
     """Unit vector with x to the right, y ahead, z up; angles in degrees."""
-    azimuth, elevation = np.radians([azimuth, elevation])
-    return np.array(
-        [np.sin(azimuth) * np.cos(elevation), np.cos(azimuth) * np.cos(elevation), np.sin(elevation)]
-    )
+    around, up = np.radians([azimuth, elevation])
+    return np.array([np.sin(around) * np.cos(up), np.cos(around) * np.cos(up), np.sin(up)])
 
 
-def _sphere_series(radius, distance, frequencies):
-    """Coefficients of the Legendre series of the pressure on a rigid sphere, shape (orders, frequencies).
+def _sphere_series(radius: float, distance: float, frequencies: Floats) -> Complexes:
+    """Coefficients of the Legendre series of the pressure on a rigid sphere, (orders, frequencies).
 
-    Relative to the pressure that the source would cause at the place of the sphere's centre. Terms beyond the
-    largest ``ka`` fall off like ``(radius / distance) ** order``; thirty of them more than suffice.
+    Relative to the pressure at the sphere's centre without the sphere. Terms beyond the largest ``ka`` decrease like
+    ``(radius / distance) ** order``; thirty of them are more than enough.
     """
     k = 2 * np.pi * frequencies[1:] / SPEED_OF_SOUND
     count = int(k[-1] * radius) + 30
@@ -142,10 +144,10 @@ def _sphere_series(radius, distance, frequencies):
     return coefficients
 
 
-def _hankel(x, count):
+def _hankel(x: Floats, count: int) -> Complexes:
     """Spherical Hankel functions of the second kind (outgoing for exp(+i omega t)), orders 0 to count - 1.
 
-    The upward recurrence is stable for them, since they grow with the order.
+    The upward recurrence is stable, since they grow with the order.
     """
     values = np.empty((count, x.size), dtype=complex)
     values[0] = 1j * np.exp(-1j * x) / x
@@ -155,14 +157,17 @@ def _hankel(x, count):
     return values
 
 
-def _at_angle(coefficients, ear, source):
+def _at_angle(coefficients: Complexes, ear: Floats, source: Floats) -> Complexes:
     cosine = np.dot(ear, source) / np.linalg.norm(ear) / np.linalg.norm(source)
     legendre = eval_legendre(np.arange(len(coefficients)), cosine)
-    return np.einsum("mf,m->f", coefficients, legendre)
+    response: Complexes = np.einsum("mf,m->f", coefficients, legendre)
+    return response
 
 
-def _torso_echo(head, coefficients, ear, source, frequencies):
-    """Response of the one reflection that reaches the ear off the torso, by Fermat's principle."""
+def _torso_echo(
+    head: SphericalHead, coefficients: Complexes, ear: Floats, source: Floats, frequencies: Floats
+) -> Complexes:
+    """Response of the reflection from the torso to the ear, by Fermat's principle."""
     polar, around = np.meshgrid(np.linspace(0, np.pi / 2, 60), np.linspace(-np.pi, np.pi, 181), indexing="ij")
     normal = np.stack(
         [np.sin(polar) * np.sin(around), np.sin(polar) * np.cos(around), np.cos(polar)], axis=-1
@@ -172,13 +177,13 @@ def _torso_echo(head, coefficients, ear, source, frequencies):
     lengths = np.linalg.norm(points - source, axis=-1) + np.linalg.norm(points - ear, axis=-1)
     bounce = points.reshape(-1, 3)[lengths.argmin()]
     delay = (lengths.min() - np.linalg.norm(source - ear)) / SPEED_OF_SOUND
-    # waves longer than the torso pass it by
+    # waves longer than the torso are not reflected
     corner = SPEED_OF_SOUND / (2 * np.pi * head.torso_radius)
-    reflected = head.torso_gain * 1j * frequencies / (corner + 1j * frequencies)
+    reflected: Complexes = head.torso_gain * 1j * frequencies / (corner + 1j * frequencies)
     return reflected * np.exp(-2j * np.pi * frequencies * delay) * _at_angle(coefficients, ear, bounce)
 
 
-def _roll_off(frequencies):
-    """Half a cosine from 1 at the pass band's edge to 0 at half the sampling rate: short, clean pulses."""
+def _roll_off(frequencies: Floats) -> Floats:
+    """Half a cosine from 1 at the pass band's edge to 0 at half the sample rate, for short pulses."""
     position = (frequencies - _PASS_BAND) / (SAMPLERATE / 2 - _PASS_BAND)
     return 0.5 + 0.5 * np.cos(np.pi * position.clip(0, 1))

@@ -3,15 +3,21 @@
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import yaml
 from scipy.signal import butter, sosfilt
 
 from cadrender.demo.seeds import generator
 
+Floats = npt.NDArray[np.float64]
+
 RATE = 44100
 _TABLE = 1 << 14
+
+_Pitch = TypeVar("_Pitch", float, Floats)
 
 
 @dataclass(frozen=True)
@@ -36,8 +42,8 @@ _TABLES = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes())
 PATCHES = {name: Patch(**fields) for name, fields in _TABLES.items()}
 
 
-def play_note(patch, pitch, seconds, strength, rng):
-    """Return a note: one row for each detuned copy, shape (copies, frames), of a peak near its strength.
+def play_note(patch: Patch, pitch: int, seconds: float, strength: float, rng: np.random.Generator) -> Floats:
+    """A note: one row for each detuned copy, (copies, frames), with a peak near its strength.
 
     It lasts ``seconds`` and the release, or until it has decayed; drums (pitch 0) always ring until then.
     """
@@ -46,7 +52,7 @@ def play_note(patch, pitch, seconds, strength, rng):
     low, high, level, fall = patch.noise
     ring = max([stretch * decay for _, _, decay in patch.tones] + [fall])
     frames = int(RATE * min(seconds + patch.release if pitch else np.inf, ring))
-    # time runs faster for the oscillators where the pitch is raised
+    # the oscillators' time runs faster where the pitch is raised
     bent = time = np.arange(frames) / RATE
     if patch.sweep:
         bent = time + 0.03 * patch.sweep * (1 - np.exp(-time / 0.03))
@@ -68,38 +74,39 @@ def play_note(patch, pitch, seconds, strength, rng):
     return fade(strength * sound, patch.attack, patch.release)
 
 
-def frequency(pitch):
-    """Return the frequency in Hz of a MIDI pitch, A4 at 440."""
+def frequency(pitch: _Pitch) -> _Pitch:
+    """The frequency in Hz of a MIDI pitch, A4 at 440."""
     return 440.0 * 2.0 ** ((pitch - 69) / 12)
 
 
 @cache
-def _period(levels):
-    """Return one period of a sum of sines with the levels of its harmonics from the first up."""
+def _period(levels: tuple[float, ...]) -> Floats:
+    """One period of a sum of sines with the levels of its harmonics from the first up."""
     spectrum = np.zeros(_TABLE // 2 + 1, dtype=complex)
     spectrum[1 : len(levels) + 1] = -0.5j * _TABLE * np.asarray(levels)
-    return np.fft.irfft(spectrum)
+    period: Floats = np.fft.irfft(spectrum)
+    return period
 
 
-def oscillate(levels, turns):
-    """Return a sum of sines with the levels of its harmonics, at the given numbers of turns."""
+def oscillate(levels: tuple[float, ...], turns: Floats) -> Floats:
+    """A sum of sines with the levels of its harmonics, at the given numbers of turns."""
     return _period(levels)[(turns * _TABLE).astype(np.int64) & (_TABLE - 1)]
 
 
 @cache
-def band(low, high):
-    """Return six seconds of noise between two frequencies in Hz."""
+def band(low: float, high: float) -> Floats:
+    """Six seconds of noise between two frequencies in Hz."""
     noise = generator("noise", f"{low} {high}").standard_normal(6 * RATE)
     noise = sosfilt(butter(2, (low, high), "band", fs=RATE, output="sos"), noise)
     return 0.35 * noise / noise.std()
 
 
-def decayed(time, seconds):
-    """Return the exponential that has fallen by 60 dB after ``seconds``."""
+def decayed(time: Floats, seconds: float) -> Floats:
+    """An exponential that falls by 60 dB in ``seconds``."""
     return np.exp(time * (-6.9 / seconds))
 
 
-def fade(sound, attack, release):
+def fade(sound: Floats, attack: float, release: float) -> Floats:
     """Fade both ends of a sound in place, along its last axis, lengths in seconds, and return it."""
     for side, seconds in (sound, attack), (sound[..., ::-1], release):
         frames = min(int(seconds * RATE), sound.shape[-1])

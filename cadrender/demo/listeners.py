@@ -1,6 +1,7 @@
-"""Plausible listeners: the standard audiograms with the spread that people have around them."""
+"""Plausible listeners: standard audiograms with individual variation."""
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.demo.seeds import generator
 from cadrender.metadata.listeners import Listener
@@ -10,7 +11,7 @@ FREQUENCIES = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)
 # Hearing levels in dB HL at the FREQUENCIES up to 6 kHz: tables 2 and 4 of Bisgaard, Vlaming and Dahlquist,
 # "Standard audiograms for the IEC 60118-15 measurement procedure", Trends in Amplification 14 (2010),
 # 113-120.
-# The tables stop at 6 kHz; 8 kHz is taken to be 5 dB worse.
+# The tables end at 6 kHz; 8 kHz is assumed to be 5 dB worse.
 STANDARD_AUDIOGRAMS = {
     "N1": (10, 10, 10, 15, 20, 30, 40),
     "N2": (20, 20, 25, 35, 40, 45, 50),
@@ -24,14 +25,14 @@ STANDARD_AUDIOGRAMS = {
     "S3": (30, 35, 60, 75, 80, 80, 85),
 }
 
-# How often each is drawn: mild and moderate losses are what most wearers of hearing aids have.
+# How often each is drawn: most wearers of hearing aids have mild and moderate losses.
 _SHARES = {"N1": 8, "N2": 20, "N3": 22, "N4": 12, "N5": 4, "N6": 2, "N7": 1, "S1": 12, "S2": 12, "S3": 7}
 
 
 def make_listeners(count: int = 83) -> list[Listener]:
-    """Return listeners ``L0001`` and so on: the same ones every time, thresholds in 5 dB steps.
+    """Listeners ``L0001`` and so on, the same ones every time, with thresholds in 5 dB steps.
 
-    A person's two ears are of one standard kind and differ a little, from each other and from the standard.
+    A person's two ears are of one standard kind, and differ a little from each other and from the standard.
     """
     rng = generator("listeners")
     weights = np.array([_SHARES[kind] for kind in STANDARD_AUDIOGRAMS]) / sum(_SHARES.values())
@@ -47,6 +48,6 @@ def make_listeners(count: int = 83) -> list[Listener]:
     return listeners
 
 
-def _thresholds(levels):
+def _thresholds(levels: npt.NDArray[np.float64]) -> tuple[int, ...]:
     """Round to the 5 dB steps of clinical practice, within an audiometer's range."""
     return tuple(int(level) for level in (5 * np.rint(levels / 5)).clip(-10, 110))

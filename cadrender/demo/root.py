@@ -6,13 +6,15 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
+import numpy.typing as npt
 import soundfile
 
 from cadrender.demo.arrange import play
 from cadrender.demo.head import ANGLES, MIC, SAMPLERATE, SUBJECTS, make_head, make_hrir
 from cadrender.demo.listeners import make_listeners
-from cadrender.demo.songs import SONGS
+from cadrender.demo.songs import SONGS, DemoSong
 from cadrender.errors import CadrenderError, UsageError
 from cadrender.metadata.gains import build_gains, gains_json
 from cadrender.metadata.listeners import listeners_json
@@ -30,7 +32,7 @@ from cadrender.store import AtomicFile
 from cadrender.store.durable import sync_files
 
 MARK = "metadata/demo.json"
-"""The file that tells a demo root from somebody's data."""
+"""The file that identifies a demo root."""
 
 _ABOUT = "A demo root made by `cadrender demo`: synthesised songs, spherical heads. Safe to delete."
 _SPLIT = "train"
@@ -46,15 +48,15 @@ class DemoRoot:
     tracks : tuple of Track
         The songs of its music list, in order.
     seconds : float
-        Their length together.
+        Their total length.
     subjects : tuple of str
-        Whose HRIRs there are, six files each.
+        The heads, with six HRIR files each.
     positions, gains, scenes, listeners : int
-        How many of them the metadata name.
+        Their numbers in the metadata.
     written : tuple of str
-        Files made by this call, relative to the root; all others were there already.
+        Files made by this call, relative to the root; all others existed already.
     changed : tuple of str
-        Files that somebody has changed since they were made, and that are left as they are.
+        Files that have been changed since they were made; they are left alone.
     """
 
     root: Path
@@ -79,9 +81,9 @@ def make_root(
     """Make a small complete root from nothing: the same files on every run.
 
     The folder holds ``audio/music/train`` (songs of 32 to 40 s in MUSDB18-HQ's layout; the third has no
-    vocals), ``audio/hrtf`` and all of ``metadata`` that rendering needs. Over an existing demo root only what
-    is missing, or what another version of cadrender made, is made again, so that an interrupted call can be
-    repeated. A file that somebody has changed since is left alone; delete it to have it made again.
+    vocals), ``audio/hrtf`` and all of ``metadata`` that rendering needs. In an existing demo root only what is missing,
+    or was made by another version of cadrender, is made again, so that an interrupted call can be repeated. A file that
+    has been changed since it was made is left alone; delete it to have it made again.
 
     Parameters
     ----------
@@ -92,17 +94,13 @@ def make_root(
     subjects : int
         How many of the 16 heads.
     on_progress : callable, optional
-        Called as ``on_progress(done, total, what)`` before each step with the step's name (a song's, or what
-        else is made), and once at the end with an empty one.
-
-    Returns
-    -------
-    DemoRoot
+        Called as ``on_progress(done, total, what)`` before each step with its name (a song's, or what else is made),
+        and once at the end with an empty one.
 
     Raises
     ------
     UsageError
-        If the folder holds anything else than a demo root, or a number is out of range.
+        If the folder holds anything but a demo root, or a number is out of range.
     CadrenderError
         If a file cannot be written.
     """
@@ -158,7 +156,7 @@ def make_root(
     )
 
 
-def _make_song(made, song, folder):
+def _make_song(made: "_Made", song: DemoSong, folder: str) -> int:
     """Make a song's five files where one is missing or out of date; return its length in frames."""
     names = [f"{folder}/{stem}.wav" for stem in STEMS]
     if not all(made.is_whole(name) for name in names):
@@ -168,57 +166,60 @@ def _make_song(made, song, folder):
     return soundfile.info(made.root / names[0]).frames
 
 
-def _make_hrirs(made, subject):
+def _make_hrirs(made: "_Made", subject: str) -> list[str]:
     """Make a subject's files where one is missing or out of date; return all their names."""
     head = make_head(subject)
     names = {f"{MIC}-{subject}-{'n' if angle < 0 else 'p'}{abs(angle)}.wav": angle for angle in ANGLES}
     for name, angle in names.items():
         file = f"audio/hrtf/{name}"
         if not made.is_whole(file):
-            # 24 bits: libsndfile stamps the date into files of floats
+            # 24 bits, as libsndfile writes the date into files of floats
             made.put(file, _wav(make_hrir(head, angle), "PCM_24"))
     return list(names)
 
 
-def _wav(samples, subtype):
+def _wav(samples: npt.NDArray[Any], subtype: str) -> bytes:
     stream = io.BytesIO()
     soundfile.write(stream, samples, SAMPLERATE, format="WAV", subtype=subtype)
     return stream.getvalue()
 
 
-def _digest(content):
+def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _recipe():
-    """Digest of the code that makes the demo: what another recipe made is made again."""
+def _recipe() -> str:
+    """Digest of the code that makes the demo; files of another recipe are made again."""
     sources = sorted(file for file in Path(__file__).parent.iterdir() if file.suffix in (".py", ".yaml"))
     return _digest(b"".join(source.read_bytes() for source in sources))
 
 
 class _Made:
-    """The files of a demo root and the digests under which its mark knows them."""
+    """The files of a demo root, and their digests in its mark."""
 
-    def __init__(self, root, digests) -> None:
+    def __init__(self, root: Path, digests: dict[str, str]) -> None:
         self.root = root
-        self.written = []
+        self.written: list[str] = []
         self._synced = 0
-        self.changed = set()
+        self.changed: set[str] = set()
         self._digests = digests
 
     @classmethod
-    def open(cls, root):
-        """Open a demo root, or start one in a folder that is new or empty."""
+    def open(cls, root: Path) -> Self:
+        """Open a demo root, or start one in a new or empty folder."""
         try:
             if root.exists() and not root.is_dir():
                 raise UsageError(f"{root}: not a folder: give a new or an empty folder")
-            # folders without files and temporary files are what a run killed at its start leaves
+            # a run killed at its start leaves folders without files, and temporary files
             entries = any(file.is_file() and file.suffix not in (".tmp", ".part") for file in root.rglob("*"))
         except OSError as error:
             raise UsageError(f"{root}: cannot be used for a demo root: {error.strerror}") from error
         if entries and not (root / MARK).is_file():
-            raise UsageError(f"{root}: not empty and no demo root (no {MARK}): give a new or an empty folder")
-        known, recipe = {}, _recipe()
+            raise UsageError(
+                f"{root}: not empty and not a demo root (no {MARK}): give a new or an empty folder"
+            )
+        known: dict[str, str] = {}
+        recipe = _recipe()
         if entries:
             try:
                 mark = json.loads((root / MARK).read_bytes())
@@ -230,30 +231,30 @@ class _Made:
                     f"{root / MARK}: not written by cadrender demo: give a new or an empty folder"
                 ) from None
         made = cls(root, known)
-        if recipe != _recipe():  # what another version made is made again, but not what was changed since
+        if recipe != _recipe():  # files of another version are made again, unless changed since
             made._digests = {name: digest for name, digest in known.items() if made._is_changed(name)}
         if not entries or recipe != _recipe():
             made.mark()
         return made
 
-    def is_whole(self, name):
-        """Tell whether a file is there as it was made, or as somebody has changed it since."""
+    def is_whole(self, name: str) -> bool:
+        """Whether a file exists as it was made, or has been changed since."""
         if self._is_changed(name):
             self.changed.add(name)
             return True
         return name in self._digests and self._on_disk(name) is not None
 
-    def _is_changed(self, name):
+    def _is_changed(self, name: str) -> bool:
         return name in self._digests and self._on_disk(name) not in (None, self._digests[name])
 
-    def _on_disk(self, name):
+    def _on_disk(self, name: str) -> str | None:
         try:
             return _digest((self.root / name).read_bytes())
         except OSError:
             return None
 
-    def put(self, name, content) -> None:
-        """Write a file, whole or not at all, unless it is there with that content or has been changed."""
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all, unless it has that content already or has been changed."""
         file = self.root / name
         digest = _digest(content)
         present = self._on_disk(name)
@@ -273,7 +274,7 @@ class _Made:
         self.written.append(name)
 
     def mark(self) -> None:
-        """Write down what has been made so far: first the files reach the disk, then the mark that tells them apart."""
+        """Record what has been made so far: the files reach the disk before the mark."""
         sync_files(self.root / name for name in self.written[self._synced :])
         self._synced = len(self.written)
         mark = {"about": _ABOUT, "recipe": _recipe(), "files": dict(sorted(self._digests.items()))}

@@ -1,11 +1,11 @@
-"""The demo's random generators: one for each thing made, told apart by name, so that order is no matter."""
+"""The demo's random generators: one for each thing, by name, so that the order does not matter."""
 
 import hashlib
 
 import numpy as np
 
 
-def generator(*names):
-    """Return a NumPy generator that depends on the names alone, never on what was drawn elsewhere."""
+def generator(*names: str) -> np.random.Generator:
+    """A generator that depends only on the names, not on what else was drawn."""
     digest = hashlib.blake2b("\n".join(names).encode(), digest_size=16).digest()
     return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big")))

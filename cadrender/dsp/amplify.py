@@ -1,10 +1,11 @@
-"""A stereo signal as a linear hearing aid gives it to a listener: the NAL-R filters of :mod:`cadrender.dsp.nalr`."""
+"""Amplifying a stereo signal as a linear hearing aid does, by the NAL-R filters of :mod:`cadrender.dsp.nalr`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from cadrender.dsp.arrays import checked_samplerate, checked_signal
+from cadrender.dsp.arrays import Floats, Samples, checked_samplerate, checked_signal
 from cadrender.dsp.convolve import batch_frames, convolve
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.loudness import full_scale
@@ -12,6 +13,10 @@ from cadrender.dsp.nalr import nalr_filter
 
 # Frames that are convolved at a time, about.
 _CHUNK = 64 * 1024
+
+
+Audiogram = tuple[Sequence[float], Sequence[float]]
+"""Frequencies in Hz, and hearing levels in dB HL."""
 
 
 class Amplifier:
@@ -23,7 +28,7 @@ class Amplifier:
         For each listener the filter of the left and of the right ear, all of one length.
     """
 
-    def __init__(self, filters: Iterable[tuple[np.ndarray, np.ndarray]]) -> None:
+    def __init__(self, filters: Iterable[tuple[Floats, Floats]]) -> None:
         filters = list(filters)
         silent = np.zeros_like(filters[0][0])
         self._heads = Heads(
@@ -37,7 +42,7 @@ class Amplifier:
         self._held = np.zeros((self.tail + self._chunk, 2))
         self._count = 0
 
-    def feed(self, block: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    def feed(self, block: Floats) -> Iterator[tuple[int, Samples]]:
         """Take the next (frames, 2) float64 of the signal; yield what is ready, as (listener, piece)."""
         while len(block):
             room = self._chunk - self._count
@@ -48,14 +53,14 @@ class Amplifier:
             if self._count == self._chunk:
                 yield from self._flush()
 
-    def finish(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Yield the rest: what was held back, and the ``tail`` frames that ring on after the signal's end."""
+    def finish(self) -> Iterator[tuple[int, Samples]]:
+        """Yield the rest: what was held back, and the ``tail`` frames after the signal's end."""
         yield from self.feed(np.zeros((self.tail, 2)))
         if self._count:
             yield from self._flush()
 
-    def _flush(self):
-        """Filter what is held after the frames before it, and drop what came out for those."""
+    def _flush(self) -> Iterator[tuple[int, Samples]]:
+        """Filter what is held together with the frames before it, and drop the output of those."""
         signal = self._held[: self.tail + self._count]
         position = [0] * len(self._ones)
         for listener, piece, _ in convolve(signal, self._heads, self._ones, pcm16=False):
@@ -67,33 +72,33 @@ class Amplifier:
         self._count = 0
 
 
-def amplify(signal: np.ndarray, samplerate: int, left: Sequence, right: Sequence) -> np.ndarray:
+def amplify(signal: npt.ArrayLike, samplerate: int, left: Audiogram, right: Audiogram) -> Floats:
     """Amplify a stereo signal for a listener.
 
     Parameters
     ----------
-    signal : ndarray
+    signal : array_like
         (frames, 2): int16, int32 (fractions of their full scale), float32 or float64 (full scale 1).
     samplerate : int
         In hertz.
-    left, right : (frequencies, levels)
-        Each ear's audiogram: Hz and dB HL.
+    left, right : tuple of (sequence of float, sequence of float)
+        Each ear's audiogram: frequencies in Hz, levels in dB HL.
 
     Returns
     -------
     ndarray
-        (frames + 220, 2) float64: the whole of the convolution, 110 frames late. It may exceed full scale.
+        (frames + 220, 2) float64: the whole convolution, 110 frames late. It may exceed full scale.
 
     Raises
     ------
     TypeError
-        If the signal has another type; those above are taken in any byte order and memory layout.
+        If the signal has another type; the byte order and memory layout do not matter.
     ValueError
         If it is not stereo, or holds values that are not finite.
     """
-    signal = checked_signal("signal", signal)
+    stereo = checked_signal("signal", signal)
     samplerate = checked_samplerate(samplerate)
-    signal = signal / full_scale(signal.dtype)
-    amplifier = Amplifier([tuple(nalr_filter(*ear, samplerate) for ear in (left, right))])
-    pieces = [piece.copy() for source in (amplifier.feed(signal), amplifier.finish()) for _, piece in source]
+    stereo = stereo / full_scale(stereo.dtype)
+    amplifier = Amplifier([(nalr_filter(*left, samplerate), nalr_filter(*right, samplerate))])
+    pieces = [piece.copy() for source in (amplifier.feed(stereo), amplifier.finish()) for _, piece in source]
     return np.concatenate(pieces)

@@ -1,6 +1,15 @@
-"""Checks of the arrays that users hand in: what can be converted without loss is, everything else is one line."""
+"""Checks of users' arrays: what can be converted without loss is converted, anything else is a one-line error."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+Samples = npt.NDArray[Any]
+"""A signal of one of :data:`SIGNAL_TYPES`."""
+
+Floats = npt.NDArray[np.float64]
 
 SIGNAL_TYPES = ("int16", "int32", "float32", "float64")
 """Types of signals: integers are fractions of their full scale, floats have full scale 1."""
@@ -8,8 +17,8 @@ SIGNAL_TYPES = ("int16", "int32", "float32", "float64")
 FLOAT_TYPES = ("float32", "float64")
 
 
-def checked_signal(name: str, array: object, types: tuple[str, ...] = SIGNAL_TYPES) -> np.ndarray:
-    """A stereo signal as the kernels take it: C-contiguous, in the machine's byte order.
+def checked_signal(name: str, array: npt.ArrayLike, types: Sequence[str] = SIGNAL_TYPES) -> Samples:
+    """A stereo signal as the kernels need it: C-contiguous, in the machine's byte order.
 
     Parameters
     ----------
@@ -17,9 +26,9 @@ def checked_signal(name: str, array: object, types: tuple[str, ...] = SIGNAL_TYP
         Of the argument, for messages.
     array : array_like
         (n, 2) of one of `types`, in any byte order and memory layout. float16 becomes float32. Other types are
-        refused: nobody can tell the full scale of int64, say.
-    types : tuple of str
-        What is accepted.
+        refused, as the full scale of int64, for example, is not known.
+    types : sequence of str
+        The accepted types.
 
     Returns
     -------
@@ -31,37 +40,37 @@ def checked_signal(name: str, array: object, types: tuple[str, ...] = SIGNAL_TYP
     TypeError
         If the array has another type.
     ValueError
-        If its shape is another one, or it holds NaN or infinite values.
+        If it has another shape, or holds NaN or infinite values.
     """
     given = type(array).__name__
     try:
-        array = np.asarray(array)
+        signal = np.asarray(array)
     except ValueError as error:
         raise TypeError(
             f"{name} is a {given} of no one shape; an array of {_named(types)} is needed"
         ) from error
-    kind = array.dtype.newbyteorder("=")
+    kind: np.dtype[Any] = signal.dtype.newbyteorder("=")
     if kind == np.float16 and "float32" in types:
         kind = np.dtype(np.float32)
     if kind.name not in types:
-        raise TypeError(f"{name} has the dtype {array.dtype}; {_named(types)} is needed")
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise ValueError(f"{name} has the shape {array.shape}; (n, 2) is needed")
-    array = np.require(array, kind, ["C", "W"])  # a kernel is compiled for writable arrays only
-    if kind.kind == "f" and not np.isfinite(array).all():
+        raise TypeError(f"{name} has the dtype {signal.dtype}; {_named(types)} is needed")
+    if signal.ndim != 2 or signal.shape[1] != 2:
+        raise ValueError(f"{name} has the shape {signal.shape}; (n, 2) is needed")
+    signal = np.require(signal, kind, ["C", "W"])  # kernels are compiled only for writable arrays
+    if kind.kind == "f" and not np.isfinite(signal).all():
         raise ValueError(f"{name} holds NaN or infinite values; finite ones are needed")
-    return array
+    return signal
 
 
-def checked_hrir(name: str, array: object) -> np.ndarray:
+def checked_hrir(name: str, array: npt.ArrayLike) -> Floats:
     """A loudspeaker's HRIR as float64, (taps, 2); see :func:`checked_signal`."""
-    array = checked_signal(name, array, FLOAT_TYPES)
-    if not len(array):
-        raise ValueError(f"{name} has the shape {array.shape}; at least one tap is needed")
-    return array.astype(np.float64, copy=False)
+    hrir = checked_signal(name, array, FLOAT_TYPES)
+    if not len(hrir):
+        raise ValueError(f"{name} has the shape {hrir.shape}; at least one tap is needed")
+    return hrir.astype(np.float64, copy=False)
 
 
-def checked_samplerate(samplerate: object) -> int:
+def checked_samplerate(samplerate: float) -> int:
     """A sample rate in hertz.
 
     Raises
@@ -76,18 +85,18 @@ def checked_samplerate(samplerate: object) -> int:
     return int(samplerate)
 
 
-def checked_dtype(dtype: object, types: tuple[str, ...] = ("int16", "float64")) -> str:
+def checked_dtype(dtype: npt.DTypeLike, types: Sequence[str] = ("int16", "float64")) -> str:
     """The name of an output type.
 
     Raises
     ------
     ValueError
-        If it is none of `types`.
+        If it is not in `types`.
     """
     try:
-        name = np.dtype(dtype).name if dtype is not None else None
+        name = np.dtype(dtype).name if dtype is not None else ""
     except TypeError:
-        name = dtype
+        name = ""
     if name not in types:
         choice = (
             f"neither {types[0]!r} nor {types[1]!r}" if len(types) == 2 else f"none of {', '.join(types)}"
@@ -96,5 +105,5 @@ def checked_dtype(dtype: object, types: tuple[str, ...] = ("int16", "float64")) 
     return name
 
 
-def _named(types) -> str:
+def _named(types: Sequence[str]) -> str:
     return f"{', '.join(types[:-1])} or {types[-1]}"

@@ -1,23 +1,28 @@
-"""One decorator for every compiled kernel: the flags, and where the machine code is kept.
+"""One decorator for every compiled kernel: the flags, and where the machine code is cached.
 
-Flags, chosen once: ``error_model="numpy"`` (no check for division by zero in the loops), no fast-math (sums
-are kept in the order in which they are written, so that results do not depend on the compiler's mood;
-kernels that want fused multiply-adds or lanes say so through :mod:`cadrender.dsp.lanes`), ``nogil``.
+The flags are chosen once: ``error_model="numpy"`` (loops do not check for division by zero), no fast-math (so that
+results do not depend on how the compiler reorders sums; kernels use fused multiply-adds and lanes explicitly, through
+:mod:`cadrender.dsp.lanes`), ``nogil``.
 
-Machine code is kept where :mod:`cadrender.cache` allows it, or nowhere.
+Machine code is cached in the folder of :mod:`cadrender.cache`, if there is one.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import numba
 
 from cadrender.cache import code_directory
 
+Kernel = Callable[..., Any]
 
-def _compiled(cache):
+
+def _compiled(cache: bool) -> Callable[[Kernel], Kernel]:
     return numba.njit(cache=cache, nogil=True, error_model="numpy", boundscheck=False)
 
 
-def compiled(function):
-    """Compile ``function`` with Numba when it is first called, and keep the machine code."""
+def compiled(function: Kernel) -> Kernel:
+    """Compile ``function`` with Numba when it is first called, and cache the machine code."""
     directory = code_directory()
     if directory is None:
         return _compiled(cache=False)(function)

@@ -20,8 +20,10 @@ block goes from the inverse transform straight to int16.
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.dsp import fft, kernels
+from cadrender.dsp.arrays import Floats, Samples
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.loudness import KWeighting, full_scale, gated_loudness, gating, load_planar
 
@@ -37,7 +39,7 @@ _PIECE = 64 * 1024
 _SIGN = np.tile([1.0, -1.0], 4)
 
 
-def loudness_before_and_after(signal: np.ndarray, samplerate: int, heads: Heads) -> tuple[float, np.ndarray]:
+def loudness_before_and_after(signal: Samples, samplerate: int, heads: Heads) -> tuple[float, Floats]:
     """Integrated loudness of a stem and of what each head receives of it.
 
     Parameters
@@ -109,8 +111,8 @@ def loudness_before_and_after(signal: np.ndarray, samplerate: int, heads: Heads)
 
 
 def convolve(
-    signal: np.ndarray, heads: Heads, gains: np.ndarray, pcm16: bool = True, keep: bool = False
-) -> Iterator[tuple[int, np.ndarray, int]]:
+    signal: Samples, heads: Heads, gains: npt.ArrayLike, pcm16: bool = True, keep: bool = False
+) -> Iterator[tuple[int, Samples, int]]:
     """Apply each head's HRIRs and gain to a stem, piece by piece.
 
     Parameters
@@ -119,12 +121,12 @@ def convolve(
         (frames, 2) int16, int32, float32 or float64.
     heads : Heads
         The HRIRs.
-    gains : ndarray
+    gains : array_like
         (heads,): linear factors.
     pcm16 : bool
-        Whether to give int16 (clipped, truncated toward zero) or float64.
+        Whether pieces are int16 (clipped, truncated toward zero) or float64.
     keep : bool
-        Whether pieces stay valid for good.
+        Whether all pieces stay valid.
 
     Yields
     ------
@@ -132,9 +134,9 @@ def convolve(
         Which head the piece belongs to; each head's pieces come in order. The frames of all but the last are a
         multiple of 4.
     piece : ndarray
-        (n, 2) int16 or float64; valid until the next piece is asked for, unless `keep` is set.
+        (n, 2) int16 or float64; valid until the next piece, unless `keep` is set.
     clipped : int
-        Samples of an int16 piece that had to be clipped.
+        Clipped PCM values of an int16 piece.
     """
     frames = len(signal)
     blocks = _Blocks(signal, heads, gains, pcm16)
@@ -182,7 +184,7 @@ class _Blocks:
         (heads,): samples that were clipped; the caller sets them to zero.
     """
 
-    def __init__(self, signal, heads, gains, pcm16) -> None:
+    def __init__(self, signal: Samples, heads: Heads, gains: npt.ArrayLike, pcm16: bool) -> None:
         count = len(heads)
         group, rows = _rows(heads)
         self._samples, self._frames = signal.reshape(-1), len(signal)
@@ -206,8 +208,8 @@ class _Blocks:
         self._all = np.full(count, 2 * self.batch)
         self.clipped = np.zeros(count, np.int64)
 
-    def convolve(self, start, out, at) -> None:
-        """Write what the batch from frame ``start`` on gives to ``out`` (heads, any), from column ``at`` on."""
+    def convolve(self, start: int, out: Samples, at: int) -> None:
+        """Write the result of the batch from frame ``start`` on to ``out`` (heads, any), from column ``at`` on."""
         forward, block, blocks, rows = self._forward, self._grid.block, self._blocks, self._rows
         if forward.filled > block:  # by another call with longer blocks, perhaps since the last batch
             forward.input[:, block:] = 0.0

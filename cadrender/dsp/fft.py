@@ -1,8 +1,8 @@
-"""FFTW plans, made once a process and remembered, and the wisdom that makes the next process's plans instant.
+"""FFTW plans, made once for each process, and the wisdom that makes the next process's plans instant.
 
 All transforms are batches of contiguous rows of equal length, float64, one thread. A plan owns its aligned
 input and output: callers write into ``plan.input``, call ``plan.execute()`` and read ``plan.output``. Each thread has
-plans of its own, so that callers need no lock.
+its own plans, so that callers need no lock.
 """
 
 import contextlib
@@ -12,15 +12,18 @@ import sys
 import tempfile
 import threading
 import types
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from cadrender.cache import cache_directory
+from cadrender.dsp.arrays import Samples
 
 
-def _import_pyfftw():
-    """Import pyFFTW without its drop-in modules for NumPy, SciPy and Dask: a seventh of a second a process.
+def _import_pyfftw() -> types.ModuleType:
+    """Import pyFFTW without its drop-in modules for NumPy, SciPy and Dask, which take a seventh of a second.
 
-    A later ``import pyfftw.interfaces`` gets the real thing.
+    A later ``import pyfftw.interfaces`` imports the real module.
     """
     name = "pyfftw.interfaces"
     if "pyfftw" in sys.modules:
@@ -38,29 +41,29 @@ def _import_pyfftw():
 
 pyfftw = _import_pyfftw()
 
-# Lengths that FFTW does well and that the vector kernels can split: multiples of 16.
+# Lengths that are fast in FFTW and that the vector kernels can split: multiples of 16.
 LENGTHS = tuple(sorted(16 * m << e for m in (1, 3, 5) for e in range(17)))
 
-# Bins of padding behind each row, so that rows start on cache lines and eight bins may be moved at once.
+# Bins of padding after each row, so that rows start on cache lines and eight bins can be moved at once.
 ROW_PADDING = 8
 
 
 def _wisdom_file() -> Path | None:
-    # Wisdom holds for one FFTW build; a plan of another build or machine is only slower, never wrong.
+    # Wisdom is for one FFTW build; on another build or machine it makes plans slower, never wrong.
     folder = cache_directory()
     return folder / f"fftw-{pyfftw.fftw_version}.wisdom" if folder else None
 
 
 @functools.cache
 def _load_wisdom() -> None:
-    """Import the wisdom of earlier runs; what cannot be read counts as none."""
+    """Import the wisdom of earlier runs, if it can be read."""
     if file := _wisdom_file():
         with contextlib.suppress(OSError):
             pyfftw.import_wisdom((file.read_bytes(), b"", b""))
 
 
 def _save_wisdom() -> None:
-    """Keep what was learnt for the next process; a cache that cannot be written is done without."""
+    """Keep the wisdom for the next process, if the cache can be written."""
     if (file := _wisdom_file()) is None:
         return
     with contextlib.suppress(OSError):
@@ -70,9 +73,9 @@ def _save_wisdom() -> None:
         Path(name).replace(file)
 
 
-def _plan(source, target, direction):
+def _plan(source: Samples, target: Samples, direction: str) -> Any:
     _load_wisdom()
-    arguments = {"axes": (1,), "direction": direction, "threads": 1}
+    arguments: dict[str, Any] = {"axes": (1,), "direction": direction, "threads": 1}
     if direction == "FFTW_BACKWARD":
         arguments["normalise_idft"] = False
     try:
@@ -86,12 +89,12 @@ def _plan(source, target, direction):
 _of_this_thread = threading.local()
 
 
-def _once_a_thread(make):
-    """Remember what ``make`` returns for its arguments, for the thread that called."""
+def _once_a_thread(make: "Callable[..., Transform]") -> "Callable[..., Transform]":
+    """Cache what ``make`` returns for its arguments, for each thread."""
 
     @functools.wraps(make)
-    def remembered(*key):
-        made = _of_this_thread.__dict__.setdefault(make.__name__, {})
+    def remembered(*key: int | str) -> Transform:
+        made: dict[tuple[int | str, ...], Transform] = _of_this_thread.__dict__.setdefault(make.__name__, {})
         if key not in made:
             made[key] = make(*key)
         return made[key]
@@ -100,22 +103,22 @@ def _once_a_thread(make):
 
 
 class Transform:
-    """A batch of equal transforms with the buffers it works on.
+    """A batch of equal transforms with its buffers.
 
     Attributes
     ----------
     input, output : ndarray
-        One transform a row, padded at the end of the row.
+        One transform in each row, padded at the end of the row.
     execute : callable
         Transform all rows of ``input`` into ``output``.
     filled : int
-        Columns of ``input`` that may hold something; for callers that leave the rest zero.
+        Columns of ``input`` that may not be zero; for callers that leave the rest zero.
     """
 
-    def __init__(self, input, output, fftw) -> None:
+    def __init__(self, input: Samples, output: Samples, fftw: Any) -> None:
         self.input = input
         self.output = output
-        self.execute = fftw.execute
+        self.execute: Callable[[], None] = fftw.execute
         self.filled = 0
         self._fftw = fftw
 
@@ -131,7 +134,7 @@ def real_forward(length: int, rows: int, slot: str = "") -> Transform:
     rows : int
         Transforms in the batch.
     slot : str
-        Plans of equal shape with different slots have different buffers.
+        Plans of the same shape with different slots have different buffers.
 
     Returns
     -------

@@ -11,7 +11,7 @@ class Grid(NamedTuple):
     length : int
         Frames of a transform.
     block : int
-        New frames of each block; the others are where neighbours overlap.
+        New frames of each block; neighbours overlap in the others.
     """
 
     length: int
@@ -23,5 +23,5 @@ class Grid(NamedTuple):
         return self.length - self.block
 
     def blocks(self, frames: int) -> int:
-        """How many blocks so many frames need."""
+        """How many blocks some frames need."""
         return -(-frames // self.block)

@@ -1,15 +1,16 @@
 """Head-related impulse responses (HRIRs), trimmed and transformed for the two passes over a stem."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
 from cadrender.dsp import fft
+from cadrender.dsp.arrays import Floats, Samples
 from cadrender.dsp.grid import Grid
 
 # Nanoseconds of one stereo inverse transform of each length (pyFFTW, batches of 16, AVX-512 machine of the README):
-# only their ratios matter, they choose block lengths. Measured by ``python -m benchmarks.block_lengths``.
+# only their ratios matter: they choose block lengths. Measured by ``python -m benchmarks.block_lengths``.
 _TRANSFORM_NS = {
     256: 302,
     320: 413,
@@ -43,13 +44,13 @@ _TRANSFORM_NS = {
 
 
 def transform_cost(length: int) -> float:
-    """Nanoseconds of one stereo transform: measured, or growing on as towards the longest that was."""
+    """Nanoseconds of one stereo transform: measured, or extrapolated from the longest one measured."""
     longest = max(_TRANSFORM_NS)
     return _TRANSFORM_NS.get(length, _TRANSFORM_NS[longest] * (length / longest) ** 1.25)
 
 
-def trim(hrir: np.ndarray) -> tuple[int, np.ndarray]:
-    """Cut rows of zeros off both ends; off the beginning by fours, as frames are moved.
+def trim(hrir: Floats) -> tuple[int, Floats]:
+    """Trim zero rows; leading ones in multiples of four, the kernels' step.
 
     Parameters
     ----------
@@ -59,9 +60,9 @@ def trim(hrir: np.ndarray) -> tuple[int, np.ndarray]:
     Returns
     -------
     delay : int
-        Zero rows cut off the beginning.
+        Leading rows removed.
     hrir : ndarray
-        What is left; one row of zeros if all were.
+        The other rows; one row of zeros if all were zero.
     """
     sounding = np.flatnonzero(np.any(hrir != 0.0, axis=1))
     if len(sounding) == 0:
@@ -70,7 +71,7 @@ def trim(hrir: np.ndarray) -> tuple[int, np.ndarray]:
     return delay, hrir[delay : sounding[-1] + 1]
 
 
-def _planar_spectra(responses, length):
+def _planar_spectra(responses: Floats, length: int) -> Floats:
     """Real and imaginary parts of the spectra of (n, taps) responses, as (2 n, length // 2 + padding)."""
     out = np.zeros((2 * len(responses), length // 2 + fft.ROW_PADDING))
     spectra = np.fft.rfft(responses, length)
@@ -79,8 +80,8 @@ def _planar_spectra(responses, length):
     return out
 
 
-def _correlation_weights(responses, length):
-    """What the correlations of a segment count in the energy of both ears.
+def _correlation_weights(responses: Floats, length: int) -> Floats:
+    """The weights of a segment's correlations in the energy of both ears.
 
     With ``h_ie`` the response from channel i to ear e, ``rho_ij(t) = sum_e sum_m h_ie[m] h_je[m + t]``. A lag of zero
     counts once, a positive one twice (for itself and its negative). The spectrum of that one-sided sequence is
@@ -106,23 +107,23 @@ def _correlation_weights(responses, length):
 
 
 class Heads:
-    """The HRIRs of some head positions, ready to be applied to any stem.
+    """The HRIRs of head positions, ready to be applied to any stem.
 
     Parameters
     ----------
     hrirs : sequence of (ndarray, ndarray)
-        For each head position the HRIR of the left and of the right loudspeaker, (taps, 2) float64, column 0
-        being the left ear. Lengths may differ.
+        For each head position the HRIR of the left and of the right loudspeaker, (taps, 2) float64, left ear first.
+        Lengths may differ.
 
     Attributes
     ----------
     delays : list of int
-        Frames by which each head's output begins later than the trimmed responses say.
+        Frames that were trimmed off the beginning of each head's responses.
     taps : int
         Taps of the longest response, delay included.
     """
 
-    def __init__(self, hrirs) -> None:
+    def __init__(self, hrirs: Iterable[tuple[Floats, Floats]]) -> None:
         self._hrirs = list(hrirs)
         both = []
         for left, right in self._hrirs:
@@ -135,7 +136,8 @@ class Heads:
         self._responses = [response.T.copy() for _, response in both]
         self.taps = max(delay + len(response) for delay, response in both)
         self.trimmed_taps = max(len(response) for _, response in both)
-        self._made = {}
+        self._made: dict[tuple[object, int], Samples] = {}
+        self._alone: dict[int, Heads] = {}
 
     def __len__(self) -> int:
         return len(self.delays)
@@ -153,13 +155,13 @@ class Heads:
             Frames of a segment.
         """
 
-        def cost(length):
+        def cost(length: int) -> float:
             chunks = -(-hop // (length // 2))
             return (1 + chunks + 1.3 * len(self)) * (transform_cost(length) + 0.5 * length)
 
         return min((n for n in fft.LENGTHS if n >= max(2 * self.taps, 256)), key=cost)
 
-    def spectra(self, length: int) -> np.ndarray:
+    def spectra(self, length: int) -> Floats:
         """Spectra of the trimmed responses.
 
         Returns
@@ -169,30 +171,30 @@ class Heads:
         """
         return self._of_all("spectra", length, _planar_spectra, self._responses)
 
-    def delayed_spectra(self, length: int) -> np.ndarray:
+    def delayed_spectra(self, length: int) -> Floats:
         """:meth:`spectra` of the responses with their delays."""
         return self._of_all("delayed", length, _planar_spectra, self._delayed())
 
-    def weights(self, length: int) -> np.ndarray:
-        """What the correlations of a segment count in each head's energy.
+    def weights(self, length: int) -> Floats:
+        """The weights of a segment's correlations in each head's energy.
 
         Returns
         -------
         ndarray
             (heads, 8, length // 2 + ROW_PADDING): see :func:`cadrender.dsp.kernels.correlate`.
         """
-        # A delay common to all responses of a head does not change their correlations.
+        # A delay that all responses of a head share does not change their correlations.
         return self._of_all("weights", length, _correlation_weights, self._responses)
 
     def alone(self, head: int) -> "Heads":
         """One of the heads by itself."""
         if len(self) == 1:
             return self
-        if ("alone", head) not in self._made:
-            self._made["alone", head] = Heads(self._hrirs[head : head + 1])
-        return self._made["alone", head]
+        if head not in self._alone:
+            self._alone[head] = Heads(self._hrirs[head : head + 1])
+        return self._alone[head]
 
-    def response(self, head: int) -> np.ndarray:
+    def response(self, head: int) -> Floats:
         """One head's trimmed responses.
 
         Returns
@@ -202,25 +204,31 @@ class Heads:
         """
         return self._responses[head]
 
-    def once(self, what, length: int, make: Callable[[], np.ndarray]) -> np.ndarray:
-        """Keep what is made of the HRIRs when it is first asked for; the stems of a song share it."""
+    def once(self, what: object, length: int, make: Callable[[], Samples]) -> Samples:
+        """Cache what is made of the HRIRs; the stems of a song share it."""
         if (what, length) not in self._made:
             self._made[what, length] = make()
         return self._made[what, length]
 
-    def _of_all(self, what, length, transform, responses):
+    def _of_all(
+        self,
+        what: str,
+        length: int,
+        transform: Callable[[Floats, int], Floats],
+        responses: Iterable[Floats],
+    ) -> Floats:
         return self.once(what, length, lambda: np.stack([transform(each, length) for each in responses]))
 
-    def _delayed(self):
+    def _delayed(self) -> Iterator[Floats]:
         for delay, response in zip(self.delays, self._responses, strict=True):
             yield np.concatenate([np.zeros((4, delay)), response], axis=1)
 
 
 @functools.cache
-def _block(overlap, heads):
+def _block(overlap: int, heads: int) -> Grid:
     """The cheapest blocks for responses of one frame more than the overlap."""
 
-    def cost(length):
+    def cost(length: int) -> float:
         # Spectral product, overlap-add and quantisation: fitted to what the whole pass takes.
         others = 100 + (2 + length / 10_000) * length
         return (transform_cost(length) * (1 + 1 / heads) + others) / (length - overlap)

@@ -6,34 +6,36 @@ See section 3 of ``docs/contract.md``.
 import functools
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.dsp import kernels
-from cadrender.dsp.arrays import checked_samplerate, checked_signal
+from cadrender.dsp.arrays import Floats, Samples, checked_samplerate, checked_signal
 
 BLOCK_SECONDS = 0.4
 OVERLAP = 0.75
 ABSOLUTE_GATE = -70.0  # LUFS
 RELATIVE_GATE = -10.0  # LU
 
-# Frames that are K-weighted in one go: their float64 values stay in the L2 cache.
+# Frames that are K-weighted at once: their float64 values stay in the L2 cache.
 _STRIDE = 16 * 1024
 
 # Frames that one lane of the K-weighting takes at most.
 _QUARTER = 4096
 
-# A filter's memory under this counts as zero: without it, a digital silence of seconds ends in denormal
-# numbers, on which processors are a hundred times slower. It is 2000 dB under full scale.
+# Filter states below this count as zero: otherwise seconds of digital silence end in denormal numbers, which are a
+# hundred times slower. It is 2000 dB below full scale.
 _NOTHING = 1e-100
 
 
 @functools.cache
-def k_weighting(samplerate: int) -> np.ndarray:
+def k_weighting(samplerate: int) -> Floats:
     """The two biquads of the K-weighting at a sample rate.
 
-    The RBJ cookbook's high shelf (+4 dB, Q = 1/sqrt(2), 1500 Hz) and high pass (Q = 0.5, 38 Hz), as pyloudnorm
-    has them; they differ slightly from the tabulated filter of the recommendation.
+    The RBJ cookbook's high shelf (+4 dB, Q = 1/sqrt(2), 1500 Hz) and high pass (Q = 0.5, 38 Hz), as in pyloudnorm;
+    they differ slightly from the tabulated filter of the recommendation.
 
     Parameters
     ----------
@@ -70,8 +72,8 @@ def k_weighting(samplerate: int) -> np.ndarray:
 
 
 @functools.cache
-def k_weighting_responses(samplerate: int) -> np.ndarray:
-    """How the K-weighting goes on without input.
+def k_weighting_responses(samplerate: int) -> Floats:
+    """The K-weighting's output without further input.
 
     Returns
     -------
@@ -91,7 +93,7 @@ def k_weighting_responses(samplerate: int) -> np.ndarray:
 
 
 class KWeighting:
-    """A K-weighting filter that is fed piece by piece.
+    """A K-weighting filter, fed piece by piece.
 
     Parameters
     ----------
@@ -99,13 +101,13 @@ class KWeighting:
         In hertz.
     """
 
-    def __init__(self, samplerate) -> None:
+    def __init__(self, samplerate: int) -> None:
         self._biquads = k_weighting(samplerate)
         self._responses = k_weighting_responses(samplerate)
         self._state = np.zeros((2, 6))
 
-    def __call__(self, signal, start, frames, out, out_start):
-        """Filter ``frames`` of ``signal`` (2, any) into ``out`` (2, any); the filter goes on where it stopped."""
+    def __call__(self, signal: Floats, start: int, frames: int, out: Floats, out_start: int) -> None:
+        """Filter ``frames`` of ``signal`` (2, any) into ``out`` (2, any); the state is kept between calls."""
         if np.abs(self._state).max() < _NOTHING:
             self._state[:] = 0.0
         kernels.k_weight(signal, start, frames, self._biquads, self._responses, self._state, out, out_start)
@@ -125,9 +127,9 @@ class Gating:
         In hertz.
     """
 
-    edges: np.ndarray
-    first: np.ndarray
-    last: np.ndarray
+    edges: npt.NDArray[np.int64]
+    first: npt.NDArray[np.int64]
+    last: npt.NDArray[np.int64]
     samplerate: int
 
     @property
@@ -159,14 +161,14 @@ def gating(frames: int, samplerate: int) -> Gating:
     step = 1.0 - OVERLAP
     blocks = int(np.round((frames / samplerate - BLOCK_SECONDS) / (BLOCK_SECONDS * step)) + 1)
     j = np.arange(blocks)
-    # The order of these operations decides the last bit, and with it an edge at rates other than 44 100 Hz.
+    # The order of these operations affects the last bit, and with it an edge at rates other than 44 100 Hz.
     starts = np.minimum((BLOCK_SECONDS * (j * step) * samplerate).astype(np.int64), frames)
     stops = np.minimum((BLOCK_SECONDS * (j * step + 1) * samplerate).astype(np.int64), frames)
     edges = np.union1d(starts, stops)
     return Gating(edges, np.searchsorted(edges, starts), np.searchsorted(edges, stops), samplerate)
 
 
-def gated_loudness(blocks: Gating, energies: np.ndarray) -> float:
+def gated_loudness(blocks: Gating, energies: Floats) -> float:
     """Integrated loudness from the K-weighted energy of each segment.
 
     Parameters
@@ -174,7 +176,7 @@ def gated_loudness(blocks: Gating, energies: np.ndarray) -> float:
     blocks : Gating
         Where the blocks are.
     energies : ndarray
-        (segments,): sum of squares of both channels, full scale being 1.
+        (segments,): sum of squares of both channels, full scale 1.
 
     Returns
     -------
@@ -198,22 +200,22 @@ def gated_loudness(blocks: Gating, energies: np.ndarray) -> float:
     return -0.691 + 10.0 * math.log10(mean_squares[counted].mean())
 
 
-def load_planar(signal, start, frames, scale, out, out_start) -> None:
+def load_planar(signal: Samples, start: int, frames: int, scale: float, out: Floats, out_start: int) -> None:
     """Copy frames of an interleaved signal (frames, 2) to the two rows of ``out``, times ``scale``."""
     kernels.deinterleave(signal.reshape(-1), start, frames, scale, out[0], out_start, out[1], out_start)
 
 
-def full_scale(dtype) -> float:
-    """The value of ``dtype`` that stands for 1.0: 2**15, 2**31, or 1 for floating point."""
+def full_scale(dtype: np.dtype[Any]) -> float:
+    """The value of ``dtype`` that represents 1.0: 2**15, 2**31, or 1 for floating point."""
     return 2.0 ** (8 * dtype.itemsize - 1) if dtype.kind == "i" else 1.0
 
 
-def integrated_loudness(signal: np.ndarray, samplerate: int) -> float:
+def integrated_loudness(signal: npt.ArrayLike, samplerate: int) -> float:
     """Integrated loudness of a stereo signal.
 
     Parameters
     ----------
-    signal : ndarray
+    signal : array_like
         (frames, 2), float64, float32, int32 or int16; integers are fractions of their full scale.
     samplerate : int
         In hertz.
@@ -226,7 +228,7 @@ def integrated_loudness(signal: np.ndarray, samplerate: int) -> float:
     Raises
     ------
     TypeError
-        If the signal has another type; those above are taken in any byte order and memory layout.
+        If the signal has another type; the byte order and memory layout do not matter.
     ValueError
         If it is shorter than 400 ms or not stereo, or holds values that are not finite.
 
@@ -237,9 +239,9 @@ def integrated_loudness(signal: np.ndarray, samplerate: int) -> float:
     >>> round(integrated_loudness(np.stack([tone, 0 * tone], axis=1), 48000), 2)
     -3.05
     """
-    signal = checked_signal("signal", signal)
+    stereo = checked_signal("signal", signal)
     samplerate = checked_samplerate(samplerate)
-    blocks = gating(len(signal), samplerate)
+    blocks = gating(len(stereo), samplerate)
     weighting = KWeighting(samplerate)
     plain = np.empty((2, _STRIDE))
     weighted = np.empty((2, _STRIDE))
@@ -247,7 +249,7 @@ def integrated_loudness(signal: np.ndarray, samplerate: int) -> float:
     segment = 0
     for start in range(0, int(blocks.edges[-1]), _STRIDE):
         frames = min(_STRIDE, int(blocks.edges[-1]) - start)
-        load_planar(signal, start, frames, 1.0 / full_scale(signal.dtype), plain, 0)
+        load_planar(stereo, start, frames, 1.0 / full_scale(stereo.dtype), plain, 0)
         weighting(plain, 0, frames, weighted, 0)
         segment = kernels.segment_energies(weighted, start, frames, blocks.edges, segment, energies)
     return gated_loudness(blocks, energies)

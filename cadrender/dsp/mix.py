@@ -1,19 +1,21 @@
-"""The gain mixer: weighted sums of four stems, how loud they are, and their samples, block by block.
+"""The gain mixer: weighted sums of four stems, and their loudness, block by block.
 
 Two passes: the first measures the mixture and every weighted sum (:class:`MixMeter`), the second scales each sum
-and goes straight to int16 (:func:`mix_int16`). A sum is kept from the first pass where it is the only one, and made
-again from its stems otherwise. A block stays in the L2 cache for all that is done with it.
+and goes straight to int16 (:func:`mix_int16`). A sum is kept from the first pass if it is the only one, and otherwise
+made again from its stems. A block stays in the L2 cache until it is finished.
 """
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.dsp import mix_kernels
+from cadrender.dsp.arrays import Floats, Samples
 from cadrender.dsp.loudness import full_scale, gated_loudness, gating, k_weighting
 
 BLOCK = 32768
 """Frames of a block, a multiple of 4: five int16 files stay in the L2 cache."""
 
-# A filter's memory under this counts as zero: without it, a long silence ends in denormal numbers, which are slow.
+# Filter states below this count as zero: otherwise a long silence ends in denormal numbers, which are slow.
 _NOTHING = 1e-100
 
 _NOWHERE = np.empty(0)
@@ -25,7 +27,7 @@ ALONE = np.eye(1, 4)[0]
 class MixMeter:
     """Integrated loudness of a mixture and of weighted sums of its four stems.
 
-    Feed it all blocks in order, then ask for the :meth:`loudness`.
+    Feed it all blocks in order, then call :meth:`loudness`.
 
     Parameters
     ----------
@@ -39,10 +41,10 @@ class MixMeter:
     Raises
     ------
     ValueError
-        If `frames` are less than 400 ms.
+        If `frames` is less than 400 ms.
     """
 
-    def __init__(self, frames: int, samplerate: int, weights: np.ndarray) -> None:
+    def __init__(self, frames: int, samplerate: int, weights: Floats) -> None:
         self._gating = gating(frames, samplerate)
         self._weights = np.array(weights, dtype=np.float64)
         self._gain, self._coefficients = _coefficients(samplerate)
@@ -51,23 +53,20 @@ class MixMeter:
         self._energies = np.zeros((2 * pairs, len(self._gating.edges) - 1))
         self._at = -4
 
-    def feed(
-        self, stems: np.ndarray, mixture: np.ndarray, frames: int, kept: np.ndarray | None = None
-    ) -> None:
+    def feed(self, stems: Samples, mixture: Samples, frames: int, kept: Floats | None = None) -> None:
         """Measure the next frames.
 
         Parameters
         ----------
         stems : ndarray
-            (4, at least 2 * frames), interleaved stereo, any of int16, int32, float32 and float64; one row if
-            there is one stem only.
+            (4, at least 2 * frames), interleaved stereo, int16, int32, float32 or float64; one row for one stem.
         mixture : ndarray
             (1, at least 2 * frames), likewise.
         frames : int
-            A multiple of 4 in all calls but the last. In the last one up to three frames more are set to zero.
+            A multiple of 4 in all calls but the last one, in which up to three more frames are set to zero.
         kept : ndarray, optional
-            (at least 2 * frames, up to a multiple of 8,) float64: filled with the sum, interleaved, full scale
-            being 1. For a meter of one sum.
+            (at least 2 * frames, up to a multiple of 8,) float64: filled with the sum, interleaved, full scale 1. Only
+            for a meter of one sum.
         """
         padded = -(-frames // 4) * 4
         for array in (stems, mixture):
@@ -104,22 +103,21 @@ class MixMeter:
         return mixture, sums
 
 
-def _coefficients(samplerate):
-    """The K-weighting as :func:`cadrender.dsp.mix_kernels.measure_pair` has it: its gain, and the rest."""
+def _coefficients(samplerate: int) -> tuple[float, Floats]:
+    """The K-weighting for :func:`cadrender.dsp.mix_kernels.measure_pair`: its gain, and the rest."""
     b0, b1, b2, a1, a2 = k_weighting(samplerate).T
     return b0.prod(), np.repeat(np.stack([b1 / b0, b2 / b0, -a2, -a1]), 4)
 
 
-def mix_int16(stems: np.ndarray, frames: int, weights: np.ndarray, gain: float, out: np.ndarray) -> int:
+def mix_int16(stems: Samples, frames: int, weights: Floats, gain: float, out: npt.NDArray[np.int16]) -> int:
     """Make a weighted sum, scale it, clip it and truncate it toward zero.
 
     Parameters
     ----------
     stems : ndarray
-        (4, at least 2 * frames), interleaved stereo, any of int16, int32, float32 and float64; one row if there is
-        one stem only.
+        (4, at least 2 * frames), interleaved stereo, int16, int32, float32 or float64; one row for one stem.
     frames : int
-        How many to make.
+        Frames to make.
     weights : ndarray
         (4,): linear factors.
     gain : float
@@ -130,19 +128,20 @@ def mix_int16(stems: np.ndarray, frames: int, weights: np.ndarray, gain: float, 
     Returns
     -------
     int
-        Samples that had to be clipped.
+        Clipped PCM values.
     """
     scaled = np.asarray(weights) / full_scale(stems.dtype)
-    return mix_kernels.mix_int16(stems, frames, scaled, 32768.0 * gain, out.reshape(-1))
+    clipped: int = mix_kernels.mix_int16(stems, frames, scaled, 32768.0 * gain, out.reshape(-1))
+    return clipped
 
 
-def mix_float64(stems: np.ndarray, frames: int, weights: np.ndarray, gain: float, out: np.ndarray) -> None:
-    """Make a weighted sum and scale it, full scale being 1; as :func:`mix_int16`, but `out` is float64."""
+def mix_float64(stems: Samples, frames: int, weights: Floats, gain: float, out: Floats) -> None:
+    """Make a weighted sum and scale it; as :func:`mix_int16`, but `out` is float64 with full scale 1."""
     scaled = np.asarray(weights) / full_scale(stems.dtype)
     mix_kernels.mix_float64(stems, frames, scaled, float(gain), out.reshape(-1))
 
 
-def to_int16(signal: np.ndarray, gain: float = 1.0) -> tuple[np.ndarray, int]:
+def to_int16(signal: Floats, gain: float = 1.0) -> tuple[npt.NDArray[np.int16], int]:
     """Scale a signal of full scale 1, clip it and truncate it toward zero.
 
     Parameters
@@ -157,7 +156,7 @@ def to_int16(signal: np.ndarray, gain: float = 1.0) -> tuple[np.ndarray, int]:
     pcm : ndarray
         (frames, 2) int16.
     clipped : int
-        Samples that had to be clipped.
+        Clipped PCM values.
     """
     pcm = np.empty(signal.shape, np.int16)
     row = np.ascontiguousarray(signal).reshape(1, -1)

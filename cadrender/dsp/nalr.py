@@ -1,8 +1,8 @@
-"""NAL-R: what a linear hearing aid should amplify for an audiogram, as a linear-phase filter for each ear.
+"""NAL-R: the gain of a linear hearing aid for an audiogram, as a linear-phase filter for each ear.
 
-The prescription is that of Byrne and Dillon, in the form in which the HAAQI metric's authors and after them the
-challenge's baseline use it: gains at six frequencies, none of them negative, and a filter of order 220. The
-baseline (pyclarity 0.4.1) scores a system's output against the rebalanced target after this filter.
+The prescription is that of Byrne and Dillon, in the form used by the authors of the HAAQI metric and by the challenge's
+baseline: gains at six frequencies, none of them negative, and a filter of order 220. The baseline (pyclarity 0.4.1)
+scores a system's output against the rebalanced target after this filter.
 
 References
 ----------
@@ -20,11 +20,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cadrender.dsp.arrays import Floats
+
 FREQUENCIES = (250, 500, 1000, 2000, 4000, 6000)
 """Hz at which gains are prescribed."""
 
 ORDER = 220
-"""Of the filter, which has one tap more and delays by half of it."""
+"""Of the filter, which has one more tap and a delay of half the order."""
 
 # k of Byrne and Dillon (1986) at the FREQUENCIES, in dB.
 _CONSTANTS = np.array([-17.0, -8.0, 1.0, -1.0, -2.0, -2.0])
@@ -38,17 +40,17 @@ _SEVERE_SUM_SLOPE = 0.116
 _GRID = 512
 
 
-def insertion_gains(frequencies: Sequence[float], levels: Sequence[float]) -> np.ndarray:
+def insertion_gains(frequencies: Sequence[float], levels: Sequence[float]) -> Floats:
     """Prescribe the insertion gains of one ear.
 
-    ``0.05 (H500 + H1000 + H2000) + 0.31 H(f) + k(f)``, and 0 dB where that is negative. Where the sum is above
-    180 dB HL its part is ``9 + 0.116 (sum - 180)``.
+    ``0.05 (H500 + H1000 + H2000) + 0.31 H(f) + k(f)``, and 0 dB where that is negative. If the sum is above 180 dB HL,
+    the first term is ``9 + 0.116 (sum - 180)``.
 
     Parameters
     ----------
     frequencies : sequence of number
-        Of the audiogram, in Hz, rising. Between them levels are interpolated over the logarithm of the
-        frequency; outside, the outermost one holds.
+        Of the audiogram, in Hz, ascending. Between them levels are interpolated over the logarithm of the frequency;
+        outside, the outermost level is used.
     levels : sequence of number
         Hearing thresholds in dB HL.
 
@@ -65,21 +67,22 @@ def insertion_gains(frequencies: Sequence[float], levels: Sequence[float]) -> np
     thresholds = _thresholds(frequencies, levels)
     total = thresholds[1:4].sum()
     common = _SUM_SLOPE * min(total, _SEVERE) + _SEVERE_SUM_SLOPE * max(total - _SEVERE, 0.0)
-    return np.maximum(common + _SLOPE * thresholds + _CONSTANTS, 0.0)
+    gains: Floats = np.maximum(common + _SLOPE * thresholds + _CONSTANTS, 0.0)
+    return gains
 
 
-def _thresholds(frequencies, levels):
+def _thresholds(frequencies: Sequence[float], levels: Sequence[float]) -> Floats:
     return np.interp(np.log(FREQUENCIES), np.log(frequencies), np.asarray(levels, dtype=float))
 
 
 def nalr_filter(
     frequencies: Sequence[float], levels: Sequence[float], samplerate: int, order: int = ORDER
-) -> np.ndarray:
+) -> Floats:
     """Design the filter that amplifies by :func:`insertion_gains`.
 
-    Decibels are interpolated linearly over the frequency, constant below 250 and above 6000 Hz; the filter comes from
-    that response by frequency sampling and a Hamming window. An ear without any loss (no threshold above 0 dB HL)
-    gets the mere delay.
+    Decibels are interpolated linearly over the frequency, constant below 250 and above 6000 Hz; the filter is made from
+    this response by frequency sampling and a Hamming window. For an ear without any loss (no threshold above 0 dB HL)
+    it is only a delay.
 
     Parameters
     ----------
@@ -88,7 +91,7 @@ def nalr_filter(
     samplerate : int
         In hertz, at least 12 000.
     order : int
-        An even number; the delay is half of it.
+        Even; the delay is half of it.
 
     Returns
     -------
@@ -104,12 +107,11 @@ def nalr_filter(
     return _frequency_sampling(positions, 10.0 ** (decibels / 20.0))
 
 
-def _frequency_sampling(positions, response):
-    """A linear-phase filter of as many taps as there are points of its response.
+def _frequency_sampling(positions: Floats, response: Floats) -> Floats:
+    """A linear-phase filter with as many taps as its response has points.
 
-    The design of MATLAB's ``fir2``: every point is moved to the grid, ramps between them fill it, each ending one
-    grid point before the next begins; an inverse transform with the delay of half the filter, and a Hamming
-    window.
+    The design of MATLAB's ``fir2``: the points are moved to a grid, with ramps between them, each ending one grid point
+    before the next begins; then an inverse transform with a delay of half the filter, and a Hamming window.
     """
     taps = len(positions)
     grid = np.empty(_GRID + 1)
@@ -119,4 +121,5 @@ def _frequency_sampling(positions, response):
         grid[first : end + 1] = np.linspace(low, high, end + 1 - first)
         first = end + 1
     delay = np.exp(-0.5j * np.pi * (taps - 1) * np.arange(_GRID + 1) / _GRID)
-    return np.fft.irfft(grid * delay)[:taps] * np.hamming(taps)
+    filter: Floats = np.fft.irfft(grid * delay)[:taps] * np.hamming(taps)
+    return filter

@@ -12,10 +12,13 @@ import functools
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from contextvars import ContextVar
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.dsp import part_kernels
+from cadrender.dsp.arrays import Floats, Samples
 from cadrender.dsp.fft import pyfftw
 from cadrender.dsp.grid import Grid
 from cadrender.dsp.hrir import Heads
@@ -47,18 +50,18 @@ def history(heads: Heads, head: int = 0) -> int:
 
 
 def convolve_parts(
-    parts: Sequence[np.ndarray],
+    parts: Sequence[Samples],
     before: int,
     frames: int,
     heads: Heads,
-    gains: Sequence[float],
+    gains: npt.ArrayLike,
     *,
     head: int = 0,
     pcm16: bool = True,
-    dtype: str | np.dtype | None = None,
-    out: np.ndarray | None = None,
+    dtype: npt.DTypeLike | None = None,
+    out: Samples | None = None,
     precision: str = "double",
-) -> np.ndarray:
+) -> Samples:
     """Apply one head's HRIRs and each stem's gain to parts of some stems.
 
     Parameters
@@ -73,7 +76,7 @@ def convolve_parts(
         Number of frames wanted.
     heads : Heads
         The HRIRs.
-    gains : sequence of float
+    gains : array_like
         (stems,): linear factors, not negative. A stem of gain 0 is all zeros.
     head : int
         Which of the heads.
@@ -102,9 +105,9 @@ def convolve_parts(
     if not parts:
         raise ValueError("no parts: at least one stem is needed")
     source = _source_type(parts)
-    gains = np.array(gains, np.float64)
-    if gains.shape != (len(parts),) or not (np.isfinite(gains) & (gains >= 0.0)).all():
-        raise ValueError(f"gains {gains}: {len(parts)} finite factors, none negative, are needed")
+    factors = np.array(gains, np.float64)
+    if factors.shape != (len(parts),) or not (np.isfinite(factors) & (factors >= 0.0)).all():
+        raise ValueError(f"gains {factors}: {len(parts)} finite factors, none negative, are needed")
     if out is None:
         out = np.empty((len(parts), frames, 2), dtype or (np.int16 if pcm16 else np.float64))
     _check_out(out, (len(parts), frames, 2), dtype, pcm16)
@@ -116,10 +119,10 @@ def convolve_parts(
     passes, twiddles = transform(grid.length, precision)
     unit = (32768.0 if pcm16 else 1.0) / (full_scale(source) * grid.length)
     if source != np.int16:  # compiling kernels for rare types takes longer than any music
-        parts, source = [part.astype(np.float64) for part in parts], np.float64
+        parts, source = [part.astype(np.float64) for part in parts], np.dtype(np.float64)
     addresses = np.array([part.ctypes.data for part in parts], np.int64)
     like, lengths = np.empty(0, source), np.array([len(part) for part in parts], np.int64)
-    factors, hrirs = gains * unit, spectra(heads, head, grid.length, precision)
+    scales, hrirs = factors * unit, spectra(heads, head, grid.length, precision)
     rows = out.reshape(len(parts), -1)
 
     def render(begin: int, end: int) -> None:
@@ -128,7 +131,7 @@ def convolve_parts(
             like,
             lengths,
             np.full(len(parts), before - heads.delays[head] + begin, np.int64),
-            factors,
+            scales,
             grid.length,
             grid.block,
             passes,
@@ -154,7 +157,7 @@ def convolve_parts(
     return out
 
 
-def _source_type(parts):
+def _source_type(parts: Sequence[Samples]) -> np.dtype[Any]:
     """The type of all parts."""
     dtype = parts[0].dtype
     if dtype not in _TYPES:
@@ -167,7 +170,7 @@ def _source_type(parts):
     return dtype
 
 
-def _check_out(out, shape, dtype, pcm16) -> None:
+def _check_out(out: Samples, shape: tuple[int, ...], dtype: npt.DTypeLike | None, pcm16: bool) -> None:
     accepted = ("int16", "float32", "float64") if pcm16 else ("float32", "float64")
     if out.dtype not in accepted:
         raise ValueError(f"dtype {out.dtype}: one of {', '.join(accepted)} is needed")
@@ -178,7 +181,7 @@ def _check_out(out, shape, dtype, pcm16) -> None:
 
 
 def window(heads: Heads, stems: int, frames: int) -> Grid:
-    """The windows in which a part of so many frames is had most cheaply; their last frames are the block."""
+    """The fastest windows for a part of some frames; the block is their last frames."""
     return _window(-(-(heads.trimmed_taps - 1) // 8) * 8, stems, frames)
 
 
@@ -192,21 +195,21 @@ def _window(overlap: int, stems: int, frames: int) -> Grid:
     return min((Grid(n, n - overlap) for n in _LENGTHS if n > overlap), key=cost)
 
 
-def _radices(length):
-    """Of the passes before the last, which is of radix 8: eights, then fours, at least one."""
+def _radices(length: int) -> list[int]:
+    """The radices of all passes but the last, which is 8: eights, then at least one four."""
     bits = length.bit_length() - 6
     eights = next(n for n in range(bits // 3, -1, -1) if (bits - 3 * n) % 2 == 0)
     return [8] * eights + [4] * ((bits - 3 * eights) // 2 + 1)
 
 
 @functools.cache
-def transform(length: int, precision: str = "double") -> tuple[np.ndarray, np.ndarray]:
+def transform(length: int, precision: str = "double") -> tuple[npt.NDArray[np.int64], Samples]:
     """The passes of a transform.
 
     Returns
     -------
     passes : ndarray
-        (passes, 3) int64: radix, span, and where the twiddle factors begin, in registers.
+        (passes, 3) int64: radix, span, and first twiddle factor, in registers.
     twiddles : ndarray
         The factors ``exp(-2 pi i q n / span)`` of each pass: for every eight ``n``, for each ``q`` but 0, eight real
         parts and eight imaginary parts; each eight of them twice in single precision.
@@ -225,21 +228,23 @@ def transform(length: int, precision: str = "double") -> tuple[np.ndarray, np.nd
     return np.array(passes), aligned(twiddles, precision)
 
 
-def aligned(values: np.ndarray, precision: str = "double") -> np.ndarray:
+def aligned(values: Floats, precision: str = "double") -> Samples:
     """A flat copy that begins on a cache line."""
-    out = pyfftw.empty_aligned(values.size, {"double": "float64", "single": "float32"}[precision], n=64)
+    out: Samples = pyfftw.empty_aligned(
+        values.size, {"double": "float64", "single": "float32"}[precision], n=64
+    )
     out[:] = values.reshape(-1)
     return out
 
 
-def spectra(heads: Heads, head: int, length: int, precision: str = "double") -> np.ndarray:
-    """One head's spectra as :func:`cadrender.dsp.part_kernels.multiply` has them; kept with the heads."""
+def spectra(heads: Heads, head: int, length: int, precision: str = "double") -> Samples:
+    """One head's spectra for :func:`cadrender.dsp.part_kernels.multiply`; cached with the heads."""
     return heads.once(
         (f"parts, {precision}", head), length, lambda: _spectra(heads.response(head), length, precision)
     )
 
 
-def _spectra(response, length, precision):
+def _spectra(response: Floats, length: int, precision: str) -> Samples:
     """Of (4, taps) responses: left channel to left ear, right to left, left to right, right to right."""
     passes, twiddles = transform(length)
     registers = length // 4

@@ -3,39 +3,40 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
-from cadrender.dsp.arrays import checked_dtype, checked_samplerate, checked_signal
+from cadrender.dsp.arrays import Floats, Samples, checked_dtype, checked_samplerate, checked_signal
 from cadrender.dsp.mix import BLOCK, MixMeter, mix_float64, mix_int16
 from cadrender.stems import MIXTURE, VDBO
 
 SILENCE = -80.0
-"""LUFS that stand for a loudness of minus infinity when a target is brought to its level."""
+"""LUFS used for a loudness of minus infinity when a target is brought to its level."""
 
 
 class BlockSource(Protocol):
-    """Where a signal comes from, block by block."""
+    """A signal that is read block by block."""
 
-    def read(self, start: int, out: np.ndarray) -> None:
+    def read(self, start: int, out: Samples) -> None:
         """Fill ``out`` (2 * frames,) with interleaved stereo from frame ``start`` on."""
 
 
 class ArraySource:
     """A signal in memory, (frames, 2), as a :class:`BlockSource`."""
 
-    def __init__(self, signal: np.ndarray) -> None:
+    def __init__(self, signal: Samples) -> None:
         self._flat = signal.reshape(-1)
 
-    def read(self, start: int, out: np.ndarray) -> None:
+    def read(self, start: int, out: Samples) -> None:
         """Copy the frames from ``start`` on."""
         out[:] = self._flat[2 * start : 2 * start + len(out)]
 
 
 @dataclass(frozen=True)
 class MixLevel:
-    """How loud a rebalanced sum is, and what brings it to the mixture's level.
+    """How loud a rebalanced sum is, and the gain that brings it to the mixture's level.
 
     Attributes
     ----------
@@ -50,7 +51,7 @@ class MixLevel:
 
     @property
     def gain_db(self) -> float:
-        """What the sum is raised by, in dB: silence counts as -80 LUFS on either side."""
+        """The gain of the sum in dB; silence counts as -80 LUFS for both."""
         before, mixture = (SILENCE if math.isinf(lufs) else lufs for lufs in (self.before, self.mixture))
         return mixture - before
 
@@ -65,16 +66,16 @@ class MixLevel:
         return self.before + self.gain_db
 
 
-def linear(gains_db: Sequence[float]) -> np.ndarray:
+def linear(gains_db: Sequence[float]) -> Floats:
     """Linear factors of decibels."""
     return np.array([10.0 ** (gain / 20.0) for gain in gains_db])
 
 
 class StemBlocks:
-    """Some signals side by side, block by block: to be iterated over once or more often.
+    """Signals side by side, block by block; can be iterated over more than once.
 
-    Each iteration gives ``block``, (sources, 2 * BLOCK) interleaved, and how many frames of it are filled. What
-    has been read is kept for the next iteration where there is memory for it, and read again otherwise.
+    Each iteration gives ``block``, (sources, 2 * BLOCK) interleaved, and how many frames of it are filled. Signals are
+    kept for the next iteration if there is memory for them, and read again otherwise.
 
     Parameters
     ----------
@@ -82,29 +83,33 @@ class StemBlocks:
     frames : int
         Their length.
     dtype : dtype
-        What they give.
+        Their type.
     memory : ndarray, optional
-        Bytes to keep them in; :meth:`bytes_needed` says how many it takes.
+        :meth:`bytes_needed` bytes to keep them in.
     """
 
     def __init__(
-        self, sources: Sequence[BlockSource], frames: int, dtype, memory: np.ndarray | None = None
+        self,
+        sources: Sequence[BlockSource],
+        frames: int,
+        dtype: npt.DTypeLike,
+        memory: npt.NDArray[np.uint8] | None = None,
     ) -> None:
         self._sources, self._frames = sources, frames
         shape = (1 if memory is None else -(-frames // BLOCK), len(sources), 2 * BLOCK)
         if memory is None:
-            self._blocks = np.empty(shape, dtype)
+            self._blocks: Samples = np.empty(shape, dtype)
         else:
             needed = self.bytes_needed(len(sources), frames, dtype)
             self._blocks = memory[:needed].view(dtype).reshape(shape)
         self._kept = 0
 
     @staticmethod
-    def bytes_needed(sources: int, frames: int, dtype) -> int:
-        """Bytes in which that many signals can be kept."""
+    def bytes_needed(sources: int, frames: int, dtype: npt.DTypeLike) -> int:
+        """Bytes needed to keep signals."""
         return sources * -(-frames // BLOCK) * 2 * BLOCK * np.dtype(dtype).itemsize
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
+    def __iter__(self) -> Iterator[tuple[Samples, int]]:
         for number, start in enumerate(range(0, self._frames, BLOCK)):
             count = min(BLOCK, self._frames - start)
             block = self._blocks[number % len(self._blocks)]
@@ -117,30 +122,30 @@ class StemBlocks:
 
 
 class KeptSum:
-    """A weighted sum that is kept while it is measured: to be iterated over as :class:`StemBlocks` of one row.
+    """A weighted sum that is kept while it is measured; iterated over like :class:`StemBlocks` of one row.
 
     Parameters
     ----------
     frames : int
         Its length.
     memory : ndarray
-        Bytes to keep it in; :meth:`bytes_needed` says how many it takes.
+        :meth:`bytes_needed` bytes to keep it in.
     """
 
-    def __init__(self, frames: int, memory: np.ndarray) -> None:
+    def __init__(self, frames: int, memory: npt.NDArray[np.uint8]) -> None:
         self._frames = frames
         self._row = memory[: self.bytes_needed(frames)].view(np.float64)[None]
 
     @staticmethod
     def bytes_needed(frames: int) -> int:
-        """Bytes in which a sum can be kept."""
+        """Bytes needed to keep a sum."""
         return 2 * -(-frames // 4) * 4 * 8
 
-    def place(self, start: int) -> np.ndarray:
-        """Where the sum is kept from frame `start` on."""
+    def place(self, start: int) -> Floats:
+        """The memory of the sum from frame `start` on."""
         return self._row[0, 2 * start :]
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, int]]:
+    def __iter__(self) -> Iterator[tuple[Floats, int]]:
         for start in range(0, self._frames, BLOCK):
             yield self._row[:, 2 * start : 2 * (start + BLOCK)], min(BLOCK, self._frames - start)
 
@@ -150,15 +155,14 @@ def mix_levels(
     mixture: StemBlocks,
     frames: int,
     samplerate: int,
-    weights: np.ndarray,
+    weights: Floats,
     kept: KeptSum | None = None,
 ) -> list[MixLevel]:
-    """Measure weighted sums of stems, and the mixture that they are brought to.
+    """Measure weighted sums of stems, and their mixture.
 
     Parameters
     ----------
     stems, mixture : StemBlocks
-        The stems; the mixture alone.
     frames : int
         Their length.
     samplerate : int
@@ -166,7 +170,7 @@ def mix_levels(
     weights : ndarray
         (sums, stems): linear factors.
     kept : KeptSum, optional
-        Filled with the sum, if there is one only.
+        Filled with the sum; only if there is one.
 
     Raises
     ------
@@ -183,12 +187,12 @@ def mix_levels(
 
 
 def rebalance(
-    stems: Mapping[str, np.ndarray],
+    stems: Mapping[str, npt.ArrayLike],
     gains_db: Mapping[str, float],
-    mixture: np.ndarray,
+    mixture: npt.ArrayLike,
     samplerate: int,
     dtype: str = "int16",
-) -> np.ndarray:
+) -> Samples:
     """Make the rebalanced target of a scene.
 
     Each at-mic stem is raised or lowered by its gain, and their sum is brought to the loudness of the at-mic
@@ -196,12 +200,12 @@ def rebalance(
 
     Parameters
     ----------
-    stems : mapping of str to ndarray
+    stems : mapping of str to array_like
         The at-mic signals of vocals, drums, bass and other, (frames, 2): int16, int32 (fractions of their full
         scale), float32 or float64 (full scale 1).
-    gains_db : mapping of str to number
+    gains_db : mapping of str to float
         The gain of each of them in dB.
-    mixture : ndarray
+    mixture : array_like
         The at-mic mixture, (frames, 2).
     samplerate : int
         In hertz.
@@ -216,7 +220,7 @@ def rebalance(
     Raises
     ------
     TypeError
-        If an array has another type; those above are taken in any byte order and memory layout.
+        If an array has another type; the byte order and memory layout do not matter.
     ValueError
         If a stem or a gain is missing or unknown, shapes differ, the signals are shorter than 400 ms, a value is
         not finite, or `dtype` is neither of the two.
@@ -234,20 +238,19 @@ def rebalance(
     samplerate = checked_samplerate(samplerate)
     for what, given in (("stems", stems), ("gains_db", gains_db)):
         if set(given) != set(VDBO):
-            raise ValueError(f"{what} of {', '.join(sorted(given))}; needed are {', '.join(VDBO)}")
-    signals = {**{stem: stems[stem] for stem in VDBO}, MIXTURE: mixture}
-    signals = {name: checked_signal(name, signal) for name, signal in signals.items()}
-    mixture = signals[MIXTURE]
+            raise ValueError(f"{what} of {', '.join(sorted(given))}; expected {', '.join(VDBO)}")
+    arrays = {**{stem: stems[stem] for stem in VDBO}, MIXTURE: mixture}
+    signals = {name: checked_signal(name, array) for name, array in arrays.items()}
+    frames = len(signals[MIXTURE])
     for name, signal in signals.items():
-        if len(signal) != len(mixture):
-            raise ValueError(f"{name} has the shape {signal.shape}; {mixture.shape} is needed")
+        if len(signal) != frames:
+            raise ValueError(f"{name} has the shape {signal.shape}; {signals[MIXTURE].shape} is needed")
     for stem in VDBO:
         if not math.isfinite(gains_db[stem]):
             raise ValueError(f"gains_db[{stem!r}] is {gains_db[stem]!r}; a finite number of dB is needed")
     common = common_dtype([signal.dtype for signal in signals.values()])
     *sources, target = (ArraySource(_as(signal, common)) for signal in signals.values())
     weights = linear([gains_db[stem] for stem in VDBO])
-    frames = len(mixture)
     blocks = StemBlocks(sources, frames, common)
     (level,) = mix_levels(blocks, StemBlocks([target], frames, common), frames, samplerate, weights[None])
     out = np.empty((frames, 2), dtype)
@@ -259,14 +262,14 @@ def rebalance(
     return out
 
 
-def common_dtype(dtypes: Sequence) -> np.dtype:
-    """The type in which signals of these types are mixed: their own if they share one, else float64."""
+def common_dtype(dtypes: Sequence[npt.DTypeLike]) -> np.dtype[Any]:
+    """The type in which signals are mixed: their own if they share one, else float64."""
     first = np.dtype(dtypes[0])
     return first if all(np.dtype(dtype) == first for dtype in dtypes) else np.dtype("float64")
 
 
-def _as(signal, dtype):
-    """Make a signal that type; integers become fractions of their full scale."""
+def _as(signal: Samples, dtype: np.dtype[Any]) -> Samples:
+    """Convert a signal to a type; integers become fractions of their full scale."""
     if signal.dtype == dtype:
         return np.ascontiguousarray(signal)
     scale = 2.0 ** (1 - 8 * signal.dtype.itemsize) if signal.dtype.kind == "i" else 1.0

@@ -1,20 +1,21 @@
-"""At-mic rendering of one stem: HRIRs, then the loudness of the source (section 2 of ``docs/contract.md``)."""
+"""At-mic rendering of one stem: HRIRs, then the source's loudness (section 2 of ``docs/contract.md``)."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.dsp import whole
-from cadrender.dsp.arrays import checked_dtype, checked_hrir, checked_samplerate, checked_signal
+from cadrender.dsp.arrays import Samples, checked_dtype, checked_hrir, checked_samplerate, checked_signal
 from cadrender.dsp.convolve import convolve, loudness_before_and_after
 from cadrender.dsp.hrir import Heads
 
 
 @dataclass(frozen=True)
 class Level:
-    """How loud a stem is, and what brings its at-mic signal there.
+    """How loud a stem is, and the gain that brings its at-mic signal to that loudness.
 
     Attributes
     ----------
@@ -27,7 +28,7 @@ class Level:
 
     @property
     def silent(self) -> bool:
-        """Whether either loudness is not finite: the at-mic file is then digital silence."""
+        """Whether either loudness is not finite: then the at-mic file is digital silence."""
         return not (math.isfinite(self.before) and math.isfinite(self.after))
 
     @property
@@ -36,7 +37,7 @@ class Level:
         return 0.0 if self.silent else 10.0 ** ((self.before - self.after) / 20.0)
 
 
-def levels(signal: np.ndarray, samplerate: int, heads: Heads) -> list[Level]:
+def levels(signal: Samples, samplerate: int, heads: Heads) -> list[Level]:
     """Measure a stem before and after each head's HRIRs.
 
     Parameters
@@ -58,8 +59,8 @@ def levels(signal: np.ndarray, samplerate: int, heads: Heads) -> list[Level]:
 
 
 def at_mic(
-    signal: np.ndarray, samplerate: int, heads: Heads, pcm16: bool = True
-) -> tuple[list[Level], Iterator[tuple[int, np.ndarray, int]]]:
+    signal: Samples, samplerate: int, heads: Heads, pcm16: bool = True
+) -> tuple[list[Level], Iterator[tuple[int, Samples, int]]]:
     """Render one stem for some heads, piece by piece.
 
     Parameters
@@ -71,21 +72,22 @@ def at_mic(
     heads : Heads
         The HRIRs.
     pcm16 : bool
-        Whether to give int16 (clipped, truncated toward zero) or float64.
+        Whether pieces are int16 (clipped, truncated toward zero) or float64.
 
     Returns
     -------
     levels : list of Level
-        Of each head; complete when the pieces have been used up.
+        Of each head; complete after the last piece.
     pieces : iterator
-        Of (head, piece, clipped) as :func:`cadrender.dsp.convolve.convolve` yields them; a piece is valid until
-        the next is asked for.
+        Of (head, piece, clipped), as from :func:`cadrender.dsp.convolve.convolve`; a piece is valid until the next
+        one.
 
     Raises
     ------
     ValueError
-        If the signal is shorter than 400 ms; here, or when the first piece is asked for.
+        If the signal is shorter than 400 ms; here, or with the first piece.
     """
+    measured: list[Level]
     if whole.suits(signal, heads):
         measured = []
         return measured, _one_by_one(signal, samplerate, heads, pcm16, measured)
@@ -93,7 +95,9 @@ def at_mic(
     return measured, convolve(signal, heads, [level.gain for level in measured], pcm16)
 
 
-def _one_by_one(signal, samplerate, heads, pcm16, measured):
+def _one_by_one(
+    signal: Samples, samplerate: int, heads: Heads, pcm16: bool, measured: list[Level]
+) -> Iterator[tuple[int, Samples, int]]:
     for head in range(len(heads)):
         before, after, pieces = whole.convolve_whole(signal, samplerate, heads.alone(head))
         measured.append(Level(before, after))
@@ -102,22 +106,22 @@ def _one_by_one(signal, samplerate, heads, pcm16, measured):
 
 
 def at_mic_stem(
-    signal: np.ndarray,
+    signal: npt.ArrayLike,
     samplerate: int,
-    left_hrir: np.ndarray,
-    right_hrir: np.ndarray,
+    left_hrir: npt.ArrayLike,
+    right_hrir: npt.ArrayLike,
     dtype: str = "int16",
-) -> np.ndarray:
+) -> Samples:
     """Render one stem for one head position.
 
     Parameters
     ----------
-    signal : ndarray
+    signal : array_like
         (frames, 2): int16, int32 (fractions of their full scale), float32 or float64 (full scale 1).
     samplerate : int
         In hertz, of the signal and of the HRIRs.
-    left_hrir, right_hrir : ndarray
-        (taps, 2): what the left and what the right loudspeaker sends to the left and to the right ear.
+    left_hrir, right_hrir : array_like
+        (taps, 2): from the left and from the right loudspeaker to the left and to the right ear.
     dtype : {"int16", "float64"}
         int16 is clipped and truncated toward zero as the challenge does; float64 is neither.
 
@@ -129,9 +133,9 @@ def at_mic_stem(
     Raises
     ------
     TypeError
-        If an array has another type; those above are taken in any byte order and memory layout.
+        If an array has another type; the byte order and memory layout do not matter.
     ValueError
-        If the signal is shorter than 400 ms, a shape or `dtype` is none of these, or a value is not finite.
+        If the signal is shorter than 400 ms, a shape or `dtype` is invalid, or a value is not finite.
 
     Examples
     --------
@@ -142,11 +146,11 @@ def at_mic_stem(
     (44100, 2)
     """
     dtype = checked_dtype(dtype)
-    signal = checked_signal("signal", signal)
+    stem = checked_signal("signal", signal)
     samplerate = checked_samplerate(samplerate)
     heads = Heads([(checked_hrir("left_hrir", left_hrir), checked_hrir("right_hrir", right_hrir))])
-    _, pieces = at_mic(signal, samplerate, heads, pcm16=dtype == "int16")
-    out = np.empty((len(signal), 2), dtype)
+    _, pieces = at_mic(stem, samplerate, heads, pcm16=dtype == "int16")
+    out = np.empty((len(stem), 2), dtype)
     at = 0
     for _, piece, _ in pieces:
         out[at : at + len(piece)] = piece

@@ -1,33 +1,32 @@
-"""One pass over a stem for one head, its float64 signal being kept until its loudness is known.
+"""One pass over a stem for one head; its float64 signal is kept until its loudness is known.
 
-That takes half the time of the two passes in :mod:`cadrender.dsp.convolve` where there is one head only, for the
-shared part of the first pass has nobody to share it with, and where HRIRs are long, for that pass suffers more from
-their length. It needs 16 bytes a frame, so it is for stems that are not too long.
+This takes half the time of the two passes in :mod:`cadrender.dsp.convolve` if there is only one head, as then the
+shared part of the first pass is not shared, and if HRIRs are long, which slow down that pass most. It needs 16 bytes
+per frame, so it is for stems that are not too long.
 """
 
 from collections.abc import Iterator
 
 import numpy as np
 
+from cadrender.dsp.arrays import Floats, Samples
 from cadrender.dsp.convolve import convolve
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.mix import ALONE, MixMeter, to_int16
 
-# Bytes of a stem and of the float64 samples that are kept of it: six minutes of 16-bit music.
+# Bytes of a stem and of its float64 signal: six minutes of 16-bit music.
 _LIMIT = 320 * 2**20
 
-# Taps from which on it is quicker for any number of heads, one after the other; measured.
+# Taps from which on it is faster for any number of heads, one after the other; measured.
 _LONG = 3000
 
 
-def suits(signal: np.ndarray, heads: Heads) -> bool:
-    """Whether this is the better way for a stem, (frames, 2), and its heads."""
+def suits(signal: Samples, heads: Heads) -> bool:
+    """Whether this is faster for a stem, (frames, 2), and its heads."""
     return (len(heads) == 1 or heads.trimmed_taps >= _LONG) and 16 * len(signal) + signal.nbytes <= _LIMIT
 
 
-def convolve_whole(
-    signal: np.ndarray, samplerate: int, heads: Heads
-) -> tuple[float, float, list[np.ndarray]]:
+def convolve_whole(signal: Samples, samplerate: int, heads: Heads) -> tuple[float, float, list[Floats]]:
     """Apply one head's HRIRs to a stem, and measure both.
 
     Parameters
@@ -52,7 +51,7 @@ def convolve_whole(
         If the signal is shorter than 400 ms.
     """
     meter = MixMeter(len(signal), samplerate, ALONE[None])
-    pieces = []
+    pieces: list[Floats] = []
     at = 0
     for _, piece, _ in convolve(signal, heads, [1.0], pcm16=False, keep=True):
         meter.feed(_row(piece), _row(signal[at : at + len(piece)]), len(piece))
@@ -62,23 +61,23 @@ def convolve_whole(
     return before, after, pieces
 
 
-def _row(piece):
-    """A piece as the meter wants it: a row, filled up to a multiple of four frames."""
+def _row(piece: Samples) -> Samples:
+    """A piece as the meter needs it: a row, padded to a multiple of four frames."""
     missing = -len(piece) % 4
     if missing:
         piece = np.concatenate([piece, np.zeros((missing, 2), piece.dtype)])
     return piece.reshape(1, -1)
 
 
-def scaled(pieces: list[np.ndarray], gain: float, pcm16: bool) -> Iterator[tuple[np.ndarray, int]]:
-    """Bring the pieces to their loudness.
+def scaled(pieces: list[Floats], gain: float, pcm16: bool) -> Iterator[tuple[Samples, int]]:
+    """Scale the pieces to their loudness.
 
     Yields
     ------
     piece : ndarray
         (n, 2) int16 or float64.
     clipped : int
-        Samples of an int16 piece that had to be clipped.
+        Clipped PCM values of an int16 piece.
     """
     for piece in pieces:
         if pcm16:
@@ -87,5 +86,5 @@ def scaled(pieces: list[np.ndarray], gain: float, pcm16: bool) -> Iterator[tuple
         if gain:
             piece *= gain
         else:
-            piece[:] = 0.0  # not even the sign of what was there
+            piece[:] = 0.0  # a product could be -0.0
         yield piece, 0

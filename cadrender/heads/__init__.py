@@ -1,4 +1,4 @@
-"""Heads from anywhere: HRIR files and positions from SOFA files, and HRIR files brought to a root's rate.
+"""Heads from SOFA files as HRIR files and positions, and HRIR files resampled to a root's rate.
 
 See section 16 of ``docs/contract.md``.
 """

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.config import Settings
 from cadrender.errors import AudioError, MetadataError, UsageError
@@ -27,17 +28,17 @@ _SAME_DIRECTION = 0.01  # degrees
 
 @dataclass(frozen=True)
 class Head:
-    """What is taken from one SOFA file.
+    """A head of one SOFA file, as it is imported.
 
     Attributes
     ----------
     sofa : Sofa
     subject, mic : str
-        The names that the HRIR files get.
+        The names in the HRIR files' names.
     receivers : tuple of Receiver
         Left and right microphone.
     measurements : dict of float to int
-        Azimuth in degrees, left negative, to the measurement that stands for it.
+        Azimuth in degrees, left negative, to the measurement used for it.
     longest_delay : float
         The largest ``Data.Delay`` applied, in samples of the file.
     """
@@ -51,7 +52,7 @@ class Head:
 
     @property
     def deviations(self) -> dict[float, float]:
-        """Degrees between each azimuth and the direction measured, where that is more than 0.01."""
+        """Degrees between each azimuth and the measured direction, where more than 0.01."""
         away = {
             angle: float(angles_between(self.sofa, angle)[measurement])
             for angle, measurement in self.measurements.items()
@@ -67,12 +68,12 @@ class Import:
     ----------
     heads : list of Head
     files : dict of pathlib.Path to bytes
-        New HRIR files, and those that are replaced.
+        The HRIR files to write.
     kept : int
-        HRIR files that are there already with the same taps.
+        HRIR files that exist already with the same taps.
     positions_file : pathlib.Path
     positions : str
-        What it should hold.
+        Its new contents.
     ids : list of str
         The new positions.
     """
@@ -108,39 +109,36 @@ def prepare_heads(
     settings : Settings
         The root: its HRIR folder, positions file and rate.
     subject : str, optional
-        The head's name; by default the file's ``ListenerShortName``, or its own name without suffix.
+        The head's name; default: the file's ``ListenerShortName``, or its own name without suffix.
     mic : str, optional
-        The microphones' name. It chooses among several a ear by what the file calls them.
+        The microphones' name. It chooses among several per ear by their names in the file.
     receivers : tuple of int, optional
-        The left and the right receiver by number, where the file has no names.
+        The left and the right receiver by number, for files without names.
     angles : sequence of float or None
-        Azimuths in degrees, left negative; ``None`` takes all that were measured in the horizontal plane, rounded to
-        0.01 degrees. HRIR files are named after these, not after the exact direction measured.
+        Azimuths in degrees, left negative, after which the HRIR files are named; None for all that were measured in
+        the horizontal plane, rounded to 0.01 degrees.
     tolerance : float
-        How far the direction measured may be from the one wanted, in degrees, elevation included.
+        Largest angle between the measured direction and the requested one, in degrees, including elevation.
     distance : float, optional
         Loudspeaker distance in metres, for files with several.
     pairs : {"all", "symmetric"}
         See `cadrender.metadata.build_positions`.
     factor : float
-        Multiplies all impulse responses.
+        Factor for all impulse responses.
     force : bool
-        Replace HRIR files that are there with other taps.
-
-    Returns
-    -------
-    Import
+        Replace HRIR files with other taps.
 
     Raises
     ------
     MetadataError
         If a file cannot be used, or the positions file breaks its contract.
     UsageError
-        If a name or choice is missing or wrong, or HRIR files would be replaced.
+        If a name or choice is missing or invalid, or HRIR files would be replaced.
     """
     if subject is not None and len(files) > 1:
         raise UsageError(f"one subject name ({shown(subject)}) cannot be given to {len(files)} files")
-    heads, hrirs = [], {}
+    heads: list[Head] = []
+    hrirs: dict[str, npt.NDArray[np.float32]] = {}
     for file in files:
         head = _choose(read_sofa(file), subject, mic, receivers, angles, tolerance, distance)
         if twin := next((h for h in heads if (h.subject, h.mic) == (head.subject, head.mic)), None):
@@ -152,12 +150,12 @@ def prepare_heads(
         for angle, hrir in _hrirs(head, settings.sample_rate, factor).items():
             hrirs[hrir_name(head.mic, head.subject, angle)] = hrir
     kept = [name for name, hrir in hrirs.items() if _holds(settings.hrtf_dir / name, hrir, settings)]
-    files = {
+    new = {
         settings.hrtf_dir / name: wav_bytes(hrir, settings.sample_rate)
         for name, hrir in hrirs.items()
         if name not in kept
     }
-    replaced = [file for file in files if file.exists()]
+    replaced = [file for file in new if file.exists()]
     if replaced and not force:
         others = f" (1 of {len(replaced)} such files)" if len(replaced) > 1 else ""
         raise UsageError(
@@ -167,7 +165,7 @@ def prepare_heads(
     text, ids = add_positions(
         settings.head_loudspeaker_positions_file, build_positions(hrirs, pairs=pairs).values()
     )
-    return Import(heads, files, len(kept), settings.head_loudspeaker_positions_file, text, ids)
+    return Import(heads, new, len(kept), settings.head_loudspeaker_positions_file, text, ids)
 
 
 def write_heads(planned: Import) -> None:
@@ -178,13 +176,21 @@ def write_heads(planned: Import) -> None:
     CadrenderError
         If a file cannot be written.
     """
-    contents = dict(planned.files)
+    contents: dict[Path, bytes | str] = dict(planned.files)
     if planned.ids:
         contents[planned.positions_file] = planned.positions
     write_all(contents)
 
 
-def _choose(sofa, subject, mic, receivers, angles, tolerance, distance):
+def _choose(
+    sofa: Sofa,
+    subject: str | None,
+    mic: str | None,
+    receivers: tuple[int, int] | None,
+    angles: Sequence[float] | None,
+    tolerance: float,
+    distance: float | None,
+) -> Head:
     left, right, mic = _choose_receivers(sofa, mic, receivers)
     hrir_name(mic, "any", 0.0)
     subject = _choose_subject(sofa, mic) if subject is None else subject
@@ -194,7 +200,7 @@ def _choose(sofa, subject, mic, receivers, angles, tolerance, distance):
     return Head(sofa, subject, mic, (left, right), measurements, float(delays.max()))
 
 
-def _choose_subject(sofa, mic):
+def _choose_subject(sofa: Sofa, mic: str) -> str:
     for name in (sofa.listener, sofa.file.stem):
         try:
             hrir_name(mic, name, 0.0)
@@ -207,8 +213,10 @@ def _choose_subject(sofa, mic):
     )
 
 
-def _choose_receivers(sofa, mic, numbers):
-    """The left and the right receiver, and what they are called."""
+def _choose_receivers(
+    sofa: Sofa, mic: str | None, numbers: tuple[int, int] | None
+) -> tuple[Receiver, Receiver, str]:
+    """The left and the right receiver, and their name."""
     there = "; ".join(str(receiver) for receiver in sofa.receivers)
     if numbers is not None:
         if not all(0 <= number < len(sofa.receivers) for number in numbers) or numbers[0] == numbers[1]:
@@ -232,11 +240,13 @@ def _choose_receivers(sofa, mic, numbers):
     return left, right, mic or (left.name if _alike(left.name, right.name) else "") or MIC
 
 
-def _alike(name, other):
+def _alike(name: str, other: str) -> bool:
     return name.casefold() == "_".join(other.replace("-", " ").replace("_", " ").split()).casefold()
 
 
-def _choose_measurements(sofa, angles, tolerance, distance):
+def _choose_measurements(
+    sofa: Sofa, angles: Sequence[float] | None, tolerance: float, distance: float | None
+) -> dict[float, int]:
     """Azimuth to measurement, ascending."""
     near = np.ones(len(sofa.azimuths), dtype=bool)
     if distance is not None:
@@ -252,10 +262,11 @@ def _choose_measurements(sofa, angles, tolerance, distance):
                 f"{sofa.file}: nothing measured within {_degrees(tolerance)} of the horizontal plane; the nearest "
                 f"elevation is {sofa.elevations[np.abs(sofa.elevations).argmin()]:g}"
             )
-    chosen, lacking = {}, {}
+    chosen: dict[float, int] = {}
+    lacking: dict[float, npt.NDArray[np.intp]] = {}
     for angle in sorted(angles):
         away = np.where(near, angles_between(sofa, angle), np.inf)
-        # Of two equally near directions the one nearer to the front: mirrored on both sides.
+        # Of two equally near directions take the one nearer to the front, so that both sides are symmetric.
         order = np.lexsort((np.abs(sofa.azimuths), np.round(away, 6)))
         best = int(order[0])
         if not away[best] <= tolerance + 1e-9:
@@ -273,8 +284,8 @@ def _choose_measurements(sofa, angles, tolerance, distance):
     return chosen
 
 
-def _lacking(sofa, lacking, tolerance) -> str:
-    """Say which directions were not measured, and which near ones were."""
+def _lacking(sofa: Sofa, lacking: Mapping[float, npt.NDArray[np.intp]], tolerance: float) -> str:
+    """The directions that were not measured, and near ones that were."""
     near = sorted(
         {int(number) for numbers in lacking.values() for number in numbers}, key=sofa.azimuths.__getitem__
     )
@@ -286,21 +297,23 @@ def _lacking(sofa, lacking, tolerance) -> str:
     )
 
 
-def _direction(sofa, number) -> str:
+def _direction(sofa: Sofa, number: int) -> str:
     elevation = sofa.elevations[number]
     height = f" at elevation {elevation:.4g}" if abs(elevation) > _SAME_DIRECTION else ""
     return f"{round(float(sofa.azimuths[number]), 2) + 0.0:g}{height}"
 
 
-def _degrees(number) -> str:
+def _degrees(number: float) -> str:
     return f"{number:g} degree{'' if number == 1 else 's'}"
 
 
-def _metres(distances):
+def _metres(distances: npt.NDArray[np.float64]) -> str:
     return ", ".join(f"{metres:g} m" for metres in np.unique(np.round(distances, 2))[:12])
 
 
-def plane_azimuths(sofa: Sofa, tolerance: float = 1.0, among: np.ndarray | None = None) -> list[float]:
+def plane_azimuths(
+    sofa: Sofa, tolerance: float = 1.0, among: npt.NDArray[np.bool_] | None = None
+) -> list[float]:
     """List the azimuths measured in the horizontal plane.
 
     Parameters
@@ -309,7 +322,7 @@ def plane_azimuths(sofa: Sofa, tolerance: float = 1.0, among: np.ndarray | None 
     tolerance : float
         Largest elevation that counts, in degrees.
     among : ndarray, optional
-        (measurements,) bool: which to consider.
+        (measurements,) bool: the ones to consider.
 
     Returns
     -------
@@ -323,16 +336,17 @@ def plane_azimuths(sofa: Sofa, tolerance: float = 1.0, among: np.ndarray | None 
     return sorted({abs(azimuth) if on_median_plane(azimuth) else azimuth for azimuth in rounded})
 
 
-def angles_between(sofa: Sofa, azimuth: float) -> np.ndarray:
-    """Angle between each direction measured and one in the horizontal plane, in degrees: (measurements,)."""
+def angles_between(sofa: Sofa, azimuth: float) -> npt.NDArray[np.float64]:
+    """Angle between each measured direction and one in the horizontal plane, in degrees: (measurements,)."""
     turned, height = np.radians(sofa.azimuths - azimuth), np.radians(sofa.elevations)
     # Haversines: exact for small angles, where an arc cosine is not.
     half = np.sin(height / 2) ** 2 + np.cos(height) * np.sin(turned / 2) ** 2
-    return np.degrees(2 * np.arcsin(np.sqrt(np.clip(half, 0, 1))))
+    angles: npt.NDArray[np.float64] = np.degrees(2 * np.arcsin(np.sqrt(np.clip(half, 0, 1))))
+    return angles
 
 
-def _hrirs(head, samplerate, factor):
-    """The HRIRs of a head by azimuth, (taps, 2) float32 each, all of one length."""
+def _hrirs(head: Head, samplerate: int, factor: float) -> dict[float, npt.NDArray[np.float32]]:
+    """The HRIRs of a head by azimuth, (taps, 2) each, all of one length."""
     sofa = head.sofa
     numbers = [receiver.number for receiver in head.receivers]
     rows = list(head.measurements.values())
@@ -346,22 +360,21 @@ def _hrirs(head, samplerate, factor):
     taps = sofa.taps + int(np.ceil(head.longest_delay))
     if taps * samplerate / sofa.samplerate > MOST_TAPS:
         raise MetadataError(f"{sofa.file}: {taps} taps with Data.Delay; an HRIR has {MOST_TAPS} at most")
-    hrirs = {}
+    hrirs: dict[float, npt.NDArray[np.float32]] = {}
     for angle, row, pair in zip(head.measurements, rows, responses, strict=True):
         hrir = np.zeros((taps, 2))
         for ear, (number, response) in enumerate(zip(numbers, pair, strict=True)):
             late = delayed(response, sofa.delays[row, number])
             hrir[: len(late), ear] = late
         with np.errstate(over="ignore"):
-            hrir = (factor * resampled(hrir, sofa.samplerate, samplerate)).astype(np.float32)
-        if not np.isfinite(hrir).all():
+            hrirs[angle] = (factor * resampled(hrir, sofa.samplerate, samplerate)).astype(np.float32)
+        if not np.isfinite(hrirs[angle]).all():
             raise MetadataError(f"{sofa.file}: Data.IR is too large for 32-bit floats (measurement {row})")
-        hrirs[angle] = hrir
     return hrirs
 
 
-def _holds(file, hrir, settings):
-    """Tell whether an HRIR file has these very taps."""
+def _holds(file: Path, hrir: npt.NDArray[np.float32], settings: Settings) -> bool:
+    """Whether an HRIR file has exactly these taps."""
     if not file.exists():
         return False
     try:

@@ -3,12 +3,13 @@
 import io
 
 import numpy as np
+import numpy.typing as npt
 
-# Zeros around a response while it is delayed by a fraction of a sample, so that its ringing does not wrap around.
+# Zeros around a response that is delayed by a fraction of a sample, so that its ringing does not wrap around.
 _ROOM = 512
 
 
-def delayed(response: np.ndarray, delay: float) -> np.ndarray:
+def delayed(response: npt.NDArray[np.float64], delay: float) -> npt.NDArray[np.float64]:
     """Delay an impulse response by whole and fractional samples.
 
     Parameters
@@ -21,8 +22,8 @@ def delayed(response: np.ndarray, delay: float) -> np.ndarray:
     Returns
     -------
     ndarray
-        (taps + ceil(delay),) float64. A whole number of samples only adds zeros; a fraction is a linear phase in
-        the frequency domain, and ringing past either end is cut off.
+        (taps + ceil(delay),) float64. Whole samples only add zeros; a fraction is a linear phase in the frequency
+        domain, and ringing past either end is cut off.
     """
     whole = int(delay)
     fraction = delay - whole
@@ -37,7 +38,9 @@ def delayed(response: np.ndarray, delay: float) -> np.ndarray:
     return np.concatenate([np.zeros(whole), response])
 
 
-def resampled(response: np.ndarray, samplerate: float, new_samplerate: float) -> np.ndarray:
+def resampled(
+    response: npt.NDArray[np.float64], samplerate: float, new_samplerate: float
+) -> npt.NDArray[np.float64]:
     """Resample an impulse response (soxr VHQ), keeping its frequency response.
 
     Parameters
@@ -50,19 +53,20 @@ def resampled(response: np.ndarray, samplerate: float, new_samplerate: float) ->
     Returns
     -------
     ndarray
-        (about taps * new_samplerate / samplerate, ...) float64. It is scaled by ``samplerate / new_samplerate``:
-        a filter with more taps a second needs smaller ones for the same gain.
+        (about taps * new_samplerate / samplerate, ...) float64, scaled by ``samplerate / new_samplerate``: the same
+        gain needs smaller taps if there are more of them per second.
     """
     if samplerate == new_samplerate:
         return response
     import soxr
 
-    return soxr.resample(response, samplerate, new_samplerate, quality="VHQ") * (samplerate / new_samplerate)
+    signal: npt.NDArray[np.float64] = soxr.resample(response, samplerate, new_samplerate, quality="VHQ")
+    return signal * (samplerate / new_samplerate)
 
 
-def wav_bytes(hrir: np.ndarray, samplerate: int) -> bytes:
+def wav_bytes(hrir: npt.NDArray[np.floating], samplerate: int) -> bytes:
     """Make a 32-bit float WAV file of an HRIR, (taps, 2)."""
-    # Not soundfile: libsndfile puts the time into a PEAK chunk, and equal HRIRs should be equal files.
+    # libsndfile would write the time into a PEAK chunk, and equal HRIRs should be equal files.
     from scipy.io import wavfile
 
     stream = io.BytesIO()

@@ -37,7 +37,7 @@ def resample_files(rates: dict[Path, int], samplerate: int) -> dict[Path, Path]:
     rates : dict of pathlib.Path to int
         The files and their rates (see `wrong_rates`).
     samplerate : int
-        The rate they get, in hertz (see `cadrender.heads.resampled`).
+        Their new rate, in hertz (see `cadrender.heads.resampled`).
 
     Returns
     -------
@@ -47,7 +47,7 @@ def resample_files(rates: dict[Path, int], samplerate: int) -> dict[Path, Path]:
     Raises
     ------
     MetadataError
-        If a file cannot be read; nothing has been written then.
+        If a file cannot be read; then nothing has been written.
     CadrenderError
         If one cannot be written.
     """

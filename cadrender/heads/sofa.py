@@ -1,26 +1,33 @@
-"""Reading SOFA files (AES69): who, which microphones, which directions, and the impulse responses.
+"""Reading SOFA files (AES69): the listener, microphones, directions and impulse responses.
 
-Supported are the conventions SimpleFreeFieldHRIR and GeneralFIR with the same fields. Directions are those of the
-source as the listener sees it: ``ListenerPosition``, ``ListenerView`` and ``ListenerUp`` are taken into account, for
+The conventions SimpleFreeFieldHRIR, and GeneralFIR with the same fields, are supported. Directions are those of the
+source relative to the listener: ``ListenerPosition``, ``ListenerView`` and ``ListenerUp`` are taken into account, as
 some databases turn the head and not the loudspeaker.
 """
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cadrender.errors import MetadataError, UsageError
 from cadrender.metadata.contract import shown
+
+if TYPE_CHECKING:
+    import h5py
+
+Floats = npt.NDArray[np.float64]
 
 CONVENTIONS = ("SimpleFreeFieldHRIR", "GeneralFIR")
 
 MOST_TAPS = 2**20  # as for HRIR files
 _SIDES = {"left": "left", "l": "left", "right": "right", "r": "right"}
-_HORIZONTAL = 1e-6  # metres from the median plane at which a microphone is on one side
+_OFF_CENTRE = 1e-6  # metres from the median plane from which a microphone is on one side
 
 
 @dataclass(frozen=True)
@@ -32,9 +39,9 @@ class Receiver:
     number : int
         Its place in the file, from 0.
     description : str
-        What the file says about it (``ReceiverDescriptions``); empty where it says nothing.
+        Its ``ReceiverDescriptions``; empty if there are none.
     side : str
-        ``left`` or ``right``; empty where the file does not say.
+        ``left`` or ``right``; empty if unknown.
     """
 
     number: int
@@ -43,7 +50,7 @@ class Receiver:
 
     @property
     def name(self) -> str:
-        """The description without the words for the side, such as ``BTE_fr`` for ``BTE_fr left``."""
+        """The description without its side, such as ``BTE_fr`` for ``BTE_fr left``."""
         words = re.findall(r"[^\W_]+|[\W_]+", self.description)
         kept = "".join(word for word in words if word.casefold() not in _SIDES)
         return re.sub(r"[\s_-]+", "_", kept).strip("_,;:()/ ")
@@ -55,7 +62,7 @@ class Receiver:
 
 @dataclass(frozen=True)
 class Sofa:
-    """What a SOFA file holds; the impulse responses stay on the disk (see `read_responses`).
+    """A SOFA file without its impulse responses (see `read_responses`).
 
     Attributes
     ----------
@@ -63,13 +70,14 @@ class Sofa:
     convention : str
         Such as ``SimpleFreeFieldHRIR 1.0``.
     listener : str
-        ``ListenerShortName``; empty where there is none.
+        ``ListenerShortName``; empty if there is none.
     samplerate : float
         In hertz.
     receivers : tuple of Receiver
     taps : int
     azimuths, elevations : ndarray
-        (measurements,) float64, in degrees, as the listener sees the source; left is negative: -180 < azimuth <= 180.
+        (measurements,) float64, in degrees, of the source relative to the listener; left is negative:
+        -180 < azimuth <= 180.
     distances : ndarray
         (measurements,) float64, in metres.
     delays : ndarray
@@ -82,14 +90,14 @@ class Sofa:
     samplerate: float
     receivers: tuple[Receiver, ...]
     taps: int
-    azimuths: np.ndarray
-    elevations: np.ndarray
-    distances: np.ndarray
-    delays: np.ndarray
+    azimuths: Floats
+    elevations: Floats
+    distances: Floats
+    delays: Floats
 
 
 def read_sofa(file: Path) -> Sofa:
-    """Read all of a SOFA file but its impulse responses.
+    """Read a SOFA file without its impulse responses.
 
     Raises
     ------
@@ -124,14 +132,14 @@ def read_sofa(file: Path) -> Sofa:
         )
 
 
-def read_responses(sofa: Sofa, measurements: Sequence[int], receivers: Sequence[int]) -> np.ndarray:
+def read_responses(sofa: Sofa, measurements: Sequence[int], receivers: Sequence[int]) -> Floats:
     """Read impulse responses.
 
     Parameters
     ----------
     sofa : Sofa
     measurements, receivers : sequence of int
-        Which.
+        Their numbers.
 
     Returns
     -------
@@ -143,11 +151,11 @@ def read_responses(sofa: Sofa, measurements: Sequence[int], receivers: Sequence[
     MetadataError
         If they cannot be read or hold NaN or infinite values.
     """
-    # HDF5 wants rising indices, and all of them at once: it decompresses many measurements together.
+    # HDF5 needs ascending indices, and all at once: it decompresses many measurements together.
     rows, places = np.unique(measurements, return_inverse=True)
     with _opened(sofa.file) as data:
         values = _dataset(data, "Data.IR", sofa.file)[rows]
-    responses = values[:, list(receivers)].astype(np.float64)[places]
+    responses: Floats = values[:, list(receivers)].astype(np.float64)[places]
     for measurement, response in zip(measurements, responses, strict=True):
         if not np.isfinite(response).all():
             raise MetadataError(
@@ -157,13 +165,13 @@ def read_responses(sofa: Sofa, measurements: Sequence[int], receivers: Sequence[
 
 
 @contextlib.contextmanager
-def _opened(file):
+def _opened(file: Path) -> "Iterator[h5py.File]":
     try:
         import h5py
     except ImportError as error:
         raise UsageError(f"SOFA files need h5py ({error}): pip install 'cadrender[sofa]'") from error
     try:
-        with file.open("rb"):  # for the system's own words
+        with file.open("rb"):  # for the system's error message
             pass
         if not h5py.is_hdf5(file):
             raise MetadataError(f"{file}: not a SOFA file (which is an HDF5 file)")
@@ -173,16 +181,16 @@ def _opened(file):
         if error.filename is not None and error.strerror:
             raise MetadataError(f"{file}: cannot read the file: {error.strerror}") from error
         raise MetadataError(f"{file}: damaged: {_line(error)}") from error
-    # What h5py raises depends on which byte is wrong.
+    # h5py's exceptions depend on which byte is damaged.
     except (RuntimeError, ValueError, TypeError, KeyError, IndexError, MemoryError, OverflowError) as error:
         raise MetadataError(f"{file}: damaged: {_line(error)}") from error
 
 
-def _line(error):
+def _line(error: Exception) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _check_convention(data, file):
+def _check_convention(data: "h5py.File", file: Path) -> str:
     if _attribute(data, "Conventions") != "SOFA":
         raise MetadataError(f"{file}: not a SOFA file: an HDF5 file without the attribute Conventions = SOFA")
     name = _attribute(data, "SOFAConventions")
@@ -196,8 +204,8 @@ def _check_convention(data, file):
     return name
 
 
-def _attribute(item, name):
-    """A text attribute; empty where there is none."""
+def _attribute(item: Any, name: str) -> str:
+    """A text attribute; empty if there is none."""
     value = item.attrs.get(name, "")
     if isinstance(value, np.ndarray) and value.size == 1:
         value = value.reshape(-1)[0]
@@ -206,27 +214,27 @@ def _attribute(item, name):
     return value.strip("\0") if isinstance(value, str) else ""
 
 
-def _dataset(data, name, file):
+def _dataset(data: "h5py.File", name: str, file: Path) -> Any:
     item = data.get(name)
     if not hasattr(item, "shape"):
         raise MetadataError(f"{file}: has no {name}")
     return item
 
 
-def _numbers(data, name, file, shape=None):
-    """A variable as float64; a scalar or one row gets the shape of one row."""
+def _numbers(data: "h5py.File", name: str, file: Path, shape: tuple[int, ...] = ()) -> Floats:
+    """A variable as float64, with at least as many dimensions as `shape`."""
     item = _dataset(data, name, file)
     if item.dtype.kind not in "fiu" or item.size > 2**28:
         raise MetadataError(
             f"{file}: {name} is {item.dtype} of the shape {item.shape}; expected real numbers"
         )
-    values = np.asarray(item[()], dtype=np.float64)
+    values: Floats = np.asarray(item[()], dtype=np.float64)
     if not np.isfinite(values).all():
         raise MetadataError(f"{file}: {name} holds NaN or infinite values")
-    return values.reshape((1,) * (len(shape) - values.ndim) + values.shape) if shape else values
+    return values.reshape((1,) * (len(shape) - values.ndim) + values.shape)
 
 
-def _broadcast(values, name, file, shape):
+def _broadcast(values: Floats, name: str, file: Path, shape: tuple[int, ...]) -> Floats:
     try:
         return np.broadcast_to(values, shape)
     except ValueError:
@@ -235,7 +243,7 @@ def _broadcast(values, name, file, shape):
         ) from None
 
 
-def _samplerate(data, file):
+def _samplerate(data: "h5py.File", file: Path) -> float:
     rates = np.unique(_numbers(data, "Data.SamplingRate", file))
     units = _attribute(data["Data.SamplingRate"], "Units").casefold()
     if units not in ("", "hertz", "hz"):
@@ -248,7 +256,7 @@ def _samplerate(data, file):
     return float(rates[0])
 
 
-def _receivers(data, file, count):
+def _receivers(data: "h5py.File", file: Path, count: int) -> tuple[Receiver, ...]:
     descriptions = _descriptions(data, count)
     sides = [""] * count
     if "ReceiverPosition" in data:
@@ -257,7 +265,7 @@ def _receivers(data, file, count):
             # (receivers, 3), or (receivers, 3, measurements)
             places = np.moveaxis(places.reshape(count, 3, -1), 1, 2)
             lefts = _cartesian(places, data["ReceiverPosition"], file, "ReceiverPosition")[..., 1]
-            if (np.abs(lefts) > _HORIZONTAL).any():
+            if (np.abs(lefts) > _OFF_CENTRE).any():
                 sides = [_side_of(left) for left in lefts]
     if not any(sides):
         words = [re.findall(r"[^\W_]+", text.casefold()) for text in descriptions]
@@ -265,30 +273,29 @@ def _receivers(data, file, count):
     return tuple(Receiver(*parts) for parts in zip(range(count), descriptions, sides, strict=True))
 
 
-def _side_of(left) -> str:
-    if (left > _HORIZONTAL).all():
+def _side_of(left: Floats) -> str:
+    if (left > _OFF_CENTRE).all():
         return "left"
-    return "right" if (left < -_HORIZONTAL).all() else ""
+    return "right" if (left < -_OFF_CENTRE).all() else ""
 
 
-def _descriptions(data, count):
-    """What ``ReceiverDescriptions`` says: an array of characters or of strings."""
+def _descriptions(data: "h5py.File", count: int) -> list[str]:
+    """``ReceiverDescriptions``, an array of characters or of strings."""
     item = data.get("ReceiverDescriptions")
-    texts = []
+    texts: list[str] = []
     if hasattr(item, "shape") and item.dtype.kind in "SO" and item.size <= 2**20:
         values = np.asarray(item[()])
-        if values.dtype == "S1" and values.ndim == 2:
-            values = [b"".join(row) for row in values]
+        rows = [b"".join(row) for row in values] if values.dtype == "S1" and values.ndim == 2 else values
         texts = [
             value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-            for value in np.ravel(np.asarray(values, dtype=object))
+            for value in np.ravel(np.asarray(rows, dtype=object))
         ]
     texts = [" ".join(text.replace("\0", " ").split()) for text in texts]
     return texts if len(texts) == count else [""] * count
 
 
-def _directions(data, file, measurements):
-    """Where the source is, seen from the listener."""
+def _directions(data: "h5py.File", file: Path, measurements: int) -> dict[str, Floats]:
+    """Where the source is, relative to the listener."""
     source = _points(data, "SourcePosition", file, measurements)
     view = np.array([[1.0, 0.0, 0.0]])
     up = np.array([[0.0, 0.0, 1.0]])
@@ -301,7 +308,7 @@ def _directions(data, file, measurements):
     view = _unit(view, file, "ListenerView")
     across = np.cross(up, view)
     if "ListenerUp" in data and np.linalg.norm(across, axis=-1).min() < 1e-6:
-        # A common slip: the view is spherical, and "up", which has its type, is still the Cartesian (0, 0, 1).
+        # A common mistake: the view is spherical, and "up", which has its type, is still the Cartesian (0, 0, 1).
         up = _numbers(data, "ListenerUp", file, (1, 1))
         across = np.cross(up, view)
     across = _unit(across, file, "ListenerUp")  # to the left
@@ -317,15 +324,15 @@ def _directions(data, file, measurements):
     return {"azimuths": azimuths, "elevations": elevations, "distances": distances}
 
 
-def _points(data, name, file, measurements, like=None):
-    """Points of (measurements, 3), Cartesian."""
+def _points(data: "h5py.File", name: str, file: Path, measurements: int, like: str | None = None) -> Floats:
+    """Cartesian points, (measurements, 3)."""
     values = _broadcast(_numbers(data, name, file, (1, 1)), name, file, (measurements, 3))
     typed = data[name] if _attribute(data[name], "Type") or like is None else data[like]
     return _cartesian(values, typed, file, name)
 
 
-def _cartesian(values, typed, file, name):
-    """Turn points (..., 3) of the type that the variable `typed` states into Cartesian ones."""
+def _cartesian(values: Floats, typed: Any, file: Path, name: str) -> Floats:
+    """Convert points (..., 3) to Cartesian ones from the type of the variable `typed`."""
     kind, units = (_attribute(typed, key).casefold() for key in ("Type", "Units"))
     if kind == "cartesian":
         return values
@@ -347,8 +354,9 @@ def _cartesian(values, typed, file, name):
     )
 
 
-def _unit(vectors, file, name):
+def _unit(vectors: Floats, file: Path, name: str) -> Floats:
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     if lengths.min() < 1e-6:
         raise MetadataError(f"{file}: {name} has no direction, or that of ListenerView")
-    return vectors / lengths
+    units: Floats = vectors / lengths
+    return units

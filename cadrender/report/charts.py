@@ -9,13 +9,15 @@ import io
 import itertools
 import re
 import warnings
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from markupsafe import Markup
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Colours that nobody would choose, and the page's variable that each stands for.
+# Stand-in colours that nothing else uses, one for each of the page's variables.
 _NAMES = ("ink", "muted", "rule", "paper", "raised", "warm", "cool", *(f"grade{k}" for k in range(7)))
 _STAND_INS = {name: f"#0d0b{k:02x}" for k, name in enumerate(_NAMES)}
 
@@ -25,7 +27,7 @@ def colour(name: str) -> str:
     return _STAND_INS[name]
 
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "font.family": "sans-serif",
@@ -57,7 +59,9 @@ _STYLE = {
 
 
 @contextlib.contextmanager
-def drawing(width: float, height: float, margins: tuple[float, float, float, float] = (0, 0, 0, 0)):
+def drawing(
+    width: float, height: float, margins: tuple[float, float, float, float] = (0, 0, 0, 0)
+) -> "Iterator[tuple[Figure, Axes]]":
     """A figure with one pair of axes.
 
     Parameters
@@ -77,9 +81,9 @@ def drawing(width: float, height: float, margins: tuple[float, float, float, flo
 
     left, right, bottom, top = margins
     with matplotlib.rc_context(), warnings.catch_warnings():
-        matplotlib.rcdefaults()  # whatever the user's own style is
+        matplotlib.rcdefaults()  # not the user's own style
         matplotlib.rcParams.update(_STYLE)
-        # A letter that Matplotlib's own font lacks is drawn by the browser all the same.
+        # The browser draws letters that Matplotlib's own font lacks.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
         figure = Figure(figsize=(width / 72, height / 72), dpi=72)
         axes = figure.add_axes(
@@ -99,7 +103,7 @@ def to_svg(figure: "Figure", alt: str) -> "Markup":
     figure : matplotlib.figure.Figure
         Artists with a ``gid`` such as ``head:3`` get an attribute ``data-head="3"``.
     alt : str
-        What the picture shows, for those who do not see it.
+        Description of the picture, for those who cannot see it.
     """
     import matplotlib
     from markupsafe import Markup
@@ -121,22 +125,22 @@ def to_svg(figure: "Figure", alt: str) -> "Markup":
     text = re.sub(r"\s*\n\s*", "\n", text)
     for name, stand_in in _STAND_INS.items():
         text = text.replace(stand_in, f"var(--{name})")
-    box = re.search(r'viewBox="([^"]*)"', text)[1]
+    box = text.partition('viewBox="')[2].partition('"')[0]
     content = text[text.index(">") + 1 : text.rindex("</svg>")].strip()
     svg = Markup('<svg viewBox="{}" role="img" aria-label="{}" class="chart">{}</svg>')
     return svg.format(box, alt, Markup(content))
 
 
-def _rounded(attribute):
+def _rounded(attribute: re.Match[str]) -> str:
     return re.sub(r"(\d\.\d{2})\d+", r"\1", attribute[0])
 
 
-def hertz(frequencies) -> list[str]:
+def hertz(frequencies: Iterable[float]) -> list[str]:
     """Labels for frequencies: ``500``, ``2k``."""
     return [f"{f / 1000:g}k" if f >= 1000 else f"{f:g}" for f in frequencies]
 
 
-def frequency_axis(axes, lowest: float, highest: float, marks) -> None:
+def frequency_axis(axes: "Axes", lowest: float, highest: float, marks: Sequence[float]) -> None:
     """A logarithmic axis of frequency with labels in Hz and kHz."""
     axes.set(xscale="log", xlim=(lowest, highest), xlabel="Frequency (Hz)")
     axes.set_xticks(list(marks), hertz(marks))

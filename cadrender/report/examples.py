@@ -7,17 +7,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import soundfile
 
+from cadrender.dsp.arrays import Samples
 from cadrender.dsp.loudness import full_scale
 from cadrender.errors import AudioError, UsageError
-from cadrender.metadata.samples import Sample
+from cadrender.metadata.samples import Sample, sample_name
 from cadrender.metadata.scenes import SceneRecord
 from cadrender.report.levels import FileLevel
 from cadrender.report.survey import Survey, render
 from cadrender.stems import MIXTURE
 
 ENVELOPE = 150
+"""Parts of a clip's envelope."""
+
 _FADE_SECONDS = 0.01
 _HOPS_PER_SECOND = 10
 
@@ -31,11 +35,11 @@ class Clip:
     uri : str
         FLAC, as a data URI.
     envelope : ndarray
-        (2, ENVELOPE): the largest absolute sample of the left and of the right channel in each part.
+        (2, ENVELOPE): the peaks of the left and of the right channel.
     """
 
     uri: str
-    envelope: np.ndarray
+    envelope: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -47,14 +51,13 @@ class Example:
     scene : SceneRecord
     sample : Sample
     start, seconds : float
-        Where in the sample the clips begin, and their length.
+        Start of the clips within the sample, and their length.
     original, at_mic : Clip or None
-        The mixture, None where the song is not in the root; and what the microphones pick up of it, None where
-        there is nothing to be heard.
+        The mixture, None if the song is not in the root; and its at-mic signal, None if there is none.
     levels : tuple of FileLevel
         Of the stems that were measured for this page.
     rendered : bool
-        Whether `at_mic` was rendered for this page, for want of a file.
+        Whether `at_mic` was rendered for this page because there is no file.
     problem : str
         Why there is no sound; empty if there is.
     """
@@ -71,7 +74,7 @@ class Example:
 
 
 def choose_scenes(survey: Survey, patterns: Sequence[str], count: int) -> list[SceneRecord]:
-    """Choose scenes to show: as many songs as possible, each with a different head where it can be.
+    """Choose scenes to show: as many songs as possible, with different heads if possible.
 
     Parameters
     ----------
@@ -79,16 +82,17 @@ def choose_scenes(survey: Survey, patterns: Sequence[str], count: int) -> list[S
     patterns : sequence of str
         Shell patterns of scene ids, songs or samples; all scenes by default.
     count : int
-        How many at most.
+        The most to choose.
 
     Raises
     ------
     UsageError
         If a pattern matches no scene.
     """
-    scenes = [scene for scene in survey.scenes if survey.sample_of(scene)]
-    names = {scene.id: (scene.id, scene.music, survey.sample_of(scene).name) for scene in scenes}
-    chosen = set()
+    samples = {scene.id: sample for scene in survey.scenes if (sample := survey.sample_of(scene))}
+    scenes = [scene for scene in survey.scenes if scene.id in samples]
+    names = {scene.id: (scene.id, scene.music, samples[scene.id].name) for scene in scenes}
+    chosen: set[str] = set()
     for pattern in patterns:
         matching = {key for key, texts in names.items() if pattern in texts or fnmatch.filter(texts, pattern)}
         if not matching:
@@ -97,12 +101,14 @@ def choose_scenes(survey: Survey, patterns: Sequence[str], count: int) -> list[S
         chosen |= matching
     if patterns:
         scenes = [scene for scene in scenes if scene.id in chosen]
-    turns, rank, mute = {}, {}, {}
+    turns: dict[str, int] = {}
+    rank: dict[str, int] = {}
+    mute: dict[str, bool] = {}
     for scene in scenes:
         rank[scene.id] = turns[scene.music] = turns.get(scene.music, -1) + 1
-        sample = survey.sample_of(scene)
+        sample = samples[scene.id]
         mute[scene.id] = sample.source not in survey.sources and not survey.file_of(sample, MIXTURE)
-    # The first scene of each song before the second of any; what can be heard before all else.
+    # Scenes with sound first; then the first scene of each song before any second one.
     scenes.sort(key=lambda scene: (mute[scene.id], rank[scene.id]))
     first = [scene for scene in scenes if rank[scene.id] == 0 and not mute[scene.id]]
     if len(first) > count:
@@ -115,9 +121,11 @@ def make_example(survey: Survey, scene: SceneRecord, seconds: float) -> Example:
 
     Stems that are not in the manifest are measured. No file is written.
     """
-    sample = survey.sample_of(scene)
+    sample = survey.samples[sample_name(scene.music, scene.position)]
     rate = survey.settings.sample_rate
-    source, pcm, levels = None, None, ()
+    source: Samples | None = None
+    pcm: Samples | None = None
+    levels: tuple[FileLevel, ...] = ()
     try:
         at_mic = survey.read_at_mic(sample, MIXTURE)
         if sample.source in survey.sources:
@@ -127,11 +135,12 @@ def make_example(survey: Survey, scene: SceneRecord, seconds: float) -> Example:
         elif at_mic is None:
             raise AudioError(survey.source_problems[sample.source])
         rendered = at_mic is None
-        if rendered and pcm is None:
+        if at_mic is None:
+            at_mic = pcm
+        if at_mic is None:
             raise AudioError(f"{sample.position.id}: its HRIRs cannot be used, so nothing can be rendered")
     except AudioError as error:
         return Example(scene, sample, problem=str(error))
-    at_mic = pcm if rendered else at_mic
     start, frames = _loudest(at_mic if source is None else source, round(seconds * rate), rate)
     part = slice(start, start + frames)
     original = None if source is None else _clip(source[part], rate)
@@ -140,21 +149,24 @@ def make_example(survey: Survey, scene: SceneRecord, seconds: float) -> Example:
     )
 
 
-def _render(survey, sample):
-    """The at-mic mixture and the levels of all stems; None and nothing where an HRIR is missing."""
-    hrirs = [survey.hrirs.get(file.name) for file in sample.position.hrir_files(survey.settings.hrtf_dir)]
-    mixture, levels = None, []
-    if any(hrir is None for hrir in hrirs):
+def _render(survey: Survey, sample: Sample) -> tuple[Samples | None, tuple[FileLevel, ...]]:
+    """The at-mic mixture and the levels of all stems; None and nothing if an HRIR is missing."""
+    left, right = (
+        survey.hrirs.get(file.name) for file in sample.position.hrir_files(survey.settings.hrtf_dir)
+    )
+    mixture: Samples | None = None
+    levels: list[FileLevel] = []
+    if left is None or right is None:
         return mixture, ()
     for stem in survey.sources[sample.source].files:
-        pcm, measured = render(survey.read_source(sample, stem), survey.settings.sample_rate, hrirs)
+        pcm, measured = render(survey.read_source(sample, stem), survey.settings.sample_rate, left, right)
         levels.append(FileLevel(sample.name, stem, len(pcm), *measured))
         if stem == MIXTURE:
             mixture = pcm
     return mixture, tuple(levels)
 
 
-def _loudest(signal, frames, samplerate):
+def _loudest(signal: Samples, frames: int, samplerate: int) -> tuple[int, int]:
     """First frame and length of the part with the most energy."""
     frames = min(max(frames, 1), len(signal))
     hop = max(1, samplerate // _HOPS_PER_SECOND)
@@ -167,7 +179,7 @@ def _loudest(signal, frames, samplerate):
     return min(start, len(signal) - frames), frames
 
 
-def _clip(samples: np.ndarray, samplerate: int) -> Clip:
+def _clip(samples: Samples, samplerate: int) -> Clip:
     signal = samples.astype(np.float64) / full_scale(samples.dtype)
     parts = np.array_split(np.abs(signal), min(ENVELOPE, len(signal)))
     envelope = np.array([part.max(axis=0) for part in parts]).T

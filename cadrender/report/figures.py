@@ -1,11 +1,13 @@
 """The pictures of the report: functions from numbers to inline SVG (`markupsafe.Markup`)."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
+from cadrender.dsp.arrays import Floats
 from cadrender.errors import MetadataError
 from cadrender.metadata.listeners import Listener
 from cadrender.metadata.positions import HeadPosition
@@ -17,9 +19,12 @@ from cadrender.stems import STEMS, VDBO
 
 if TYPE_CHECKING:
     from markupsafe import Markup
+    from matplotlib.axes import Axes
+
+_Item = TypeVar("_Item")
 
 GRADES = ("normal", "mild", "moderate", "moderately severe", "severe", "profound", "complete")
-# Widths in CSS pixels: of three pictures a row in a wide window, and of two.
+# Widths in CSS pixels: of three pictures in a row of a wide window, and of two.
 NARROW, WIDE = 340, 420
 
 _MOST_LINES = 120
@@ -28,8 +33,8 @@ _MOST_ROWS = 48
 _FREQUENCY_MARKS = (100, 200, 500, 1000, 2000, 5000, 10000, 20000)
 
 
-def thinned(items: Sequence, most: int) -> list:
-    """At most so many of the items (2 or more), evenly spread, the first and the last among them."""
+def thinned(items: Iterable[_Item], most: int) -> list[_Item]:
+    """At most `most` (2 or more) of the items, evenly spread, with the first and the last one."""
     items = list(items)
     if len(items) <= most:
         return items
@@ -41,15 +46,15 @@ def _short(text: str) -> str:
     return text if len(text) <= 12 else f"{text[:11]}…"
 
 
-def _bold(axes, x, y, hue, style="-") -> None:
-    """A median over thin lines, set off from them."""
+def _bold(axes: "Axes", x: npt.ArrayLike, y: npt.ArrayLike, hue: str, style: str = "-") -> None:
+    """A median that stands out from thin lines."""
     for shade, width, alpha in (("paper", 4.6, 0.8), (hue, 2.2, 1.0)):
         line = axes.plot(x, y, style, color=colour(shade), lw=width, ms=4.2, mew=0, alpha=alpha)[0]
         line.set_gid("median:0")
 
 
-def _rows(axes, names, cells=False, **ticks) -> None:
-    """One row for each name, from the top; of cells, without lines between them."""
+def _rows(axes: "Axes", names: Sequence[str], cells: bool = False, **ticks: Any) -> None:
+    """One row for each name, from the top; rows of cells have no lines between them."""
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(axis="y", **ticks)
     axes.set_ylim(len(names) - 0.5, -0.5)
@@ -57,7 +62,7 @@ def _rows(axes, names, cells=False, **ticks) -> None:
     axes.spines["bottom"].set_visible(not cells)
 
 
-def _table(found, heads, what):
+def _table(found: Sequence[Response], heads: Sequence[str], what: str) -> tuple[list[float], Floats]:
     """The azimuths, and (heads, azimuths, ...) numbers: NaN where a head lacks an azimuth."""
     azimuths = sorted({response.azimuth for response in found})
     table = np.full((len(heads), len(azimuths), *np.shape(getattr(found[0], what))), np.nan)
@@ -76,14 +81,15 @@ def top_view(position: HeadPosition) -> "Markup":
     from matplotlib.transforms import Affine2D
 
     angles = abs(position.left_angle), abs(position.right_angle)
-    # By azimuth: two straight ahead, or behind, are one.
+    # By azimuth: two straight ahead, or behind, are the same loudspeaker.
     speakers = {wrapped(sign * angle): (sign, angle) for sign, angle in zip((-1, 1), angles, strict=True)}
     places = {azimuth: Affine2D().rotate_deg(-azimuth).transform((0, _DISTANCE)) for azimuth in speakers}
     beside = 20 + 8 * max(len(f"{angle:g}°") for angle in angles)
     half = max(125.0, *(abs(x) + beside for x, _ in places.values()))
     bottom = min(-30.0, *(y - 24 for _, y in places.values()))
-    ink, paper, faint = colour("ink"), colour("raised"), {"color": colour("rule"), "linewidth": 1.2}
-    outline = {"facecolor": paper, "edgecolor": ink, "linewidth": 1.6, "zorder": 3}
+    ink, paper = colour("ink"), colour("raised")
+    faint: dict[str, Any] = {"color": colour("rule"), "linewidth": 1.2}
+    outline: dict[str, Any] = {"facecolor": paper, "edgecolor": ink, "linewidth": 1.6, "zorder": 3}
     with drawing(2 * half, 128 - bottom) as (figure, axes):
         axes.set(xlim=(-half, half), ylim=(bottom, 128))
         axes.set_axis_off()
@@ -109,8 +115,8 @@ def top_view(position: HeadPosition) -> "Markup":
             text = axes.text(x + 20 * side, y, f"{angle:g}°", fontsize=12.5, va="center")
             text.set(color=colour("muted"), ha="left" if side > 0 else "right")
         axes.plot([-5, 0, 5], [16, 23, 16], color=ink, lw=1.6)
-        for ear in (-_HEAD, _HEAD):
-            axes.add_patch(Ellipse((ear, 0), 7.2, 12, **outline))
+        for place in (-_HEAD, _HEAD):
+            axes.add_patch(Ellipse((place, 0), 7.2, 12, **outline))
         axes.add_patch(Circle((0, 0), _HEAD, **outline))
         alt = (
             f"Head {position.subject} from above: left loudspeaker {angles[0]:g} degrees to the left, "
@@ -141,13 +147,15 @@ def gain_bars(gains: Mapping[str, float]) -> "Markup":
         return to_svg(figure, f"Gains: {listed}.")
 
 
-def waveform(envelope: np.ndarray, peak: float) -> str:
-    """An envelope, (2, n), as SVG path data 4 n wide and 100 high, which `peak` fills: left up, right down."""
+def waveform(envelope: Floats, peak: float) -> str:
+    """An envelope, (2, n), as SVG path data, 4 n wide; `peak` is 100 high, left upwards, right downwards."""
     heights = np.maximum(48 * envelope / max(peak, 1e-4), 1.0)
     return "".join(f"M{4 * k + 2} {50 - up:.0f}V{50 + down:.0f}" for k, (up, down) in enumerate(heights.T))
 
 
-def response_panel(found: Sequence[Response], heads: Sequence[str], bands: np.ndarray, limits) -> "Markup":
+def response_panel(
+    found: Sequence[Response], heads: Sequence[str], bands: Floats, limits: tuple[float, float]
+) -> "Markup":
     """Magnitude at both ears for one loudspeaker: a thin line for each head, a bold one for the median."""
     at = [int(np.argmin(np.abs(bands - f))) for f in (500, 4000)]
     medians = {}
@@ -173,7 +181,7 @@ def response_panel(found: Sequence[Response], heads: Sequence[str], bands: np.nd
 
 
 def response_limits(found: Sequence[Response]) -> tuple[float, float]:
-    """One magnitude axis for all panels: what nearly all curves need, in steps of 5 dB."""
+    """The limits of all panels' magnitude axes: for nearly all curves, in steps of 5 dB."""
     values = np.concatenate([[response.near, response.far] for response in found]).ravel()
     low, high = np.percentile(values, [0.5, 100])
     low = max(low, high - 60)
@@ -181,9 +189,9 @@ def response_limits(found: Sequence[Response]) -> tuple[float, float]:
 
 
 def individuality(
-    found: Sequence[Response], heads: Sequence[str], bands: np.ndarray, ear: str
+    found: Sequence[Response], heads: Sequence[str], bands: Floats, ear: str
 ) -> tuple["Markup", float]:
-    """How each head departs from the median of all heads, averaged over the loudspeakers; full colour in dB."""
+    """Each head's difference from the median of all, averaged over the loudspeakers; and the dB of full colour."""
     shown = thinned(heads, _MOST_ROWS)
     _, curves = _table(found, heads, ear)
     mean = np.nanmean(curves - np.nanmedian(curves, axis=0), axis=1)[[heads.index(head) for head in shown]]
@@ -204,24 +212,24 @@ def individuality(
         return to_svg(figure, alt), span
 
 
-def _diverging(values):
-    """Warm above, cool below, nothing at zero: opacity says how much, so any background will do."""
+def _diverging(values: Floats) -> Floats:
+    """Warm above zero, cool below, transparent at zero, so that it suits any background."""
     hues = np.where(values[..., None] > 0, (0.83, 0.36, 0.17), (0.20, 0.49, 0.69))
     return np.concatenate([hues, np.clip(np.abs(values), 0, 1)[..., None] ** 0.8], axis=-1)
 
 
 def interaural(found: Sequence[Response], heads: Sequence[str], what: str) -> "Markup":
-    """Delay or level between the ears by the loudspeaker's azimuth: one line for each head, the median in bold."""
+    """Delay or level between the ears by azimuth: one line for each head, the median in bold."""
     unit, label = {"delay": ("µs", "Far ear later by (µs)"), "level": ("dB", "Near ear louder by (dB)")}[what]
     azimuths, table = _table(found, heads, what)
     medians = np.nanmedian(table, axis=0)
-    # One place for each loudspeaker and a gap between the sides: nobody measured what lies between.
+    # One place for each loudspeaker, with a gap between the sides, where nothing was measured.
     left = sum(azimuth < 0 for azimuth in azimuths)
     places = np.arange(len(azimuths)) + np.where(np.arange(len(azimuths)) < left, 0.0, 0.8)
     with drawing(WIDE, 220, (44, 12, 38, 10)) as (figure, axes):
         for columns in filter(len, np.split(np.arange(len(azimuths)), [left])):
             for k in thinned(range(len(heads)), _MOST_LINES):
-                thin = {"color": colour("ink"), "lw": 0.9, "ms": 2.4, "mew": 0, "alpha": 0.28}
+                thin: dict[str, Any] = {"color": colour("ink"), "lw": 0.9, "ms": 2.4, "mew": 0, "alpha": 0.28}
                 axes.plot(places[columns], table[k, columns], "o-", gid=f"head:{k}", **thin)
             _bold(axes, places[columns], medians[columns], "ink", "o-")
         shown = thinned(range(len(azimuths)), 8)
@@ -234,8 +242,15 @@ def interaural(found: Sequence[Response], heads: Sequence[str], what: str) -> "M
         return to_svg(figure, f"{what}, median of {counted(len(heads), 'head')}: {listed}.")
 
 
-def _count_table(rows, columns, counts, hues, label, alt):
-    """Counts, (rows, columns), as shaded cells with their numbers; a colour for each column."""
+def _count_table(
+    rows: Sequence[str],
+    columns: Sequence[str],
+    counts: npt.NDArray[np.intp],
+    hues: Sequence[str],
+    label: str,
+    alt: str,
+) -> "Markup":
+    """Counts, (rows, columns), as shaded cells with their numbers; each column has a colour."""
     from matplotlib.patches import FancyBboxPatch
 
     cell = 16 if len(rows) > 8 else 30
@@ -249,7 +264,7 @@ def _count_table(rows, columns, counts, hues, label, alt):
                 axes.plot(column, row, "o", ms=2, mew=0, color=colour("rule"))
                 continue
             alpha = float((0.16 + 0.64 * count / most) * (0.45 if hues[column] == "muted" else 1))
-            look = {"facecolor": colour(hues[column]), "linewidth": 0, "alpha": alpha}
+            look: dict[str, Any] = {"facecolor": colour(hues[column]), "linewidth": 0, "alpha": alpha}
             corner, style = (column - 0.45, row - 0.42), "round,pad=0,rounding_size=0.12"
             axes.add_patch(FancyBboxPatch(corner, 0.9, 0.84, style, **look))
             axes.text(column, row, f"{count}", ha="center", va="center_baseline", fontsize=9.5)
@@ -261,7 +276,7 @@ def _count_table(rows, columns, counts, hues, label, alt):
 
 
 def gains_by_stem(gains: Sequence[Mapping[str, float]]) -> "Markup":
-    """How many scenes turn each stem up or down by how much."""
+    """The number of scenes with each gain of each stem."""
     table = np.array([[gain.get(stem, 0) for stem in VDBO] for gain in gains], float)
     values = np.unique(table)
     names = [typographic(f"{value:+g}") if value else "0" for value in values]
@@ -281,34 +296,34 @@ def gains_by_stem(gains: Sequence[Mapping[str, float]]) -> "Markup":
 
 
 def positions_used(positions: Sequence[HeadPosition], used: Sequence[HeadPosition]) -> "Markup":
-    """How many scenes use each head with each pair of loudspeakers."""
+    """The number of scenes with each head and pair of loudspeakers."""
     rows = thinned(list(dict.fromkeys(position.subject for position in positions)), _MOST_ROWS)
     columns = thinned(sorted(set(map(_pair, positions))), 12)
     uses = Counter((position.subject, _pair(position)) for position in used)
     counts = np.array([[uses[row, pair] for pair in columns] for row in rows])
-    # A pair straight ahead, or behind, is one loudspeaker.
+    # A pair straight ahead, or behind, is a single loudspeaker.
     names = ["\n".join(signed(angle).strip("°") for angle in dict.fromkeys(pair)) for pair in columns]
     alt = (
         f"Scenes by head and pair of loudspeakers: {int((counts > 0).sum())} of {counts.size} combinations "
-        f"are used, at most {int(counts.max(initial=0))} times."
+        f"are used, at most {counted(int(counts.max(initial=0)), 'time')}."
     )
     label = "Left and right loudspeaker (degrees)"
     return _count_table(rows, names, counts, ["warm"] * len(names), label, alt)
 
 
-def _pair(position):
+def _pair(position: HeadPosition) -> tuple[float, float]:
     return wrapped(-abs(position.left_angle)), wrapped(abs(position.right_angle))
 
 
 def grade_of(listener: Listener) -> str:
-    """The WHO grade of a listener; empty where the audiogram lacks a frequency for it."""
+    """The WHO grade of a listener; empty if the audiogram lacks a frequency for it."""
     try:
         return listener.severity_who
     except MetadataError:
         return ""
 
 
-def _hue(grade):
+def _hue(grade: str) -> str:
     return colour(f"grade{GRADES.index(grade)}" if grade in GRADES else "muted")
 
 
@@ -316,7 +331,7 @@ def audiogram_panel(listeners: Sequence[Listener], ear: str) -> "Markup":
     """All audiograms of one ear, coloured by the listener's grade, and their median."""
     audiograms = [(grade_of(one), one.cfs, getattr(one, f"levels_{ear}")) for one in listeners]
     audiograms.sort(key=lambda one: GRADES.index(one[0] or "normal"))
-    by_frequency = {}
+    by_frequency: dict[float, list[float]] = {}
     for _, cfs, levels in audiograms:
         for f, level in zip(cfs, levels, strict=True):
             by_frequency.setdefault(f, []).append(level)
@@ -339,7 +354,7 @@ def audiogram_panel(listeners: Sequence[Listener], ear: str) -> "Markup":
 
 
 def grade_bars(listeners: Sequence[Listener]) -> "Markup":
-    """How many listeners have which grade of hearing loss."""
+    """The number of listeners with each grade of hearing loss."""
     counts = Counter(grade_of(listener) or "not graded" for listener in listeners)
     grades = [grade for grade in (*GRADES, "not graded") if counts[grade]]
     with drawing(NARROW, 44 + 30 * len(grades), (124, 34, 34, 10)) as (figure, axes):
@@ -347,7 +362,7 @@ def grade_bars(listeners: Sequence[Listener]) -> "Markup":
             axes.bar_label(axes.barh(row, counts[grade], 0.58, color=_hue(grade)), padding=5)
         _rows(axes, grades, labelcolor=colour("ink"))
         axes.set(xlim=(0, max(counts.values()) * 1.02), xlabel="Listeners")
-        axes.xaxis.get_major_locator().set_params(integer=True, nbins=5)
+        axes.locator_params("x", integer=True, nbins=5)
         axes.spines["bottom"].set_visible(False)
         alt = ", ".join(f"{grade} {counts[grade]}" for grade in grades)
         return to_svg(figure, f"Listeners by grade of hearing loss: {alt}.")
@@ -356,7 +371,7 @@ def grade_bars(listeners: Sequence[Listener]) -> "Markup":
 def loudness_strips(levels: Sequence[FileLevel]) -> "Markup":
     """Loudness of each stem's files: of the song, and of its convolution with the HRIRs."""
 
-    def draw(axes, row, files) -> str:
+    def draw(axes: "Axes", row: int, files: Sequence[FileLevel]) -> str:
         before = _strip(axes, [level.before for level in files], row - 0.19, "cool")
         after = _strip(axes, [level.after for level in files], row + 0.19, "warm")
         return f"{before:.1f} before and {after:.1f} after"
@@ -367,7 +382,7 @@ def loudness_strips(levels: Sequence[FileLevel]) -> "Markup":
 def gain_strips(levels: Sequence[FileLevel]) -> "Markup":
     """The gain that brings each file to its source's loudness."""
 
-    def draw(axes, row, files) -> str:
+    def draw(axes: "Axes", row: int, files: Sequence[FileLevel]) -> str:
         values = [level.gain_db for level in files]
         median = _strip(axes, values, row, "muted", spread=0.3)
         return f"{median:+.1f} ({min(values):+.1f} to {max(values):+.1f})"
@@ -377,8 +392,14 @@ def gain_strips(levels: Sequence[FileLevel]) -> "Markup":
     )
 
 
-def _by_stem(levels, draw: Callable, label, what, zero=False):
-    """A row for each stem, drawn by `draw`, which says in words what it has drawn."""
+def _by_stem(
+    levels: Sequence[FileLevel],
+    draw: "Callable[[Axes, int, Sequence[FileLevel]], str]",
+    label: str,
+    what: str,
+    zero: bool = False,
+) -> "Markup":
+    """A row for each stem, drawn by `draw`, which returns a description."""
     stems = [stem for stem in STEMS if any(level.stem == stem for level in levels)]
     told = []
     with drawing(WIDE, 54 + 46 * len(stems), (54, 10, 38, 8)) as (figure, axes):
@@ -393,7 +414,7 @@ def _by_stem(levels, draw: Callable, label, what, zero=False):
             else:
                 axes.text(0.5, row, "silent", transform=axes.get_yaxis_transform(), va="center", ha="center")
         _rows(axes, stems, labelcolor=colour("ink"))
-        axes.xaxis.get_major_locator().set_params(nbins=7)
+        axes.locator_params("x", nbins=7)
         axes.margins(x=0.05)
         if zero:
             low, high = axes.get_xlim()
@@ -402,9 +423,9 @@ def _by_stem(levels, draw: Callable, label, what, zero=False):
         return to_svg(figure, f"{what}: {'; '.join(told)}.")
 
 
-def _strip(axes, values, row, hue, spread=0.11):
-    """Dots along a line, shifted across it in turns so that equal ones show; a bar at the median."""
-    shown = np.array(thinned(np.sort(values), _MOST_DOTS))
+def _strip(axes: "Axes", values: Sequence[float], row: float, hue: str, spread: float = 0.11) -> float:
+    """Dots along a line, shifted across it so that equal ones are visible; a bar at the median."""
+    shown = np.array(thinned(sorted(values), _MOST_DOTS))
     # The golden ratio spreads neighbours evenly.
     shift = ((np.arange(len(shown)) * 0.618034) % 1 - 0.5) * 2 * spread
     alpha = 0.6 if len(shown) < 100 else 0.3

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cadrender.report.survey import Survey
+from cadrender.store.manifest import Record
 
 _LOUDEST = 1000.0  # dB
 
@@ -21,9 +22,9 @@ class FileLevel:
     before, after : float
         LUFS of the stem and of its convolution with the HRIRs; minus infinity for silence.
     gain : float
-        The factor applied; 0 where the file is digital silence.
+        The linear factor; 0 for digital silence.
     clipped : int
-        PCM values that were clipped.
+        Clipped PCM values.
     """
 
     sample: str
@@ -47,7 +48,7 @@ class FileLevel:
 
 
 def known_levels(survey: Survey) -> list[FileLevel]:
-    """The levels in the manifest of all complete at-mic files, in order of samples and stems."""
+    """The levels of all complete at-mic files according to the manifest, in order of samples and stems."""
     entries = [
         (sample.name, stem, survey.entry_of(sample, stem))
         for sample in survey.samples.values()
@@ -63,8 +64,8 @@ def known_levels(survey: Survey) -> list[FileLevel]:
 _LEVELS = ("loudness_before", "loudness_after", "gain", "clipped")
 
 
-def _plausible(entry):
-    """Whether a line of the manifest, which anybody may have written, holds levels."""
+def _plausible(entry: Record) -> bool:
+    """Whether a line of the manifest, which may have been edited, holds levels."""
     if not set(_LEVELS) <= entry.levels.keys():
         return False
     before, after, gain, clipped = (entry.levels[level] for level in _LEVELS)

@@ -23,19 +23,20 @@ def make_page(
     ----------
     survey : Survey
     examples : sequence of Example
-        What can be listened to.
+        The scenes to listen to.
     levels : sequence of FileLevel
-        What is known of at-mic files.
+        The known levels of at-mic files.
     command : str
-        How the report was made.
+        The command that made the report.
     made : datetime.datetime
-        When.
+        The time of the report.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
+    loader = PackageLoader("cadrender.report")
     environment = Environment(
-        loader=PackageLoader("cadrender.report"),
+        loader=loader,
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -43,7 +44,7 @@ def make_page(
     )
     for function in (counted, decibels, duration, plural, size):
         environment.globals[function.__name__] = function
-    style, script = (environment.loader.get_source(environment, file)[0] for file in ("page.css", "page.js"))
+    style, script = (loader.get_source(environment, file)[0] for file in ("page.css", "page.js"))
     measured = [level for example in examples for level in example.levels]
     known = {(level.sample, level.stem): level for level in (*measured, *levels)}
     order = {sample: k for k, sample in enumerate(survey.samples)}

@@ -1,8 +1,10 @@
-"""What the sections of the page show: numbers and pictures for the templates, by the names used there."""
+"""Numbers and pictures of the page's sections, by the names used in their templates."""
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
+from cadrender.metadata.listeners import Listener
 from cadrender.report import figures
 from cadrender.report.examples import Example
 from cadrender.report.levels import FileLevel
@@ -19,8 +21,8 @@ _MOST_ANGLES = 3
 _MOST_GAIN = 100.0  # dB
 
 
-def listen(survey: Survey, examples: Sequence[Example], levels: Sequence[FileLevel]) -> dict:
-    """Chosen scenes, to be seen and heard."""
+def listen(survey: Survey, examples: Sequence[Example], levels: Sequence[FileLevel]) -> dict[str, Any]:
+    """Scenes to look at and listen to."""
     known = {level.sample: level for level in levels if level.stem == MIXTURE}
     lengths = {round(example.seconds, 2) for example in examples if example.at_mic}
     return {
@@ -29,7 +31,7 @@ def listen(survey: Survey, examples: Sequence[Example], levels: Sequence[FileLev
     }
 
 
-def _card(survey, example, level):
+def _card(survey: Survey, example: Example, level: FileLevel | None) -> dict[str, Any]:
     scene, position = example.scene, example.sample.position
     gains = survey.gains.get(scene.gain)
     heard = [survey.listeners.get(one) for one in survey.scene_listeners.get(scene.id, ())]
@@ -47,7 +49,7 @@ def _card(survey, example, level):
     }
 
 
-def heads(survey: Survey) -> dict:
+def heads(survey: Survey) -> dict[str, Any]:
     """Magnitude responses by angle and subject; delay and level between the ears."""
     rate = survey.settings.sample_rate
     found = responses(survey.hrirs, rate)
@@ -76,8 +78,8 @@ def heads(survey: Survey) -> dict:
     }
 
 
-def scenes(survey: Survey) -> dict:
-    """Which gains and which positions the scenes use."""
+def scenes(survey: Survey) -> dict[str, Any]:
+    """The gains and positions of the scenes."""
     gains = [survey.gains[scene.gain] for scene in survey.scenes if scene.gain in survey.gains]
     gains = [gain for gain in gains if all(abs(value) <= _MOST_GAIN for value in gain.values())]
     used = [survey.positions[one.position] for one in survey.scenes if one.position in survey.positions]
@@ -92,8 +94,8 @@ def scenes(survey: Survey) -> dict:
     }
 
 
-def listeners(survey: Survey) -> dict:
-    """Audiograms and how severe the hearing losses are."""
+def listeners(survey: Survey) -> dict[str, Any]:
+    """Audiograms, and the severity of hearing losses."""
     drawn = [listener for listener in survey.listeners.values() if _can_be_drawn(listener)]
     if not drawn:
         return {"grades": None}
@@ -105,13 +107,13 @@ def listeners(survey: Survey) -> dict:
     }
 
 
-def _can_be_drawn(listener):
+def _can_be_drawn(listener: Listener) -> bool:
     levels = (*listener.levels_left, *listener.levels_right)
     return all(-40 <= level <= 160 for level in levels) and all(20 <= f <= 20_000 for f in listener.cfs)
 
 
-def loudness(levels: Sequence[FileLevel], measured: int) -> dict:
-    """Loudness before and after, the gains between, and clipping; `measured` of the levels for this page."""
+def loudness(levels: Sequence[FileLevel], measured: int) -> dict[str, Any]:
+    """Loudness before and after, gains, and clipping; `measured` is how many levels were measured for the page."""
     clipped = sorted((level for level in levels if level.clipped), key=lambda level: -level.clipped)
     if not levels:
         return {"files": 0}
@@ -136,18 +138,18 @@ def loudness(levels: Sequence[FileLevel], measured: int) -> dict:
     }
 
 
-def _row(level):
+def _row(level: FileLevel) -> tuple[str, str, str, str, str, int]:
     gain = "silent" if level.silent else decibels(level.gain_db, sign=True)
     return level.sample, level.stem, decibels(level.before), decibels(level.after), gain, level.clipped
 
 
-def _share(share) -> str:
+def _share(share: float) -> str:
     return f"{100 * share:.2g} %" if share >= 1e-4 else f"{1e6 * share:.2g} ppm"
 
 
-def completeness(survey: Survey) -> dict:
-    """What is rendered, what is missing, and what is wrong with the root."""
-    rows = {"cannot be rendered": [], "incomplete": [], "missing": []}
+def completeness(survey: Survey) -> dict[str, Any]:
+    """What is rendered, what is missing, and the root's problems."""
+    rows: dict[str, list[tuple[str, str]]] = {"cannot be rendered": [], "incomplete": [], "missing": []}
     for sample in survey.samples.values():
         files = survey.at_mic.get(sample.name)
         if files is None:

@@ -1,16 +1,18 @@
-"""What a root holds, and what it lacks: every file is looked at, none is needed."""
+"""What a root holds and lacks; every file is looked at, none is needed."""
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cadrender.catalogue.songs import Song, song_of
 from cadrender.config import Settings
+from cadrender.dsp.arrays import Floats, Samples
 from cadrender.errors import AudioError, MetadataError, UsageError
-from cadrender.metadata.excerpts import excerpt_samples, read_excerpts
+from cadrender.metadata.excerpts import Excerpt, excerpt_samples, read_excerpts
 from cadrender.metadata.gains import read_gains
 from cadrender.metadata.listeners import Listener, read_listeners
 from cadrender.metadata.music import Track, read_track_lists
@@ -21,6 +23,7 @@ from cadrender.signals.at_mic import AtMic
 from cadrender.stems import STEMS
 from cadrender.store import read_header, read_hrir, read_stem
 from cadrender.store.manifest import Manifest, Record, key_of
+from cadrender.wording import plural
 
 _CONTAINERS = ("wav", "flac")
 _LOUDEST_HRIR = 1e6
@@ -35,7 +38,7 @@ class Shortcoming:
     what : str
         One line.
     remedy : str
-        The command that makes it; empty where none does.
+        The command that makes it; empty if there is none.
     """
 
     what: str
@@ -44,15 +47,15 @@ class Shortcoming:
 
 @dataclass(frozen=True)
 class AtMicFile:
-    """An at-mic file as it is on disk.
+    """An at-mic file on disk.
 
     Attributes
     ----------
     path : pathlib.Path
     problem : str
-        Why it does not count as complete; empty if it does.
+        Why it is not complete; empty if it is.
     missing : bool
-        Whether there is no such file.
+        Whether it does not exist.
     bytes : int
     """
 
@@ -64,31 +67,22 @@ class AtMicFile:
 
 @dataclass(frozen=True)
 class Survey:
-    """A root as it is.
+    """What a root holds; metadata files that are missing or broken leave their fields empty.
 
     Attributes
     ----------
-    settings : Settings
-    tracks : tuple of Track
-    positions : dict of HeadPosition
-    gains : dict
+    gains : mapping
         Gains in dB by id and stem.
-    scenes : tuple of SceneRecord
-    samples : dict of Sample
+    samples : mapping
         By name, in order of first appearance in the scenes.
-    listeners : dict of Listener
-    scene_listeners : dict
+    scene_listeners : mapping
         Scene id to listeners' ids.
-    hrirs : dict
-        File name to (taps, 2) float64, for those that can be used.
-    sources : dict of Song
-        Songs, or excerpts, by name (see `Sample.source`), for those whose files are in order.
-    source_problems : dict of str
-        What is wrong with the others.
-    at_mic : dict
-        Sample name to the files of its stems; where there is no song, of those on disk and in the manifest.
-    manifest : dict of Record
-    problems : tuple of Shortcoming
+    hrirs : mapping
+        File name to (taps, 2) float64, for the usable ones.
+    sources, source_problems : mapping
+        Usable songs or excerpts by name (see `Sample.source`), and the problems of the others.
+    at_mic : mapping
+        Sample name to the files of its stems; without a song, those on disk and in the manifest.
     """
 
     settings: Settings
@@ -99,7 +93,7 @@ class Survey:
     samples: Mapping[str, Sample] = field(default_factory=dict)
     listeners: Mapping[str, Listener] = field(default_factory=dict)
     scene_listeners: Mapping[str, list[str]] = field(default_factory=dict)
-    hrirs: Mapping[str, np.ndarray] = field(default_factory=dict)
+    hrirs: Mapping[str, Floats] = field(default_factory=dict)
     sources: Mapping[str, Song] = field(default_factory=dict)
     source_problems: Mapping[str, str] = field(default_factory=dict)
     at_mic: Mapping[str, Mapping[str, AtMicFile]] = field(default_factory=dict)
@@ -108,23 +102,23 @@ class Survey:
 
     @functools.cached_property
     def complete(self) -> frozenset[str]:
-        """Names of the samples all of whose files are complete."""
+        """Names of the complete samples."""
         return frozenset(
             name for name, files in self.at_mic.items() if not any(file.problem for file in files.values())
         )
 
     @property
     def seconds(self) -> float:
-        """Length of the songs or excerpts together."""
+        """Total length of the songs or excerpts."""
         return sum(song.frames for song in self.sources.values()) / self.settings.sample_rate
 
     @property
     def bytes(self) -> int:
-        """Size of the at-mic files together."""
+        """Total size of the at-mic files."""
         return sum(file.bytes for files in self.at_mic.values() for file in files.values())
 
     def sample_of(self, scene: SceneRecord) -> Sample | None:
-        """What is rendered for a scene; None where the metadata do not fit together."""
+        """A scene's sample; None if the metadata do not fit together."""
         return self.samples.get(sample_name(scene.music, scene.position))
 
     def file_of(self, sample: Sample, stem: str) -> Path | None:
@@ -137,23 +131,23 @@ class Survey:
         file = self.file_of(sample, stem)
         return self.manifest.get(key_of(AtMic.product, f"{sample.path}/{file.name}")) if file else None
 
-    def read_source(self, sample: Sample, stem: str) -> np.ndarray:
+    def read_source(self, sample: Sample, stem: str) -> Samples:
         """Read a stem of a sample's song or excerpt: (frames, 2), see `cadrender.store.read_stem`."""
         return read_stem(self.sources[sample.source].files[stem], self.settings.sample_rate)
 
-    def read_at_mic(self, sample: Sample, stem: str) -> np.ndarray | None:
+    def read_at_mic(self, sample: Sample, stem: str) -> Samples | None:
         """Read an at-mic file, as `read_source`; None if there is no complete one."""
         file = self.file_of(sample, stem)
         return read_stem(file, self.settings.sample_rate) if file else None
 
 
 def take_survey(settings: Settings) -> Survey:
-    """Look at everything in a root; whatever cannot be used becomes a problem of the survey.
+    """Look at everything in a root; what cannot be used becomes a problem of the survey.
 
     Raises
     ------
     UsageError
-        If there is no such folder, or neither songs, HRIRs nor metadata in it.
+        If there is no such folder, or it has neither songs, HRIRs nor metadata.
     """
     if not settings.root.is_dir():
         raise UsageError(f"{settings.root}: no such folder; a root holds audio/ and metadata/")
@@ -164,7 +158,7 @@ def take_survey(settings: Settings) -> Survey:
         )
     found, problems = _read_metadata(settings)
     samples = found["samples"].values()
-    songs = {track.name: track for track in found["tracks"]}
+    songs: dict[str, Track | Sample] = {track.name: track for track in found["tracks"]}
     songs |= {sample.source: sample for sample in samples}
     sources, source_problems = {}, {}
     for name, song in songs.items():
@@ -192,11 +186,11 @@ def take_survey(settings: Settings) -> Survey:
     )
 
 
-def _read_metadata(settings):
-    """Every metadata file by itself; one that is missing or broken leaves its field empty."""
-    problems = []
+def _read_metadata(settings: Settings) -> tuple[dict[str, Any], list[Shortcoming]]:
+    """The fields of a survey that come from metadata files, and problems."""
+    problems: list[Shortcoming] = []
 
-    def read(what: Callable, file: Path, empty, command=""):
+    def read(what: Callable[[Path], Any], file: Path, empty: Any, command: str = "") -> Any:
         if not file.exists():
             remedy = f"cadrender {command} --root {settings.root}" if command else ""
             problems.append(Shortcoming(f"{file}: no such file", remedy))
@@ -208,21 +202,22 @@ def _read_metadata(settings):
             return empty
 
     draws = "scenes" if settings.split == "train" else f"excerpts --split {settings.split}"
-    scene_listeners = settings.scene_listeners_file, {}, draws if settings.listeners_file.exists() else ""
-    tracks, excerpts = None, None
-    if settings.excerpts_file.exists():  # which says itself which songs they come from
+    draws_listeners = draws if settings.listeners_file.exists() else ""
+    tracks: list[Track] | None = None
+    excerpts: list[Excerpt] | None = None
+    if settings.excerpts_file.exists():  # it names its songs itself
         excerpts = read(read_excerpts, settings.excerpts_file, None)
     else:
         lists = settings.music_files or (settings.music_file,)
         absent = [file for file in lists if not file.exists()]
         tracks = read(lambda _: read_track_lists(lists), (*absent, *lists)[0], None)
-    found = {
+    found: dict[str, Any] = {
         "tracks": tuple(tracks or ()),
         "positions": read(read_positions, settings.head_loudspeaker_positions_file, {}, "positions"),
         "gains": read(read_gains, settings.gains_file, {}, "gains"),
         "scenes": tuple(read(read_scenes, settings.scene_file, [], draws)),
         "listeners": read(read_listeners, settings.listeners_file, {}),
-        "scene_listeners": read(read_scene_listeners, *scene_listeners),
+        "scene_listeners": read(read_scene_listeners, settings.scene_listeners_file, {}, draws_listeners),
         "samples": {},
     }
     scenes, positions = found["scenes"], found["positions"]
@@ -236,15 +231,18 @@ def _read_metadata(settings):
     return found, problems
 
 
-def _read_hrirs(settings, positions):
-    """The HRIRs that the positions name, or all in the folder where there are no positions."""
+def _read_hrirs(
+    settings: Settings, positions: Iterable[HeadPosition]
+) -> tuple[dict[str, Floats], list[Shortcoming]]:
+    """The HRIRs of the positions, or all in the folder if there are no positions."""
     names = {file.name for position in positions for file in position.hrir_files(settings.hrtf_dir)}
     if not names:
         try:
             names = {name for name in hrir_names(settings.hrtf_dir) if parse_hrir_name(name)}
         except MetadataError as error:
             return {}, [Shortcoming(str(error))]
-    hrirs, problems = {}, []
+    hrirs: dict[str, Floats] = {}
+    problems: list[Shortcoming] = []
     for name in sorted(names):
         try:
             hrir = read_hrir(settings.hrtf_dir / name, settings.sample_rate)
@@ -252,22 +250,26 @@ def _read_hrirs(settings, positions):
             problems.append(Shortcoming(str(error)))
             continue
         if (peak := np.abs(hrir).max()) > _LOUDEST_HRIR:
-            problems.append(Shortcoming(f"{settings.hrtf_dir / name}: a peak of {peak:.3g} is not an HRIR's"))
+            problems.append(
+                Shortcoming(f"{settings.hrtf_dir / name}: its peak of {peak:.3g} is too large for an HRIR")
+            )
         else:
             hrirs[name] = hrir
     return hrirs, problems
 
 
-def _at_mic_files(settings, sample, song, manifest):
-    """A sample's files by stem; if its song is not here, those on disk and in the manifest."""
+def _at_mic_files(
+    settings: Settings, sample: Sample, song: Song | None, manifest: Mapping[tuple[str, str], Record]
+) -> dict[str, AtMicFile]:
+    """A sample's files by stem; without its song, those on disk and in the manifest."""
     folder = settings.output_music_dir / sample.path
-    found = {}
+    found: dict[str, AtMicFile] = {}
     for stem in song.files if song else STEMS:
         places = [folder / f"{stem}.{container}" for container in _CONTAINERS]
         file = next((place for place in places if place.is_file()), None)
         entry = manifest.get(key_of(AtMic.product, f"{sample.path}/{stem}.wav"))
         if file:
-            frames = song.frames if song else entry and entry.frames
+            frames = song.frames if song else entry.frames if entry else None
             problem = _problem_of(file, frames, settings.sample_rate)
             found[stem] = AtMicFile(file, problem, False, file.stat().st_size)
         elif song or entry:
@@ -275,18 +277,22 @@ def _at_mic_files(settings, sample, song, manifest):
     return found
 
 
-def _problem_of(file, frames, samplerate):
-    """What is wrong with a file that should have so many frames (None: any number)."""
+def _problem_of(file: Path, frames: int | None, samplerate: int) -> str:
+    """What is wrong with a file that should have so many frames (None: any number); empty for nothing."""
     try:
         header = read_header(file)
     except AudioError as error:
         return str(error).removeprefix(f"{file}: ")
     if (header.channels, header.samplerate) != (2, samplerate):
-        return f"{header.channels} channel(s) at {header.samplerate} Hz; 2 at {samplerate} Hz are needed"
+        return (
+            f"{plural(header.channels, 'channel')} at {header.samplerate} Hz; 2 at {samplerate} Hz are needed"
+        )
     return "" if frames in (None, header.frames) else f"{header.frames} frames; {frames} are needed"
 
 
-def render(signal: np.ndarray, samplerate: int, hrirs) -> tuple[np.ndarray, tuple[float, float, float, int]]:
+def render(
+    signal: Samples, samplerate: int, left_hrir: Floats, right_hrir: Floats
+) -> tuple[Samples, tuple[float, float, float, int]]:
     """Render a stem as ``cadrender generate`` does.
 
     Parameters
@@ -295,8 +301,8 @@ def render(signal: np.ndarray, samplerate: int, hrirs) -> tuple[np.ndarray, tupl
         (frames, 2), as `Survey.read_source` returns it.
     samplerate : int
         In hertz.
-    hrirs : pair of ndarray
-        (taps, 2) each: the left and the right loudspeaker's.
+    left_hrir, right_hrir : ndarray
+        (taps, 2): of the left and of the right loudspeaker.
 
     Returns
     -------
@@ -308,8 +314,8 @@ def render(signal: np.ndarray, samplerate: int, hrirs) -> tuple[np.ndarray, tupl
     from cadrender.dsp.hrir import Heads
     from cadrender.dsp.render import at_mic
 
-    levels, pieces = at_mic(signal, samplerate, Heads([tuple(hrirs)]))
+    levels, pieces = at_mic(signal, samplerate, Heads([(left_hrir, right_hrir)]))
     rendered = [(piece.copy(), int(clipped)) for _, piece, clipped in pieces]
-    (level,) = levels  # complete only now
+    (level,) = levels  # complete after the last piece
     pcm = np.concatenate([piece for piece, _ in rendered])
     return pcm, (level.before, level.after, level.gain, sum(clipped for _, clipped in rendered))

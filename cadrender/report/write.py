@@ -1,4 +1,4 @@
-"""Making a report and putting it in its place."""
+"""Making and writing a report."""
 
 import importlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cadrender.config import Settings
 from cadrender.errors import CadrenderError, UsageError
-from cadrender.report.examples import choose_scenes, make_example
+from cadrender.report.examples import Example, choose_scenes, make_example
 from cadrender.report.levels import known_levels
 from cadrender.report.page import make_page
 from cadrender.report.survey import Shortcoming, take_survey
@@ -17,7 +17,7 @@ from cadrender.store import AtomicFile, ClaimedError
 
 _MOST_SECONDS = 60.0
 
-# What tells a report from any other file; page.html has it near its beginning.
+# What identifies a report; near the beginning of page.html.
 _MARK = b'<meta name="generator" content="cadrender report'
 
 
@@ -30,9 +30,9 @@ class WrittenReport:
     file : pathlib.Path
     bytes : int
     scenes : int
-        How many can be listened to in it.
+        Scenes to listen to in it.
     samples, complete : int
-        Samples that the scenes name, and those that are rendered.
+        Samples of the scenes, and those that are rendered.
     problems : tuple of Shortcoming
         What the root lacks.
     """
@@ -46,7 +46,7 @@ class WrittenReport:
 
 
 def default_file(settings: Settings) -> Path:
-    """Where a report goes by default: ``cadrender-report.train.html`` in the root."""
+    """The default place of a report: ``cadrender-report.train.html`` in the root."""
     return settings.root / f"cadrender-report.{settings.split}.html"
 
 
@@ -63,27 +63,27 @@ def write_report(
 ) -> WrittenReport:
     """Write a root's report: one HTML file that can be opened anywhere, with pictures and sound.
 
-    The report on a root that is not rendered yet, or lacks files, says so; its examples are rendered for the page.
-    Nothing else is written.
+    The root need not be rendered, or complete; examples that are not on disk are rendered for the page. Nothing else
+    is written.
 
     Parameters
     ----------
     settings : Settings
         Of the root.
     file : pathlib.Path, optional
-        Where it goes (default: `default_file`). Its folder is created.
+        The report; default: `default_file`. Its folder is created.
     scenes : sequence of str
-        Shell patterns of scene ids, songs or samples from which the examples are taken (default: all).
+        Shell patterns of scene ids, songs or samples from which the examples are taken; default: all.
     examples : int
-        How many scenes can be listened to.
+        Scenes to listen to.
     seconds : float
-        How long each of them is.
+        Length of each example.
     force : bool
         Replace a file that is not a report.
     command : str
-        How the report came about, for its last lines.
+        The command that makes the report, for its last lines.
     advance : callable
-        Told what is done next.
+        Called with each step.
 
     Raises
     ------
@@ -107,7 +107,7 @@ def write_report(
     _check_place(file, force)
     advance("looking at the root")
     survey = take_survey(settings)
-    chosen = []
+    chosen: list[Example] = []
     for scene in choose_scenes(survey, scenes, examples):
         advance(f"cutting {scene.id}")
         chosen.append(make_example(survey, scene, seconds))
@@ -126,7 +126,7 @@ def write_report(
     )
 
 
-def _check_place(file, force) -> None:
+def _check_place(file: Path, force: bool) -> None:
     if file.is_dir():
         raise UsageError(f"{file}: a folder; give a file, such as {file / 'report.html'}")
     if force or not os.path.lexists(file):
@@ -144,7 +144,7 @@ def _check_place(file, force) -> None:
         )
 
 
-def _write(file, content) -> None:
+def _write(file: Path, content: bytes) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with AtomicFile(file) as atomic:

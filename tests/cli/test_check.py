@@ -131,7 +131,7 @@ BREAKS = {
     "unknown stem": (
         edit("gains.json", first_item(lambda g: g.update(guitar=3))),
         "gains",
-        "'guitar' is none of the stems vocals, drums, bass, other",
+        "unknown stem 'guitar'; known ones: vocals, drums, bass, other",
     ),
     "gain not a number": (
         edit("gains.json", first_item(lambda g: g.update(bass=None))),
@@ -260,7 +260,7 @@ BREAKS = {
     "listed under a wrong name": (
         edit("at_mic_music.train.json", first_item(lambda s: s.update({"Head Position": "hlp_0001"}))),
         "train: at-mic list",
-        "its song and its position make",
+        "its song and position give the name",
     ),
     "listed track unknown": (
         edit("at_mic_music.train.json", first_item(lambda s: s.update({"Original Track Name": "Nobody"}))),

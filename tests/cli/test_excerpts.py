@@ -315,7 +315,7 @@ def test_other_formats_and_places(root, tmp_path):
         (("--split", "valid", "--duration", "nan"), "not a number of seconds"),
         (("--split", "valid", "--duration", "-1"), "not a number of seconds"),
         (("--split", "valid", "--duration", "0.1"), "too short"),
-        (("--split", "valid", "--stems", "guitar"), "'guitar' is none of"),
+        (("--split", "valid", "--stems", "guitar"), "unknown stem 'guitar'"),
         (("--split", "valid", "--songs", "nobody"), "no song of the scenes has such a name"),
         (("--split", "valid", "--format", "flac", "--subtype", "FLOAT"), "not FLOAT"),
         (("--split", "valid", "path.gains_file=/nowhere.json"), "/nowhere.json: cannot read the file"),

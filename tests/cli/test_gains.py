@@ -65,7 +65,7 @@ def test_the_same_content_is_left_as_it_is(tmp_path):
     distributed = json.dumps(build_gains(), indent=1) + "\n"
     file.write_text(distributed)
     result = run("--root", tmp_path)
-    assert result.exit_code == 0 and "already" in result.output
+    assert result.exit_code == 0 and "unchanged" in result.output
     assert file.read_text() == distributed
 
 

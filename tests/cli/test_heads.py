@@ -109,7 +109,7 @@ def test_what_was_done_to_the_responses_is_said(file, tmp_path):
         "delays of up to 2.5 samples applied; measured at other angles, in degrees: -30 (by 0.4), 30 (by 1)"
     )
     done = invoke("heads", file, "--root", tmp_path / "root", "--angles", "30,0", "--mic", "CIC")
-    assert "0 HRIR files written, 3 as they are there already" in done.stdout
+    assert "0 HRIR files written, 3 there already" in done.stdout
     assert "0 positions added\n" in done.stdout
 
 

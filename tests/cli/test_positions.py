@@ -56,7 +56,7 @@ def test_a_different_file_needs_force(root):
     file = root / "metadata" / "head_loudspeaker_positions.json"
     run("--root", root)
     before = file.read_bytes()
-    assert "already" in run("--root", root).output
+    assert "unchanged" in run("--root", root).output
     for side in "np":
         write_wav(root / "audio" / "hrtf" / f"BTE_fr-KEMAR-{side}30.wav", head_response(64, 8, 0))
     result = run("--root", root)
@@ -140,7 +140,7 @@ def test_hrirs_of_another_rate_are_refused_or_resampled(root):
     assert (folder / f"{file.name}.1").read_bytes() == before[file]
     untouched = folder / "BTE_fr-VP_E1-p30.0.wav"
     assert untouched.read_bytes() == before[untouched]
-    assert "already" in run("--root", root, "--resample").output
+    assert "unchanged" in run("--root", root, "--resample").output
 
 
 def test_nothing_is_resampled_for_positions_that_are_refused(root):

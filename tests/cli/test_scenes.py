@@ -225,7 +225,7 @@ def test_the_samples_that_would_be_orphaned_are_counted(root):
     # drawn anew, all but the edited scene's own sample come back
     status, message = run("--root", root)
     assert status == 2
-    assert f"1 rendered sample in {root}/audio/at_mic_music belongs to no scene" in message
+    assert f"1 rendered sample in {root}/audio/at_mic_music without a scene" in message
     # with fewer scenes for each song, some of the others do not
     fewer = [name for k, name in enumerate(names) if k % 4 < 2]
     orphans = len({*names[1:7], other} - set(fewer))
@@ -233,7 +233,7 @@ def test_the_samples_that_would_be_orphaned_are_counted(root):
     assert f"{orphans} rendered samples in" in run("--root", root, "--scenes-per-song", 2)[1]
     status, output = run("--root", root, "--scenes-per-song", 2, "--force")
     assert status == 0
-    assert f"audio/at_mic_music: {orphans} rendered samples belong to no scene any more" in output
+    assert f"audio/at_mic_music: {orphans} rendered samples no longer in any scene" in output
 
 
 def test_a_draw_from_other_gains_cannot_be_repeated(root):
@@ -305,7 +305,7 @@ def corrupt(root, name, text):
         ([], "gains.json", None, "gains.json: cannot read"),
         ([], "head_loudspeaker_positions.json", "{}", "there are 0"),
         ([], "head_loudspeaker_positions.json", None, "head_loudspeaker_positions.json: cannot read"),
-        ([], "listeners.train.json", None, "listeners.train.json: cannot read"),
+        ([], "listeners.train.json", None, "listeners.train.json: no such file"),
         ([], "listeners.train.json", "{}", "listeners file is empty"),
         ([], "musdb18.train.json", "[]", "music list is empty"),
         ([], "musdb18.train.json", None, "musdb18.train.json: cannot read"),

@@ -79,7 +79,7 @@ def test_unknown_files_are_reported(tmp_path):
     )
     corpus = folder.scan(tmp_path, stems={"organ": "other"})
     assert corpus.tracks[0].notes[0] == (
-        "guitar.flac is no stem and left out; --map NAME=STEM says what it is"
+        "guitar.flac is not named after a stem: left out (--map NAME=STEM names its stem)"
     )
     assert [song.name for song in corpus.left_out] == ["Takes"]
     assert "(one.wav, two.wav)" in corpus.left_out[0].reason
@@ -106,9 +106,7 @@ def test_a_flat_folder_of_songs_without_stems(tmp_path):
         name: {"mixture": [file]}
         for name, file in {"One": "One.mp3", "Two (live)": "Two (live).wav", "Three": "Three.flac"}.items()
     }
-    assert corpus.notes == (
-        f"3 files are not named after a stem in {tmp_path}: each is a song without stems",
-    )
+    assert corpus.notes == (f"3 files in {tmp_path} not named after a stem: taken as songs without stems",)
     assert left_out(corpus) == {
         "Four": ("Four.m4a cannot be decoded; expected WAV, FLAC, MP3 or Ogg (ffmpeg converts)", False)
     }
@@ -215,7 +213,9 @@ def test_what_is_skipped(tmp_path):
 
 
 def test_wrong_stem(tmp_path):
-    with pytest.raises(UsageError, match="'voice' is no stem; expected mixture, vocals, drums, bass, other"):
+    with pytest.raises(
+        UsageError, match="unknown stem 'voice'; expected mixture, vocals, drums, bass, other"
+    ):
         folder.scan(tmp_path, stems={"singing": "voice"})
 
 

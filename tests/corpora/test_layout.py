@@ -115,7 +115,7 @@ def test_table_of_instruments(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("vocal: [male singer]", "'vocal' is no stem; expected vocals, drums, bass, other"),
+        ("vocal: [male singer]", "unknown stem 'vocal'; expected vocals, drums, bass, other"),
         ("vocals: male singer", "expected a list"),
         ("vocals: [gong]\ndrums: [Gong]", "'gong' is both vocals and drums"),
         ("[1, 2]", "expected a YAML mapping"),

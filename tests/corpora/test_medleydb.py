@@ -284,7 +284,7 @@ def spoil_card(path, **fields):
         ("deep card", "cannot be read"),
         ("latin card", "cannot be read"),
         ("listed card", "expected a YAML mapping"),
-        ("wrong stems", "'stems' is no mapping"),
+        ("wrong stems", "'stems' is not a mapping"),
         ("path", "S01 has the filename '../../secret.wav'"),
         ("number", "S01 has the filename 3"),
     ],

@@ -26,12 +26,12 @@ from tests.dataset.items import NAMES, dataset, same
         ({"stems": ()}, r"stems=\(\): a sequence"),
         ({"stems": ("vocals", "piano")}, "piano.*: a sequence of some of mixture"),
         ({"stems": ("bass", "bass")}, "each once"),
-        ({"heads": "all"}, "heads='all': accepted are 'scenes', 'any'"),
-        ({"mixture": None}, "mixture=None: accepted are 'file', 'sum'"),
-        ({"songs": "two"}, "songs='two': accepted are 'one', 'mixed'"),
-        ({"dtype": "int16"}, "dtype='int16': accepted are 'float32', 'float64'"),
-        ({"dtype": "real"}, "dtype='real': accepted"),
-        ({"dtype": None}, "dtype=None: accepted"),
+        ({"heads": "all"}, "heads='all': expected 'scenes', 'any'"),
+        ({"mixture": None}, "mixture=None: expected 'file', 'sum'"),
+        ({"songs": "two"}, "songs='two': expected 'one', 'mixed'"),
+        ({"dtype": "int16"}, "dtype='int16': expected 'float32', 'float64'"),
+        ({"dtype": "real"}, "dtype='real': expected"),
+        ({"dtype": None}, "dtype=None: expected"),
         ({"length": 0}, "length=0: a whole number from 1 to 4294967295"),
         ({"length": 2.0}, "length=2.0: a whole number"),
         ({"seed": -1}, "seed=-1: a whole number from 0 to 4294967295"),
@@ -40,19 +40,22 @@ from tests.dataset.items import NAMES, dataset, same
         ({"gain_db": 6, "stems": ("bass",)}, r"gain_db=6: two numbers of dB .* such as \(-6, 6\)"),
         ({"gain_db": (6, -6), "stems": ("bass",)}, r"gain_db=\(6, -6\): .* lower one first"),
         ({"gain_db": (-6, math.inf), "stems": ("bass",)}, "gain_db=.*inf"),
-        ({"gain_db": (-6, 6)}, r"gain_db=\(-6, 6\) with mixture='file': .* say mixture='sum', or leave"),
-        ({"songs": "mixed"}, "songs='mixed' with mixture='file': .* say mixture='sum', or leave"),
-        ({"swap_channels": 0.5}, "swap_channels=0.5: accepted are False, True"),
+        ({"gain_db": (-6, 6)}, r"gain_db=\(-6, 6\) with mixture='file': .* set mixture='sum', or leave"),
+        ({"songs": "mixed"}, "songs='mixed' with mixture='file': .* set mixture='sum', or leave"),
+        ({"swap_channels": 0.5}, "swap_channels=0.5: expected False, True"),
         ({"minimum_lufs": "quiet"}, "minimum_lufs='quiet': a number of LUFS"),
-        ({"minimum_lufs": {"piano": -50}}, "minimum_lufs of 'piano': known here are mixture, vocals"),
-        ({"minimum_lufs": {"bass": -50}, "stems": ["drums"]}, "minimum_lufs of 'bass': known here are drums"),
+        ({"minimum_lufs": {"piano": -50}}, "minimum_lufs of 'piano': it can be set for mixture, vocals"),
+        (
+            {"minimum_lufs": {"bass": -50}, "stems": ["drums"]},
+            "minimum_lufs of 'bass': it can be set for drums",
+        ),
         (
             {"minimum_lufs": -50, "seconds": 0.3},
             "minimum_lufs with seconds=0.3: loudness is defined from 0.4 s",
         ),
         (
             {"minimum_lufs": {"mixture": -50}, "songs": "mixed", "mixture": "sum"},
-            "minimum_lufs of 'mixture': known here are vocals, drums, bass, other",
+            "minimum_lufs of 'mixture': it can be set for vocals, drums, bass, other",
         ),
     ],
 )
@@ -99,7 +102,7 @@ def test_gains_of_other_stems(own):
     with pytest.raises(CadrenderError, match="gain"):
         dataset(own)
     with pytest.raises(
-        MetadataError, match=r"gains\.json: gain_0001: gains of vocals, rest; needed are vocals"
+        MetadataError, match=r"gains\.json: gain_0001: gains of vocals, rest; expected vocals"
     ):
         dataset(own, heads="any")
 

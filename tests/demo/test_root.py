@@ -219,7 +219,7 @@ def _interrupt(*step):
 def test_somebodys_folder_is_left_alone(tmp_path):
     (tmp_path / "metadata").mkdir()
     (tmp_path / "metadata/gains.json").write_text("mine")
-    with pytest.raises(UsageError, match=r"not empty and no demo root .*metadata/demo\.json"):
+    with pytest.raises(UsageError, match=r"not empty and not a demo root .*metadata/demo\.json"):
         make_root(tmp_path)
     assert digests(tmp_path).keys() == {"metadata/gains.json"}
 

@@ -275,7 +275,7 @@ def test_another_format_is_told_before_anything_is_replaced(root):
         for options in (("--format", "flac"), ("--subtype", "FLOAT")):
             done = succeed(*command, "--root", root, *options, "--dry-run")
             verb = "rendered" if command == ("generate",) else "made"
-            text = f"{count} files are {verb} again: another format is asked for"
+            text = f"{count} files are {verb} again: another format is requested"
             assert text in done.stderr.splitlines(), done.stderr
             assert str(root / folder) in done.stderr
     assert tree(root) == before

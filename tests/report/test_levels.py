@@ -42,7 +42,7 @@ def test_rendering_gives_the_very_files_and_their_levels(rendered):
         pair = [found.hrirs[sample.position.left_hrir], found.hrirs[sample.position.right_hrir]]
         for stem in ("mixture", "vocals"):
             signal = read_stem(found.sources[sample.source].files[stem], 44100)
-            pcm, (before, after, gain, clipped) = render(signal, 44100, pair)
+            pcm, (before, after, gain, clipped) = render(signal, 44100, *pair)
             written = read_stem(found.file_of(sample, stem), 44100)
             np.testing.assert_array_equal(pcm, written)
             entry = found.entry_of(sample, stem)
@@ -57,12 +57,12 @@ def test_clipped_samples_are_counted():
     # The K-weighting makes a narrow pulse train as loud as the square wave only by making it clip.
     spike = np.zeros((4, 2))
     spike[0], spike[1] = 1.0, -1.0
-    pcm, (*_, clipped) = render(signal, 44100, (spike, spike))
+    pcm, (*_, clipped) = render(signal, 44100, spike, spike)
     assert clipped == np.isin(pcm, (-32768, 32767)).sum() > 0
 
 
 def test_silence():
-    pcm, measured = render(np.zeros((44100, 2), np.int16), 44100, (np.ones((1, 2)), np.ones((1, 2))))
+    pcm, measured = render(np.zeros((44100, 2), np.int16), 44100, np.ones((1, 2)), np.ones((1, 2)))
     assert not pcm.any() and measured == (-math.inf, -math.inf, 0.0, 0)
     level = FileLevel("sample", "vocals", 44100, *measured)
     assert level.silent and level.gain_db == -math.inf

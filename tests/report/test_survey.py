@@ -67,7 +67,7 @@ def test_damaged_and_foreign_files_do_not_count(rendered, tmp_path):
     problems = {name: files["drums"].problem for name, files in again.at_mic.items()}
     assert "truncated: 100 bytes" in problems[truncated.name]
     assert problems[short.name] == f"{len(pcm) - 7} frames; {len(pcm)} are needed"
-    assert problems[mono.name] == "1 channel(s) at 44100 Hz; 2 at 44100 Hz are needed"
+    assert problems[mono.name] == "1 channel at 44100 Hz; 2 at 44100 Hz are needed"
     assert "not a readable audio file" in problems[noise.name]
     assert problems[gone.name] == "no such file" and again.at_mic[gone.name]["drums"].missing
     assert problems[flac.name] == "" and again.complete == {flac.name}
@@ -158,7 +158,7 @@ def test_hrirs_that_cannot_be_used(bare):
     found = survey(bare)
     assert [problem.what for problem in found.problems] == [
         f"{folder / 'BTE_fr-VP_E1-n30.wav'}: no such file",
-        f"{folder / 'BTE_fr-VP_E1-p22.5.wav'}: a peak of 1e+30 is not an HRIR's",
+        f"{folder / 'BTE_fr-VP_E1-p22.5.wav'}: its peak of 1e+30 is too large for an HRIR",
     ]
     assert len(found.hrirs) == 3
 

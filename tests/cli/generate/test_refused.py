@@ -123,7 +123,10 @@ def test_metadata_and_hrirs_that_cannot_be_used(root, capsys, case):
     ("arguments", "message"),
     [
         (["--songs", "Nobody*"], "--songs 'Nobody*': no song of the scenes has such a name"),
-        (["--stems", "vocals,trumpet"], "'trumpet' is none of mixture, vocals, drums, bass, other"),
+        (
+            ["--stems", "vocals,trumpet"],
+            "unknown stem 'trumpet'; known ones: mixture, vocals, drums, bass, other",
+        ),
         (["--format", "flac", "--subtype", "FLOAT"], "not FLOAT"),
         (["--format", "mp3"], "'mp3'"),
         (["-j", "0"], "0"),

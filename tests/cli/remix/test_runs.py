@@ -142,7 +142,7 @@ def test_bytes_do_not_depend_on_the_processes(root, fresh, jobs):
 def test_at_mic_files_that_are_missing_are_rendered_on_the_way(bare, fresh, jobs):
     done = invoke("remix", "--root", bare, "--listeners", "-j", jobs)
     assert done.returncode == 0, done.stderr
-    assert "30 at-mic files are missing: rendered on the way, and not kept" in done.stderr
+    assert "30 at-mic files are missing: rendered on the way and not kept" in done.stderr
     assert "30 at-mic files rendered on the way" in done.stderr.splitlines()[-1]
     assert same_targets(bare, fresh)
     assert listed(bare) == listed(fresh[0])
