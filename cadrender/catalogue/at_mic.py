@@ -230,11 +230,12 @@ class AtMicCatalogue(Catalogue):
             If the song cannot be used.
         """
         place = PurePosixPath(path)
-        sample = self.by_name.get(place.parent.name)
-        if sample is None or place.parent.as_posix() != sample.path or place.stem not in STEMS:
+        folder, stem, suffix = place.as_posix().rpartition("/")[0], place.stem, place.suffix
+        sample = self.by_name.get(folder.rpartition("/")[2])
+        if sample is None or folder != sample.path or stem not in STEMS:
             raise UsageError(f"{path}: no scene of {self.settings.scene_file} asks for such a file")
-        output = self.output(sample, place.stem)
-        if place.suffix != f".{output.container}":
+        output = self.output(sample, stem)
+        if suffix != f".{output.container}":
             raise UsageError(f"{path}: its name would be {output.name}")
         return output
 

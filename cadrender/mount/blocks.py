@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
@@ -405,8 +406,10 @@ class Reader:
 
 def header_of(signal: Signal) -> bytes:
     """What a WAV file of a signal begins with."""
-    assert signal.frames is not None  # what is mounted has a length before it is made
-    return wav_header(signal.frames, signal.samplerate, signal.subtype)
+    return _header(signal.frames, signal.samplerate, signal.subtype)
+
+
+_header = functools.lru_cache(maxsize=4096)(wav_header)
 
 
 def size_of(output: Output) -> int:

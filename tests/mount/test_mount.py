@@ -5,6 +5,7 @@ import errno
 import itertools
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -187,6 +188,22 @@ def test_a_reader_that_is_killed(root, generated, mounts):
         reader.wait()
     assert tree(at_mic(root)) == tree(at_mic(generated))
     assert mounts.stop(process) == (0, [])
+
+
+def test_who_reads_the_same_at_the_same_time_shares_it(root, generated, mounts):
+    """Eight programs read all files: not much more is rendered than for one."""
+    process = mounts.start(root, "-v")
+    files = sorted(at_mic(root).rglob("*.wav"))
+    readers = [subprocess.Popen(["cat", *files], stdout=subprocess.PIPE) for _ in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        contents = set(pool.map(lambda reader: reader.communicate(timeout=120)[0], readers))
+    expected = tree(at_mic(generated))
+    assert contents == {b"".join(expected[name] for name in sorted(expected))}
+    status, (line,) = mounts.stop(process)
+    rendered = float(re.search(r"files opened, (\d+) MB rendered", line)[1])
+    whole = sum(map(len, expected.values())) / 1e6
+    assert status == 0
+    assert whole / 2 < rendered < 2 * whole
 
 
 def test_looking_renders_nothing(root, mounts):
