@@ -55,9 +55,10 @@ def known_levels(survey: Survey) -> list[FileLevel]:
         for stem in survey.at_mic.get(sample.name, ())
     ]
     return [
-        FileLevel(name, stem, entry.frames, *(entry.levels[level] for level in _LEVELS))
+        FileLevel(name, stem, entry.frames, before, after, gain, int(clipped))
         for name, stem, entry in entries
         if entry and _plausible(entry)
+        for before, after, gain, clipped in [[entry.levels[level] for level in _LEVELS]]
     ]
 
 

@@ -76,7 +76,7 @@ def test_wrong_epochs(root, epoch):
 def test_the_root_may_be_open_already(root):
     opened = cadrender.open_root(root)
     same(dataset(opened)[0], dataset(str(root), split="train")[0])
-    with pytest.raises(ValueError, match="split='valid', but the root given is opened for 'train'"):
+    with pytest.raises(ValueError, match="split='valid', but the given root is opened for 'train'"):
         dataset(opened, split="valid")
     with pytest.raises(UsageError, match="nowhere: no such folder"):
         dataset(root / "nowhere")
