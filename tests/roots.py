@@ -147,6 +147,7 @@ def invoke(*arguments, cwd="."):
         patch.setattr(logger, "handlers", [*logger.handlers, logging.lastResort])
         with pytest.raises(SystemExit) as exit:
             main(words)
+        assert isinstance(exit.value.code, int)
         return subprocess.CompletedProcess(words, exit.value.code, _text(out), _text(err))
 
 

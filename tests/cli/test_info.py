@@ -68,7 +68,8 @@ def test_before_anything_is_rendered(made):
 
 def test_compiling_does_not_count(made, monkeypatch):
     """However long the first call takes, as many mixtures are measured as in the two seconds of any other time."""
-    now, calls, measure = [0.0], [], loudness.integrated_loudness
+    now, measure = [0.0], loudness.integrated_loudness
+    calls: list[tuple] = []
 
     def compiled_first(*arguments):
         now[0] += 0.1 if calls else 60.0
@@ -79,6 +80,7 @@ def test_compiling_does_not_count(made, monkeypatch):
     monkeypatch.setattr(info.time, "perf_counter", lambda: now[0])
     songs = {name: look_at_song(name, made / "audio/music/train" / name, SAMPLERATE) for name in TRAIN}
     found = measure_loudness(songs, SAMPLERATE, {})
+    assert found is not None
     assert (found.measured, found.songs) == (2, 2)
     assert len(calls) == 3
 

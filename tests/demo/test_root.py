@@ -194,6 +194,7 @@ def test_more_songs_join_those_that_are_there(copy):
     assert {Path(name).parts[1] for name in made.written if name.startswith("audio")} == {"hrtf"}
 
 
+@pytest.mark.slow
 def test_killed_run_can_be_repeated(tmp_path, small):
     root = tmp_path / "demo"
     process = run(root)

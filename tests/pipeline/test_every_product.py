@@ -281,7 +281,9 @@ def test_another_format_is_told_before_anything_is_replaced(root):
     assert tree(root) == before
 
 
-@pytest.mark.parametrize("options", [("--format", "flac"), ("--subtype", "FLOAT")])
+@pytest.mark.parametrize(
+    "options", [("--format", "flac"), pytest.param(("--subtype", "FLOAT"), marks=pytest.mark.slow)]
+)
 def test_a_run_that_replaces_files_and_is_killed_leaves_whole_ones(made, root, bare, tmp_path, options):
     forget_targets(root)
     other = shutil.copytree(bare, tmp_path / "other")

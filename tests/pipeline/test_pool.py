@@ -60,7 +60,7 @@ def workers():
     ]
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2, 40])
+@pytest.mark.parametrize("n_jobs", [1, 2, pytest.param(40, marks=pytest.mark.slow)])
 def test_each_batch_is_run_once(n_jobs):
     reports = list(run_batches(BATCHES[:7], n_jobs, answer))
     assert Counter(number for number, _ in reports) == Counter(range(7))

@@ -119,7 +119,9 @@ def late(cache):
 
 def test_workers_compile_no_mixing(root, tmp_path):
     """What mixes is compiled once, before they start; all else is in the cache."""
-    cache = shutil.copytree(cache_directory(), tmp_path / "cache")
+    warm = cache_directory()
+    assert warm is not None
+    cache = shutil.copytree(warm, tmp_path / "cache")
     for file in (*cache.rglob("mix_kernels.*"), *cache.glob("prepared-*")):
         file.unlink()
     done = run("remix", "--root", root, "-j", 2, CADRENDER_CACHE_DIR=str(cache))
