@@ -206,18 +206,26 @@ def disturb_often(work, kind, moments, seed):
             assert proof.returncode == 0, proof.stdout
 
 
-@pytest.mark.parametrize("name, kind", [(name, kind) for name, kinds in SHORT.items() for kind in kinds])
+# What a command makes undisturbed is made once, by the test process that has all of its tests.
+IN_ONE_PROCESS = {name: pytest.mark.xdist_group(f"kills {name}") for name in SHORT}
+
+
+@pytest.mark.parametrize(
+    "name, kind",
+    [pytest.param(name, kind, marks=IN_ONE_PROCESS[name]) for name, kinds in SHORT.items() for kind in kinds],
+)
 def test_a_moment(works, name, kind):
     disturb_often(works(name), kind, 1, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", SHORT)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=mark) for name, mark in IN_ONE_PROCESS.items()])
 def test_many_moments(works, name, kind):
     disturb_often(works(name), kind, MOMENTS, 2)
 
 
+@IN_ONE_PROCESS["generate"]
 @pytest.mark.parametrize("whom", ["kill parent", "kill worker"])
 def test_a_run_whose_workers_are_at_it(works, whom):
     """Not at any moment, but when there are workers for certain."""

@@ -10,6 +10,7 @@ import re
 import resource
 import shutil
 import subprocess
+from collections import Counter
 
 import pytest
 
@@ -36,6 +37,8 @@ FAULTS = {
     "mmap": ("mmap", ("ENOMEM", "ENODEV")),
 }
 COMMANDS = ("generate", "generate --remix", "remix", "excerpts", "ingest", "index", "verify --repair")
+# What a command makes undisturbed is made once, by the test process that has all of its tests.
+IN_ONE_PROCESS = {of: pytest.mark.xdist_group(f"errors {of}") for of in COMMANDS}
 MOMENTS = 6  # of each error, in the long form
 
 
@@ -46,6 +49,11 @@ def works(tmp_path_factory):
     if subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True).returncode:
         pytest.skip("processes cannot be traced here")
     return functools.cache(lambda name: prepare(name, tmp_path_factory.mktemp("errors"), jobs=1).prepare())
+
+
+@pytest.fixture(scope="module")
+def counts(works, tmp_path_factory):
+    return functools.cache(lambda name: count_calls(works(name), tmp_path_factory.mktemp("calls") / "log"))
 
 
 def paths(work):
@@ -66,12 +74,12 @@ def traced(work, *options, log="/dev/null"):
     )
 
 
-def calls_of(work, calls, log):
-    """How many of some calls an undisturbed run makes."""
+def count_calls(work, log):
+    """How many calls of each name an undisturbed run makes."""
     work.empty()
-    done = traced(work, "-e", f"trace={calls}", log=log)
+    done = traced(work, "-e", "trace=" + ",".join(calls for calls, _ in FAULTS.values()), log=log)
     assert done.returncode == 0, done.stderr
-    return len(re.findall(r"^\d+ +\w+\(", log.read_text(), re.MULTILINE))
+    return Counter(re.findall(r"^\d+ +(\w+)\(", log.read_text(), re.MULTILINE))
 
 
 def right_so_far(work):
@@ -104,10 +112,10 @@ def inject(work, calls, error, number):
         raise AssertionError(told) from problem
 
 
-def inject_often(work, name, moments, folder, seed):
+def inject_often(work, counts, name, moments, seed):
     calls, errors = FAULTS[name]
     rng = random.Random(f"{name} {seed}")
-    count = calls_of(work, calls, folder / "log")
+    count = sum(counts[call] for call in calls.split(","))
     if not count:
         pytest.skip("it makes no such calls on the root's files")
     for error in errors if moments > 1 else (rng.choice(errors),):
@@ -115,18 +123,20 @@ def inject_often(work, name, moments, folder, seed):
             inject(work, calls, error, number)
 
 
+@IN_ONE_PROCESS["generate"]
 @pytest.mark.parametrize("name", FAULTS)
-def test_an_error(works, tmp_path, name):
-    inject_often(works("generate"), name, 1, tmp_path, 1)
+def test_an_error(works, counts, name):
+    inject_often(works("generate"), counts("generate"), name, 1, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FAULTS)
-@pytest.mark.parametrize("of", COMMANDS)
-def test_many_errors(works, tmp_path, of, name):
-    inject_often(works(of), name, MOMENTS, tmp_path, 2)
+@pytest.mark.parametrize("of", [pytest.param(of, marks=mark) for of, mark in IN_ONE_PROCESS.items()])
+def test_many_errors(works, counts, of, name):
+    inject_often(works(of), counts(of), name, MOMENTS, 2)
 
 
+@IN_ONE_PROCESS["generate"]
 @pytest.mark.parametrize("kilobytes", [1, 40, 200, 300])
 def test_writes_that_fall_short(works, kilobytes):
     """A limit of file sizes cuts a write short, and fails the next one."""

@@ -9,6 +9,8 @@ import pytest
 
 from tests.roots import POSITIONS, leftovers, make_root, run, start, tree
 
+pytestmark = pytest.mark.xdist_group("together")  # the root is rendered once
+
 SONGS = tuple(f"Song {letter}" for letter in "ABCDEFGH")
 FILES = len(SONGS) * len(POSITIONS) * 5
 
