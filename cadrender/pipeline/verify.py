@@ -326,8 +326,11 @@ def _problem_of(
     if size < record.bytes:
         text = f"truncated: {size} bytes, and {record.bytes} were written"
         return Problem("truncated", file, text, (file,))
-    if digest == record.digest:
+    if digest == record.digest and size == record.bytes:
         return None
+    if digest == record.digest:
+        text = f"{size} bytes, and the manifest says {record.bytes}: a damaged line of it"
+        return Problem("changed", file, text, (file,))
     if digest in owner:
         return Problem("swapped", file, f"holds what belongs into {owner[digest]}", (file,))
     return Problem("changed", file, "its bytes are not those that were written", (file,))

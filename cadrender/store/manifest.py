@@ -33,6 +33,9 @@ _T = TypeVar("_T")
 _SLACK = 2
 _RUNS = 50
 
+# Containers, and what each may hold: a line with anything else is damaged.
+_SUBTYPES = {"wav": ("PCM_16", "PCM_24", "FLOAT"), "flac": ("PCM_16", "PCM_24")}
+
 
 @dataclass(frozen=True)
 class Input:
@@ -386,8 +389,8 @@ class Manifest:
                 path=_typed(fields["path"], str),
                 parameters=_typed(fields["parameters"], dict),
                 inputs=_parse_inputs(fields["inputs"]),
-                container=_typed(fields["container"], str),
-                subtype=_typed(fields["subtype"], str),
+                container=_one_of(_SUBTYPES, fields["container"]),
+                subtype=_one_of(_SUBTYPES[fields["container"]], fields["subtype"]),
                 samplerate=_typed(fields["samplerate"], int),
                 frames=_typed(fields["frames"], int),
                 bytes=_typed(fields["bytes"], int),
@@ -562,6 +565,12 @@ def _typed(value: object, kind: type[_T]) -> _T:
     if type(value) is kind:
         return value
     raise TypeError
+
+
+def _one_of(known: Collection[str], value: object) -> str:
+    if isinstance(value, str) and value in known:
+        return value
+    raise ValueError
 
 
 def level_to_json(value: float) -> float | None:

@@ -51,6 +51,16 @@ def swap(one, other):
     aside.rename(other)
 
 
+def edit_records(root, **changes):
+    """Change fields of the manifest's lines of a sample's bass."""
+    manifest = root / "metadata/at_mic_music.train.manifest.jsonl"
+    lines = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for fields in lines:
+        if fields.get("path", "").endswith(f"{POSITIONS[0].id}/bass.wav") and SONG in fields["path"]:
+            fields.update(changes)
+    manifest.write_text("".join(json.dumps(fields) + "\n" for fields in lines))
+
+
 def test_a_whole_set_is_proven(root):
     done = verify(root)
     assert (done.returncode, done.stdout) == (0, "")
@@ -95,6 +105,16 @@ DAMAGES = {
         lambda root: (root / "metadata/at_mic_music.train.manifest.jsonl").unlink(),
         "unlisted",
         "metadata/at_mic_music.train.manifest.jsonl",
+    ),
+    "a line of the manifest with another size": (
+        lambda root: edit_records(root, bytes=100),
+        "changed",
+        f"{SAMPLE}/bass.wav",
+    ),
+    "a line of the manifest with a format that there is not": (
+        lambda root: edit_records(root, subtype="PBM_16"),
+        "unlisted",
+        f"{SAMPLE}/bass.wav",
     ),
 }
 

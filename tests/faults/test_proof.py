@@ -137,7 +137,7 @@ def matters(name, before, after, asked):
 
 
 # Of a line of a manifest: what proves a file, or tells what it was made from.
-_PROOF = ("product", "path", "parameters", "inputs", "bytes", "blake3")
+_PROOF = ("product", "path", "parameters", "bytes", "blake3")
 
 
 def manifest_of(content):
@@ -145,10 +145,24 @@ def manifest_of(content):
     for line in (content or b"").split(b"\n"):
         try:
             fields = json.loads(line)
-            found[fields["product"], fields["path"]] = [fields[name] for name in _PROOF]
-        except (ValueError, KeyError, TypeError):
+            told = [fields[name] for name in _PROOF]
+            found[fields["product"], fields["path"]] = [*told, known_inputs(fields["inputs"])]
+        except (ValueError, KeyError, TypeError, AttributeError):
             pass
     return found
+
+
+def known_inputs(inputs):
+    """What tells an input from any other: its digest, or its size and time where it has none.
+
+    Beside a digest these, and its name, only save reading it.
+    """
+    return {
+        role: (of["blake3"] or (of["bytes"], of["mtime_ns"]))
+        if isinstance(of.get("path"), str)
+        else known_inputs(of)
+        for role, of in inputs.items()
+    }
 
 
 def do_damage(roots, tmp_path, rng):

@@ -159,6 +159,15 @@ def test_a_line_with_a_field_of_another_type_is_left_out(tmp_path, key, value):
     assert manifest.read() == {}
 
 
+@pytest.mark.parametrize(
+    "change", [{"container": "aiff"}, {"subtype": "PBM_16"}, {"container": "flac", "subtype": "FLOAT"}]
+)
+def test_a_line_of_a_format_that_is_never_written_is_left_out(tmp_path, change):
+    manifest = in_folder(tmp_path)
+    manifest.append([record(**change)])
+    assert manifest.read() == {}
+
+
 @pytest.mark.parametrize("key", ["path", "bytes", "mtime_ns", "blake3"])
 @pytest.mark.parametrize("value", [None, True, [], {}, -1.5])
 def test_a_line_with_an_input_of_another_form_is_left_out(tmp_path, key, value):
