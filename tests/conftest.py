@@ -2,10 +2,14 @@
 hypothesis without deadlines (the first call of a kernel compiles it) and with the same draws everywhere, more of them
 with `--hypothesis-profile thorough`."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import settings
 
 from tests.kernels import compile_all, share_cache
+
+FAULTS = Path(__file__).parent / "faults"
 
 settings.register_profile("thorough", deadline=None, derandomize=True)
 settings.register_profile("quick", settings.get_profile("thorough"), max_examples=40)
@@ -19,7 +23,7 @@ def pytest_configure(config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "faults" in item.path.parts:
+        if item.path.is_relative_to(FAULTS):
             item.add_marker(pytest.mark.faults)
         if item.path.name == "test_browser.py":
             item.add_marker(pytest.mark.browser)

@@ -19,6 +19,8 @@ from tests.roots import REPOSITORY, environment
 _SHUTDOWN, _WITHOUT_THE_JOURNAL = 0x8004587D, 2
 _LOOP_MAJOR = 7
 
+START = 120  # seconds in which a disk's server is up on the most loaded machine
+
 # Name -> what makes the file system, megabytes, and how it is mounted.
 SETTINGS = {
     "ext4": ("ext4", 160, ""),
@@ -110,11 +112,14 @@ class LoggedDisk:
         self._server = subprocess.Popen([*map(str, command)], env=environment(), cwd=REPOSITORY)
         self._stack.callback(self._end_server)
         disk = self.folder / "mount/disk"
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START
         while not disk.exists():
-            if self._server.poll() is not None or time.monotonic() > deadline:
+            if self._server.poll() is not None:
                 self._stack.close()
                 pytest.skip("FUSE cannot be used here")
+            if time.monotonic() > deadline:
+                self._stack.close()
+                pytest.fail(f"the disk is not there after {START} seconds")
             time.sleep(0.05)
         try:
             device = self._stack.enter_context(loop(disk))
@@ -125,12 +130,14 @@ class LoggedDisk:
         return self
 
     def _end_server(self):
-        subprocess.run(["fusermount3", "-u", self.folder / "mount"], capture_output=True)
+        unmount = ("fusermount3", "-u", self.folder / "mount")
+        subprocess.run(unmount, capture_output=True)
         try:
             self._server.wait(20)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired:  # it has not mounted yet, or is held by somebody
             self._server.kill()
             self._server.wait()
+            subprocess.run([*unmount, "-z"], capture_output=True)
 
     def position(self):
         """How much of :meth:`log` there is by now."""
