@@ -83,22 +83,29 @@ class Sample:
 
         def together():
             read()
-            return convolve_parts(buffers, before, frames, self.heads, self.gains, out=out)
+            return convolve_parts(list(buffers), before, frames, self.heads, self.gains, out=out)
 
         def one_by_one():
             for stem, gain in enumerate(self.gains):
                 self.read(start - before, buffers[0], stem)
-                convolve_parts(buffers[:1], before, frames, self.heads, [gain], out=out[stem : stem + 1])
+                convolve_parts([buffers[0]], before, frames, self.heads, [gain], out=out[stem : stem + 1])
             return out
 
         def fresh():
             read()
-            return convolve_parts(buffers, before, frames, self.heads, self.gains, dtype="float32")
+            return convolve_parts(list(buffers), before, frames, self.heads, self.gains, dtype="float32")
 
         def single():
             read()
             return convolve_parts(
-                buffers, before, frames, self.heads, self.gains, pcm16=False, out=out, precision="single"
+                list(buffers),
+                before,
+                frames,
+                self.heads,
+                self.gains,
+                pcm16=False,
+                out=out,
+                precision="single",
             )
 
         expected = np.stack(self.stored(start, frames))

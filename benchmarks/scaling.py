@@ -12,6 +12,7 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,7 @@ def measure(roots: list[Path], output: Path, workers: list[int], repeats: int) -
             machine.settle(AT_MIC_BYTES * works[root])
             return start.run_seconds(start.generate_command(root, output, n))
 
-        contenders |= {(n, float(works[root])): (lambda n=n, run=run: run(n)) for n in workers}
+        contenders |= {(n, float(works[root])): partial(run, n) for n in workers}
 
     def copy(n, root=roots[-1]):
         batches = plan_of(root, output).batches
@@ -132,7 +133,7 @@ def measure(roots: list[Path], output: Path, workers: list[int], repeats: int) -
         return timed(lambda: rivals.run(rivals.by_copying, batches, n))()
 
     rivals.start_pool(max(workers))
-    contenders |= {f"copy {n}": (lambda n=n: copy(n)) for n in workers}
+    contenders |= {f"copy {n}": partial(copy, n) for n in workers}
     before = _spent()
     found = medians(contenders, repeats)
     user, system = _spent() - before

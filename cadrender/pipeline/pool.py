@@ -44,9 +44,9 @@ def usable_cpus() -> int:
 
 
 def run_batches(
-    batches: Iterable[Batch],
+    batches: Iterable[Any],
     n_jobs: int,
-    work: Callable[[Batch], Any] = run_batch,
+    work: Callable[[Any], Any] = run_batch,
     failed: Callable[..., Any] = BatchReport,
     say: Callable[[str], None] = _log.warning,
     cluster: Cluster | None = None,

@@ -73,7 +73,9 @@ def test_every_command_has_a_help_of_its_own(name):
     assert (result.returncode, result.stderr) == (0, "")
     text = result.stdout
     assert text.startswith(f"Usage: cadrender {name} ")
-    assert group.get_command(None, name).help.splitlines()[0] in " ".join(text.split())
+    command = group.get_command(click.Context(group), name)
+    assert command is not None and command.help is not None
+    assert command.help.splitlines()[0] in " ".join(text.split())
 
 
 def test_version_from_a_checkout_too():

@@ -119,6 +119,7 @@ def test_bar_on_a_terminal(monkeypatch):
         with RunProgress(4, 4_000_000, 16_000_000, 44100) as shown:
             shown.advance(1_000_000, 1)
             shown.say("failed: [bold]A song[/bold]: :smile: no such file")
+            assert shown._bar is not None
             shown._bar.refresh()
 
     text = shown_on_a_terminal(monkeypatch, 150, work)
@@ -136,6 +137,7 @@ def test_bar_at_eighty_columns(monkeypatch, now):
         with RunProgress(14_400, 10**12, 4 * 10**12, 44100, jobs=32) as shown:
             now[0] += 4000
             shown.advance(4 * 10**11, 5760, 32 * 4000.0)
+            assert shown._bar is not None
             shown._bar.refresh()
 
     lines = re.split(r"[\r\n]+", shown_on_a_terminal(monkeypatch, 80, work))

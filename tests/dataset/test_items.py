@@ -154,9 +154,9 @@ def test_an_index_counts_as_in_a_list(root):
     for index in (13, -14):
         with pytest.raises(IndexError, match=f"index {index}: there are 13 items"):
             items[index]
-    for index in ("0", 1.0, slice(0, 2)):
+    for other in ("0", 1.0, slice(0, 2)):
         with pytest.raises(TypeError):
-            items[index]
+            items[other]
     assert sum(1 for _ in items) == 13
 
 
@@ -178,7 +178,7 @@ def test_any_head_is_drawn_anew_for_every_item(root):
 
 
 def test_starts_are_spread_over_the_song(root):
-    starts = {name: [] for name in NAMES}
+    starts: dict[str, list[int]] = {name: [] for name in NAMES}
     for item in dataset(root, stems=("bass",), length=400):
         starts[item["song"]].append(item["start"])
     for name, seconds in zip(NAMES, LENGTHS, strict=True):

@@ -200,7 +200,7 @@ def test_who_reads_the_same_at_the_same_time_shares_it(root, generated, mounts):
     expected = tree(at_mic(generated))
     assert contents == {b"".join(expected[name] for name in sorted(expected))}
     status, (line,) = mounts.stop(process)
-    rendered = float(re.search(r"files opened, (\d+) MB rendered", line)[1])
+    rendered = float(re.findall(r"files opened, (\d+) MB rendered", line)[0])
     whole = sum(map(len, expected.values())) / 1e6
     assert status == 0
     assert whole / 2 < rendered < 2 * whole
@@ -525,12 +525,12 @@ def test_from_python(root, generated, mounts):
     lines: list[str] = []
     for _ in range(2):
         with Mount(trees_of([load_settings(root=root)]), say=lines.append) as mount:
-            assert mount.mounted
+            while_open = mount.mounted
             copied = subprocess.run(
                 ["cat", *sorted(at_mic(root).rglob("*.wav"))], capture_output=True, check=True
             )
             assert (Path.cwd(), signal.getsignal(signal.SIGTERM)) == (here, handler)
-        assert not mount.mounted
+        assert (while_open, mount.mounted) == (True, False)
         assert not mounted(at_mic(root))
         assert names(at_mic(root)) == []
     stored = b"".join(file.read_bytes() for file in sorted(at_mic(generated).rglob("*.wav")))

@@ -206,7 +206,7 @@ def test_remix_in_three_shards_gives_a_plain_runs_bytes(made, root):
     shutil.rmtree(root / AMPLIFIED)
     for file in (root / "metadata").glob("remix.*"):
         file.unlink()
-    seen = {}
+    seen: dict[str, bytes] = {}
     for index in (1, 2, 3):
         done = succeed("remix", "--listeners", "--root", root, "-j", 1, "--shard", f"{index}/3")
         assert f"shard {index}/3 of the work" in done.stderr

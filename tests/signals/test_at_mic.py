@@ -65,7 +65,8 @@ def test_no_more_than_some_positions_are_measured_at_once(tmp_path, monkeypatch)
 
 
 def test_a_whole_signal_is_made_once_however_many_wait_for_it():
-    kept, made = Kept(), []
+    kept = Kept()
+    made: list[None] = []
 
     def make():
         made.append(None)

@@ -226,7 +226,7 @@ def test_a_killed_writer_leaves_whole_lines(tmp_path):
     wait_for(
         lambda: not writer.is_alive() or (manifest.file.exists() and manifest.file.stat().st_size > 100_000)
     )
-    assert writer.is_alive()
+    assert writer.is_alive() and writer.pid
     os.kill(writer.pid, signal.SIGKILL)
     writer.join()
     manifest.append([record("after")])  # the dead process's lock is gone
@@ -265,7 +265,7 @@ def test_digest_reads_every_byte(tmp_path):
     file = tmp_path / "f"
     content = bytearray(os.urandom(3_000_001))
     file.write_bytes(content)
-    read = []
+    read: list[int] = []
     first = digest_of(file, read.append)
     assert sum(read) == len(content)
     for place in (0, 1_048_576, len(content) - 1):

@@ -34,7 +34,8 @@ def source(root, song, stem):
 
 def by_reference(root, song, position, stem):
     pcm = soundfile.read(source(root, song, stem), dtype="int16")[0]
-    return reference.render(pcm, *hrirs(root, position), SAMPLERATE)
+    left, right = hrirs(root, position)
+    return reference.render(pcm, left, right, SAMPLERATE)
 
 
 def list_text(samples, split="train"):

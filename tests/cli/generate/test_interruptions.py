@@ -201,7 +201,7 @@ def test_two_at_once(long):
         assert (one.returncode, other.returncode) == (0, 0), errors
     assert tree(root / OUT) == complete
     assert (root / LIST).read_text() == list_text(SAMPLES)
-    rendered = [int(re.search(r"(\d+) samples? rendered", error)[1]) for error in errors]
+    rendered = [int(re.findall(r"(\d+) samples? rendered", error)[0]) for error in errors]
     assert max(rendered) >= 3
     assert sum(rendered) <= 2 * len(SAMPLES)
 
