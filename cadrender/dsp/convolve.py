@@ -159,16 +159,12 @@ def convolve(
         blocks.clipped[:] = 0
 
 
-def _rows(heads: Heads) -> tuple[int, int]:
-    """How many heads go through a transform together, and at most how many blocks of each."""
-    groups = -(-len(heads) // 4)
-    group = -(-len(heads) // groups)
-    return group, max(1, _ROWS // group)
-
-
 def batch_frames(heads: Heads) -> int:
-    """Frames that are convolved at once; a signal's last batch costs as much as a whole one."""
-    return _rows(heads)[1] * heads.block().block
+    """A whole number of the batches in which signals are convolved, in frames, whatever the number of heads.
+
+    A signal's last batch costs as much as a whole one.
+    """
+    return _ROWS * heads.block().block
 
 
 class _Blocks:
@@ -186,10 +182,11 @@ class _Blocks:
 
     def __init__(self, signal: Samples, heads: Heads, gains: npt.ArrayLike, pcm16: bool) -> None:
         count = len(heads)
-        group, rows = _rows(heads)
+        groups = -(-count // 4)
+        group = -(-count // groups)
         self._samples, self._frames = signal.reshape(-1), len(signal)
         self._grid = grid = heads.block()
-        self._blocks = min(rows, grid.blocks(self._frames))
+        self._blocks = max(1, min(_ROWS // group, grid.blocks(self._frames)))
         self._forward = fft.real_forward(grid.length, 2 * self._blocks, "block")
         self._inverse = fft.complex_inverse(grid.length, group * self._blocks, "block")
         self._spectra = self._forward.output.view(np.float64).reshape(self._blocks, 2, -1)
