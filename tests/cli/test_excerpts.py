@@ -228,11 +228,12 @@ def audio_files(root):
     return len(list((root / "audio").rglob("[!.]*.wav")))
 
 
-def test_a_killed_run_is_taken_up_again(valid, root):
+@pytest.mark.parametrize("kills", [2, pytest.param(6, marks=pytest.mark.slow)])
+def test_a_killed_run_is_taken_up_again(valid, root, kills):
     """Killed at many moments, one after the other; then the tree is that of an undisturbed run."""
     arguments = ("excerpts", "--root", root, "--split", "valid", *SHORT, "-j", "1")
     waits = random.Random(5)
-    for _ in range(3):
+    for _ in range(kills):
         process = start(*arguments)
         target = audio_files(root) + waits.randint(0, 6)
         wait_for(
