@@ -51,7 +51,9 @@ def read_gains(file: Path, problems: list[str] | None = None) -> dict[str, dict[
 
 
 def build_gains(stems: Sequence[str] = VDBO, steps: Sequence[float] = STEPS) -> dict[str, dict[str, float]]:
-    """Build every combination of steps for one stem, two stems, ... up to all but one; see section 5 of the contract.
+    """Build every combination of steps for one stem, two stems, ... up to all but one.
+
+    See section 5 of ``docs/contract.md``.
 
     Parameters
     ----------

@@ -206,8 +206,11 @@ class BlockCache:
         from cadrender.dsp.parts import helpers
 
         self.filled += len(memory)
-        helpers.set(self._helpers)
-        self._with_room(file.render, memory, offset)
+        before = helpers.set(self._helpers)
+        try:
+            self._with_room(file.render, memory, offset)
+        finally:
+            helpers.reset(before)
 
     def _with_room(self, function: Callable[..., _T], *arguments: object) -> _T:
         """Call a function, once more without any blocks where there is not enough memory."""

@@ -273,8 +273,8 @@ def test_missing_files_folders_and_pipes_are_refused(tmp_path):
     os.mkfifo(tmp_path / "pipe.mp3")
     for name, message in {
         "none.wav": "No such file",
-        ".": "no regular file",
-        "pipe.mp3": "no regular file",  # opening it would wait for ever
+        ".": "not a regular file",
+        "pipe.mp3": "not a regular file",  # opening it would wait for ever
     }.items():
         with pytest.raises(AudioError, match=message):
             decoded(tmp_path / name)

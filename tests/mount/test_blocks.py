@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cadrender.config import load_settings
+from cadrender.dsp.parts import helpers
 from cadrender.errors import AudioError, CadrenderError
 from cadrender.mount import trees_of
 from cadrender.mount.blocks import BLOCK, BlockCache, ChangedError, MountedFile, Reader, look_at, state_of
@@ -218,3 +219,11 @@ def test_a_damaged_file_is_tried_again(files, root, stored):
         cache.ahead(cut, range(ordered))
         assert read(Reader(files[name], cache), 0, 2 * BLOCK) == stored[name][: 2 * BLOCK]
     cache.close()
+
+
+def test_who_reads_through_a_mount_renders_alone_again_afterwards(files, stored):
+    name, file = next(iter(files.items()))
+    cache = BlockCache(1 << 20, 2)
+    assert read(Reader(file, cache), 0, file.size) == stored[name]
+    cache.close()
+    assert helpers.get() is None
