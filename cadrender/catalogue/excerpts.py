@@ -213,7 +213,7 @@ def _origin(excerpt: Excerpt) -> tuple[str, str, int, int]:
 
 
 def draw(settings: Settings, recipe: Recipe) -> ExcerptCatalogue:
-    """Draw the excerpts of a split, as section 8 of the contract says; nothing is written.
+    """Draw the excerpts of a split, as section 8 of ``docs/contract.md`` says; nothing is written.
 
     Parameters
     ----------

@@ -97,7 +97,7 @@ def read_scene_listeners(file: Path, problems: list[str] | None = None) -> dict[
 def generate_scenes(
     tracks: Iterable[Track], gain_ids: Sequence[str], position_ids: Sequence[str], scenes_per_song: int
 ) -> list[SceneRecord]:
-    """Draw the scenes of songs as the challenge did; see section 4 of the contract.
+    """Draw the scenes of songs as the challenge did; see section 4 of ``docs/contract.md``.
 
     A song's scenes do not depend on other songs, and its first ones stay the same when more are drawn.
 
@@ -160,7 +160,7 @@ def generate_scene_listeners(
     listeners_per_scene: int,
     seed_text: str = "icassp2024",
 ) -> dict[str, list[str]]:
-    """Draw the listeners of each scene as the challenge did; see section 4 of the contract.
+    """Draw the listeners of each scene as the challenge did; see section 4 of ``docs/contract.md``.
 
     Raises
     ------

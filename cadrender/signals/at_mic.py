@@ -1,4 +1,4 @@
-"""At-mic stems: one stem of a song as the microphones at one head position pick it up (section 2 of the contract)."""
+"""At-mic stems: a stem of a song as the microphones at a head position pick it up (``docs/contract.md``, section 2)."""
 
 import contextlib
 import functools
