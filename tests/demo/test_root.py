@@ -170,7 +170,8 @@ def test_the_demo_s_own_advice_survives_the_next_demo(copy):
     assert done.returncode == 0, done.stderr
     assert len(read_scenes(scenes)) == 6
     assert (
-        "changed since they were made, and left alone: metadata/scene_listeners.train.json, " in done.stderr
+        "left alone, as they have changed since they were made: metadata/scene_listeners.train.json, "
+        in done.stderr
     )
 
 
