@@ -55,7 +55,7 @@ class Mounts:
             preexec_fn=limit,
         )
         self._processes.append(process)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240  # kernels may have to be compiled first
         while not mounted(place):
             assert process.poll() is None, process.stderr and process.stderr.read()
             assert time.monotonic() < deadline
