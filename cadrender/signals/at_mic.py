@@ -151,8 +151,11 @@ class AtMic(Signal):
                 for key in _keys_of(other):
                     _hrir(*key)
                 found[head_keys(other)] = other
-        found.setdefault(head_keys(self), self)
-        return {head: found[head] for head in book.missing(source, found)}
+        own = head_keys(self)
+        found.setdefault(own, self)
+        # Its own may have come to be known in this moment, from another process: then it is measured once more.
+        wanted = {own, *book.missing(source, found)}
+        return {head: other for head, other in found.items() if head in wanted}
 
     def read_whole(self) -> npt.NDArray[Any]:
         """All of it as it is stored, (frames, 2)."""

@@ -12,7 +12,7 @@ from cadrender.catalogue import at_mic
 from cadrender.metadata.positions import HeadPosition
 from cadrender.signals.at_mic import measure
 from cadrender.signals.base import Kept
-from cadrender.store.levels import LevelFiles
+from cadrender.store.levels import LevelBook, LevelFiles
 from tests.roots import SONGS, make_root
 
 
@@ -40,6 +40,15 @@ def test_a_stem_is_measured_for_its_songs_other_positions_too(root):
         alone = replace(signal, measured_with=(), level_files=None)
         (measured,) = measure([alone], LevelFiles(root, root).open().look_at(alone.source))
         assert measured == pytest.approx((signal.level().before, signal.level().after), abs=1e-9)
+
+
+def test_a_level_that_another_process_measures_in_the_same_moment(root, monkeypatch):
+    """It was not known when it was looked up, and is when the missing ones are counted."""
+    expected = at_mics(root)[0].level()
+    monkeypatch.setattr("cadrender.signals.at_mic._levels", {})
+    monkeypatch.setattr(LevelBook, "level", lambda *_: None)
+    level = at_mics(root)[0].level()
+    assert (level.before, level.after) == pytest.approx((expected.before, expected.after), abs=1e-9)
 
 
 @pytest.mark.parametrize("damage", ["missing", "not audio"])
