@@ -37,8 +37,8 @@ class Amplifier:
         self._ones = np.ones(len(filters))
         self.tail = len(filters[0][0]) - 1
         batch = batch_frames(self._heads)
-        # Whole batches, the frames before them included.
-        self._chunk = max(round(_CHUNK / batch) * batch, -(-2 * self.tail // batch) * batch) - self.tail
+        # Whole batches, the frames before them included; each is longer than the tail.
+        self._chunk = max(1, round(_CHUNK / batch)) * batch - self.tail
         self._held = np.zeros((self.tail + self._chunk, 2))
         self._count = 0
 

@@ -205,7 +205,8 @@ class BlockCache:
         """
         from cadrender.dsp.parts import helpers
 
-        self.filled += len(memory)
+        with self._changed:
+            self.filled += len(memory)
         before = helpers.set(self._helpers)
         try:
             self._with_room(file.render, memory, offset)

@@ -1,31 +1,10 @@
 """Disks that are full or cannot be written: real ones, mounted for the test."""
 
-import os
-import subprocess
-from contextlib import contextmanager
-
 import pytest
 
 from cadrender.metadata.gains import build_gains, gains_json
+from tests.disks import mount, small_disk
 from tests.roots import SONGS, leftovers, make_root, run, tree
-
-
-def mount(*arguments):
-    done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
-
-
-@contextmanager
-def small_disk(folder, size):
-    if os.geteuid():
-        pytest.skip("mounting needs root")
-    folder.mkdir(parents=True)
-    mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", folder], check=True)
 
 
 @pytest.fixture(scope="module")

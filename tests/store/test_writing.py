@@ -1,7 +1,6 @@
 import io
 import os
 import struct
-import subprocess
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from blake3 import blake3
 from cadrender.errors import AudioError
 from cadrender.store import AudioFormat, AudioWriter, ClaimedError, is_complete
 from cadrender.store.writing import wav_header
+from tests import disks
 
 RATE = 44100
 FORMATS = [
@@ -217,14 +217,8 @@ def test_other_programs_files_can_be_complete(tmp_path, subtype):
 @pytest.fixture(scope="module")
 def small_disk(tmp_path_factory):
     """A file system of one megabyte."""
-    folder = tmp_path_factory.mktemp("disk")
-    mounting = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)], capture_output=True, text=True
-    )
-    if mounting.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mounting.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with disks.small_disk(tmp_path_factory.mktemp("disk") / "small", "1m") as folder:
+        yield folder
 
 
 @formats

@@ -211,9 +211,9 @@ def files_below(folder):
     return sum(file.is_file() for file in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_waits_for_another_process(root, fresh, jobs):
-    """This process has claimed a file: generate does the rest, waits, and does it when the claim ends."""
+@contextlib.contextmanager
+def waiting(root, jobs):
+    """A run that has done all but a file that this process has claimed; gives the process and what claims the file."""
     file = at_mic(root, SONGS[0], POSITIONS[1], "bass")
     file.parent.mkdir(parents=True)
     with (
@@ -223,6 +223,13 @@ def test_waits_for_another_process(root, fresh, jobs):
         fcntl.flock(claimed, fcntl.LOCK_EX)
         wait_for(lambda: files_below(root / OUT) == 30, process)
         assert not file.exists()
+        yield process, claimed
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_waits_for_another_process(root, fresh, jobs):
+    """This process has claimed a file: generate does the rest, waits, and does it when the claim ends."""
+    with waiting(root, jobs) as (process, claimed):
         time.sleep(1)
         assert process.poll() is None
         fcntl.flock(claimed, fcntl.LOCK_UN)
@@ -234,14 +241,7 @@ def test_waits_for_another_process(root, fresh, jobs):
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_interrupted_while_it_waits(root, jobs):
-    file = at_mic(root, SONGS[0], POSITIONS[1], "bass")
-    file.parent.mkdir(parents=True)
-    with (
-        temporary_name(file).open("w") as claimed,
-        running("generate", "--root", root, "-j", jobs) as process,
-    ):
-        fcntl.flock(claimed, fcntl.LOCK_EX)
-        wait_for(lambda: files_below(root / OUT) == 30, process)
+    with waiting(root, jobs) as (process, _):
         time.sleep(0.7)
         prompt, error = end_and_wait(process, ctrl_c)
     assert (process.returncode, prompt) == (130, True)

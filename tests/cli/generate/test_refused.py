@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cadrender.pipeline import plan as plan_module
+from tests import disks
 from tests.cli.generate.outputs import LIST, OUT, SAMPLES, at_mic, list_text, same_as_fresh
 from tests.roots import (
     POSITIONS,
@@ -195,15 +196,8 @@ def test_not_enough_space(root, capsys, monkeypatch):
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of four megabytes."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounting = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(folder)], capture_output=True, text=True
-    )
-    if mounting.returncode:
-        pytest.skip(f"no small file system can be mounted here: {mounting.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with disks.small_disk(tmp_path / "disk", "4m") as folder:
+        yield folder
 
 
 @pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
