@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cadrender.cache import cache_directory
 from cadrender.metadata.gains import build_gains, gains_json
 from tests.roots import REPOSITORY, call, make_root
 
@@ -38,6 +39,18 @@ def share_cache(config):
             shutil.rmtree(other, ignore_errors=True)
     folder.chmod(0o700)
     os.environ["CADRENDER_CACHE_DIR"] = str(folder)
+
+
+def copy_cache(folder):
+    """Copy the cache, to which other workers write meanwhile: their temporary files come and go."""
+
+    def copy(source, target):
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy2(source, target)
+
+    cache = cache_directory()
+    assert cache is not None
+    return shutil.copytree(cache, folder, copy_function=copy)
 
 
 def compile_all(tests, folder):

@@ -9,7 +9,6 @@ import time
 
 import pytest
 
-from cadrender.cache import cache_directory
 from cadrender.metadata.gains import build_gains, gains_json
 from cadrender.store.atomic import temporary_name
 from tests.cli.remix.outputs import (
@@ -18,6 +17,7 @@ from tests.cli.remix.outputs import (
     same_targets,
     target,
 )
+from tests.kernels import copy_cache
 from tests.processes import assert_gone, family, patience, running, wait_for
 from tests.roots import (
     POSITIONS,
@@ -119,9 +119,7 @@ def late(cache):
 
 def test_workers_compile_no_mixing(root, tmp_path):
     """What mixes is compiled once, before they start; all else is in the cache."""
-    warm = cache_directory()
-    assert warm is not None
-    cache = shutil.copytree(warm, tmp_path / "cache")
+    cache = copy_cache(tmp_path / "cache")
     for file in (*cache.rglob("mix_kernels.*"), *cache.glob("prepared-*")):
         file.unlink()
     done = run("remix", "--root", root, "-j", 2, CADRENDER_CACHE_DIR=str(cache))
