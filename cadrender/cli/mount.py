@@ -56,7 +56,7 @@ def _size(text: str) -> int:
     default="512MB",
     show_default=True,
     type=_size,
-    help="Memory for blocks that have been rendered.",
+    help="Memory for blocks that have been rendered, or are rendered ahead.",
 )
 @click.option(
     "--allow-other", is_flag=True, help="Let other users read (needs user_allow_other in /etc/fuse.conf)."

@@ -575,19 +575,31 @@ def _render(
     waiting = False
     a = windows[0]
     a_at = a_stem = a_to = 0
-    for stem in range(len(addresses)):
+    blocks = -(-width // (2 * hop))
+    total = len(addresses) * blocks
+    # One step more than there are blocks, for one that is left over: the loop convolves in one place only, as each
+    # such place takes seconds to compile.
+    for step in range(total + 1):
+        stem = min(step // blocks, len(addresses) - 1)
+        to = step % blocks * 2 * hop
+        end = min(to + 2 * hop, width)
         source = numba.carray(pointer_to(addresses[stem], like), 2 * lengths[stem])
-        for to in range(0, width, 2 * hop):
-            end = min(to + 2 * hop, width)
-            start = 2 * (firsts[stem] - length + hop) + to
-            stop = start + 2 * length
+        b = source
+        b_at = start = 2 * (firsts[stem] - length + hop) + to
+        stop = start + 2 * length
+        if step == total:
+            if not waiting:
+                break
+            end = to
+            b = windows[1]
+            b_at = 0
+            b[:] = 0
+        else:
             first = max(start, 0)
             last = min(stop - 2 * hop + end - to, len(source))
             if gains[stem] == 0.0 or _is_silent(source, first, last):
                 out[stem, to:end] = 0
                 continue
-            b = source
-            b_at = start
             if first > start or last < stop:
                 b = windows[1 if waiting else 0]
                 b_at = 0
@@ -599,21 +611,13 @@ def _render(
                 a_stem = stem
                 a_to = to
                 continue
-            waiting = False
-            out_a = out[a_stem, a_to : min(a_to + 2 * hop, width)]
-            out_b = out[stem, to:end]
-            following = source[max(stop, 0) : max(stop + 4 * hop, 0)]
-            convolve(
-                a, a_at, b, b_at, left, right, registers, passes, twiddles, hrirs, out_a, out_b, following
-            )
-            put(left, right, first_useful, gains[a_stem], out_a, 0, len(out_a) // 2, rest)
-            put(left, right, first_useful + 1, gains[stem], out_b, 0, len(out_b) // 2, rest)
-    if waiting:
-        b = windows[1]
-        b[:] = 0
+        waiting = False
         out_a = out[a_stem, a_to : min(a_to + 2 * hop, width)]
-        convolve(a, a_at, b, 0, left, right, registers, passes, twiddles, hrirs, out_a, out_a[:0], b[:0])
+        out_b = out[stem, to:end]
+        following = source[max(stop, 0) : max(stop + 4 * hop, 0)]
+        convolve(a, a_at, b, b_at, left, right, registers, passes, twiddles, hrirs, out_a, out_b, following)
         put(left, right, first_useful, gains[a_stem], out_a, 0, len(out_a) // 2, rest)
+        put(left, right, first_useful + 1, gains[stem], out_b, 0, len(out_b) // 2, rest)
 
 
 @compiled

@@ -142,10 +142,10 @@ def convolve_parts(
         )
 
     pool = helpers.get() if len(parts) == 1 and frames >= _WORTH_HELP else None
-    if pool is None:
+    half = frames // grid.block // 4 * 2 * grid.block  # blocks are taken in pairs
+    if pool is None or half == 0:
         render(0, frames)
         return out
-    half = frames // grid.block // 4 * 2 * grid.block  # blocks are taken in pairs
     second = pool.submit(render, half, frames)
     try:
         render(0, half)
