@@ -61,6 +61,7 @@ def test_parts_are_read_as_their_page_shows(beside):
     assert re.fullmatch(r"L\d{4} \(44100, 2\)", said[3])
 
 
+@pytest.mark.slow
 def test_all_that_commands_do_is_done_from_python(tmp_path):
     make_root(tmp_path / "cadrender-demo", songs=1, subjects=2)
     everything = run_python(pages.python_under("docs/api.md", "Python"), tmp_path)
@@ -95,10 +96,9 @@ MOUNT = "cadrender mount"
 class Page:
     """A folder in which a page's examples run one after the other, beside a demo root."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, demo):
         self.folder = folder
-        self.root = folder / "cadrender-demo"
-        make_root(self.root, songs=1, subjects=3)
+        self.root = shutil.copytree(demo, folder / "cadrender-demo")
         programs = folder / "bin"
         programs.mkdir()
         for name, words in (("cadrender", "-m cadrender"), ("python", "")):
@@ -167,9 +167,17 @@ class Page:
         assert process.returncode in (0, 130)
 
 
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A demo root of which nothing is rendered; copy it."""
+    folder = tmp_path_factory.mktemp("demo") / "root"
+    make_root(folder, songs=1, subjects=3)
+    return folder
+
+
 @pytest.fixture
-def page(tmp_path):
-    return Page(tmp_path)
+def page(tmp_path, demo):
+    return Page(tmp_path, demo)
 
 
 def without_scenes(page):

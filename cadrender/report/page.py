@@ -1,9 +1,11 @@
 """The page as a whole: one HTML file that needs nothing else."""
 
 import base64
+import functools
 import hashlib
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from cadrender.report import sections
 from cadrender.report.examples import Example
@@ -12,6 +14,27 @@ from cadrender.report.survey import Survey
 from cadrender.report.wording import counted, decibels, plural, size
 from cadrender.version import version
 from cadrender.wording import duration
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+@functools.cache
+def _templates() -> tuple["Environment", list[str]]:
+    """The templates, and the page's style and script."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("cadrender.report")
+    environment = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for function in (counted, decibels, duration, plural, size):
+        environment.globals[function.__name__] = function
+    return environment, [loader.get_source(environment, file)[0] for file in ("page.css", "page.js")]
 
 
 def make_page(
@@ -31,20 +54,9 @@ def make_page(
     made : datetime.datetime
         The time of the report.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    loader = PackageLoader("cadrender.report")
-    environment = Environment(
-        loader=loader,
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for function in (counted, decibels, duration, plural, size):
-        environment.globals[function.__name__] = function
-    style, script = (loader.get_source(environment, file)[0] for file in ("page.css", "page.js"))
+    environment, (style, script) = _templates()
     measured = [level for example in examples for level in example.levels]
     known = {(level.sample, level.stem): level for level in (*measured, *levels)}
     order = {sample: k for k, sample in enumerate(survey.samples)}

@@ -319,6 +319,7 @@ def test_lists_that_are_named_one_by_one(tmp_path, root):
     assert_as_the_reference(root, songs)
 
 
+@pytest.mark.slow
 def test_official_songs_and_others_as_their_page_says(tmp_path, root):
     songs = official_songs(root)
     run("scenes", "--root", root)

@@ -362,6 +362,7 @@ def test_a_root_that_cannot_be_written_stops_everything(tmp_path):
         put(tmp_path, song(mixture=(write(tmp_path / "mix.wav", noise()),)))
 
 
+@pytest.mark.slow
 def test_long_songs_are_streamed(tmp_path):
     """A five-minute song at another rate is 200 MB as float64, and two files are summed."""
     script = """

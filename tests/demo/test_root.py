@@ -56,6 +56,7 @@ def copy(small, tmp_path):
     return root
 
 
+@pytest.mark.slow
 def test_whole_root(tmp_path):
     steps = []
     made = make_root(tmp_path / "demo", on_progress=lambda *step: steps.append(step))
@@ -135,7 +136,7 @@ def change(root):
     return {str(file.relative_to(root)) for file in (drums, scenes, gains)}
 
 
-@pytest.mark.parametrize("recipe", ["the same", "of yesterday"])
+@pytest.mark.parametrize("recipe", ["the same", pytest.param("of yesterday", marks=pytest.mark.slow)])
 def test_what_is_missing_is_made_again_and_what_was_changed_is_not(copy, small, recipe):
     mark = copy / "metadata/demo.json"
     content = json.loads(mark.read_text())
@@ -175,6 +176,7 @@ def test_the_demo_s_own_advice_survives_the_next_demo(copy):
     )
 
 
+@pytest.mark.slow
 def test_files_of_another_recipe_are_made_again(copy, small):
     mark = copy / "metadata/demo.json"
     content = json.loads(mark.read_text())

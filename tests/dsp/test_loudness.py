@@ -317,6 +317,7 @@ def test_rendering_that_falls_under_the_gate():
     assert loudness_before_and_after(signal, 44100, Heads(hrirs))[1][0] == -math.inf
 
 
+@pytest.mark.slow
 def test_response_that_comes_after_the_end():
     """A delay longer than the signal: nothing arrives."""
     late = np.zeros((30_000, 2))

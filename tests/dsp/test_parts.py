@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cadrender.dsp import part_kernels, parts
@@ -225,7 +225,6 @@ def test_parts_are_the_files(dtype, taps, out):
         check(stems, start, count, heads, gains, files, dtype=out)
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     stems=st.integers(1, 5),
     frames=st.integers(1, 9000),
@@ -413,7 +412,7 @@ def test_threads_share_nothing():
 
 
 @pytest.mark.parametrize("busy", [False, True])
-@pytest.mark.parametrize("taps", [384, 20_000])
+@pytest.mark.parametrize("taps", [384, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_helpers_take_half_of_a_large_part(taps, busy):
     """Or, where they have no time for it, nothing."""
     heads = noise_heads(taps, 37)

@@ -264,7 +264,7 @@ def test_whatever_the_bytes_only_a_metadata_error_comes_out(reader, content, tmp
 @every_reader
 def test_deep_values_inside_entries_do_not_overflow(reader, tmp_path):
     # Just deep enough that JSON reads it: what is shown of it in a message must not recurse.
-    for depth in range(700, 1000, 7):
+    for depth in range(700, 1000, 23):
         deep = "[" * depth + "]" * depth
         file = tmp_path / "deep.json"
         fields = ", ".join(f'"{key}": {deep}' for key in KEYS)

@@ -39,6 +39,26 @@ def arguments(root, address):
     return "generate", "--root", root, "--backend", "dask", "--scheduler", address
 
 
+def run_impatiently(*arguments):
+    """Run a command that waits for two seconds where others wait for twenty."""
+    return subprocess.run(
+        [sys.executable, "-c", IMPATIENT, *map(str, arguments)],
+        env=environment(**only(REPOSITORY)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+IMPATIENT = """
+import sys
+from cadrender.cli import main
+from cadrender.pipeline import dask
+dask._PATIENCE = 2
+main(sys.argv[1:])
+"""
+
+
 def one_line(done, *words):
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("cadrender: ")]
@@ -107,7 +127,7 @@ def test_a_worker_without_cadrender_is_refused(tmp_path, root):
 
 @pytest.mark.slow
 def test_a_scheduler_that_is_not_there_is_named(root):
-    done = run(*arguments(root, "tcp://127.0.0.1:9"), **only(REPOSITORY))
+    done = run_impatiently(*arguments(root, "tcp://127.0.0.1:9"))
     assert done.returncode == 1
     one_line(done, "tcp://127.0.0.1:9", "no Dask scheduler answers there")
 
@@ -115,7 +135,7 @@ def test_a_scheduler_that_is_not_there_is_named(root):
 @pytest.mark.slow
 def test_a_scheduler_without_workers_is_named(tmp_path, root):
     with cluster(tmp_path, REPOSITORY, 0) as (address, _, _):
-        done = run(*arguments(root, address), **only(REPOSITORY))
+        done = run_impatiently(*arguments(root, address))
         assert done.returncode == 1
         one_line(done, address, "no workers", "dask worker")
 

@@ -366,7 +366,10 @@ CHANGES = {
 }
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize(
+    "product",
+    ["at-mic", *(pytest.param(name, marks=pytest.mark.slow) for name in PRODUCTS if name != "at-mic")],
+)
 def test_a_kill_between_a_files_line_and_its_name_is_noticed(made, root, bare, tmp_path, product):
     """The manifest says already what the file will hold, which is as long as the one it replaces."""
     folder, _, command = PRODUCTS[product]

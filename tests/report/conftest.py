@@ -8,7 +8,7 @@ from cadrender.metadata.listeners import Listener, listeners_json
 from cadrender.metadata.positions import HeadPosition
 from cadrender.report import write_report
 from tests.report import browser as chromium
-from tests.roots import invoke, make_root
+from tests.roots import invoke, make_root, make_song, write_metadata
 
 # Names that a careless page would take for its own.
 HOSTILE = '"><img src=x onerror=alert(1)> & <script>alert(2)<b>'
@@ -41,6 +41,15 @@ def fill(root):
 def bare(tmp_path):
     """A root that is not rendered, for a test of its own."""
     return fill(make_root(tmp_path / "root", songs=SONGS, seconds=(2.1, 1.3), positions=POSITIONS))
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A root with a song and no head, for a test that does not look at the page."""
+    root = tmp_path / "root"
+    make_song(root, "Song", 0.5, 1)
+    write_metadata(root, ("Song",), (), ())
+    return root
 
 
 @pytest.fixture(scope="session")

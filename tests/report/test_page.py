@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cadrender.config import load_settings
@@ -64,7 +64,6 @@ def plain():
     return Reader(page_with("plain"))
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.text(st.characters(exclude_characters="\r\0"), min_size=1))
 def test_no_text_becomes_markup(plain, text):
     reader = Reader(page_with(text))

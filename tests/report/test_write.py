@@ -204,62 +204,62 @@ def test_levels_that_no_ear_has_are_not_drawn(bare):
     assert "1 audiogram with levels that no ear has is left out" in text
 
 
-def test_a_report_is_replaced_and_nothing_else(bare, tmp_path):
+def test_a_report_is_replaced_and_nothing_else(small, tmp_path):
     file = tmp_path / "page.html"
     file.write_text("<!doctype html><title>mine</title>")
     with pytest.raises(UsageError, match="not a cadrender report"):
-        write_report(settings(bare), file, examples=0)
+        write_report(settings(small), file, examples=0)
     assert "mine" in file.read_text()
-    write_report(settings(bare), file, examples=0, force=True)
+    write_report(settings(small), file, examples=0, force=True)
     first = file.stat().st_ino
-    write_report(settings(bare), file, examples=0)
+    write_report(settings(small), file, examples=0)
     assert file.stat().st_ino != first, "replaced, not written into"
     assert not list(tmp_path.glob(".*"))
 
 
-def test_the_mark_must_stand_at_the_beginning(bare, tmp_path):
+def test_the_mark_must_stand_at_the_beginning(small, tmp_path):
     file = tmp_path / "page.html"
     file.write_text(" " * 5000 + '<meta name="generator" content="cadrender report 1">')
     with pytest.raises(UsageError, match="--force"):
-        write_report(settings(bare), file, examples=0)
+        write_report(settings(small), file, examples=0)
 
 
-def test_a_link_is_replaced_and_what_it_leads_to_is_left(bare, tmp_path):
+def test_a_link_is_replaced_and_what_it_leads_to_is_left(small, tmp_path):
     target, link = tmp_path / "target.html", tmp_path / "link.html"
     target.write_text('<meta name="generator" content="cadrender report 1">')
     link.symlink_to(target)
     before = target.read_text()
-    write_report(settings(bare), link, examples=0)
+    write_report(settings(small), link, examples=0)
     assert not link.is_symlink() and target.read_text() == before
 
 
-def test_places_that_cannot_be_written(bare, tmp_path):
+def test_places_that_cannot_be_written(small, tmp_path):
     with pytest.raises(UsageError, match="a folder; give a file"):
-        write_report(settings(bare), tmp_path, examples=0)
+        write_report(settings(small), tmp_path, examples=0)
     (tmp_path / "file").touch()
     with pytest.raises(CadrenderError, match="file"):
-        write_report(settings(bare), tmp_path / "file" / "report.html", examples=0)
-    made = write_report(settings(bare), tmp_path / "new" / "folder" / "report.html", examples=0)
+        write_report(settings(small), tmp_path / "file" / "report.html", examples=0)
+    made = write_report(settings(small), tmp_path / "new" / "folder" / "report.html", examples=0)
     assert made.file.is_file()
 
 
-def test_two_at_once_do_not_mix(bare, tmp_path):
+def test_two_at_once_do_not_mix(small, tmp_path):
     file = tmp_path / "report.html"
     with AtomicFile(file), pytest.raises(CadrenderError, match="another process"):
-        write_report(settings(bare), file, examples=0)
+        write_report(settings(small), file, examples=0)
     assert not file.exists()
 
 
-def test_a_full_disk_leaves_the_old_report(bare, tmp_path):
+def test_a_full_disk_leaves_the_old_report(small, tmp_path):
     file = tmp_path / "report.html"
-    write_report(settings(bare), file, examples=0)
+    write_report(settings(small), file, examples=0)
     before = file.read_bytes()
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     previous = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
         with pytest.raises(CadrenderError, match="cannot be written"):
-            write_report(settings(bare), file, examples=0)
+            write_report(settings(small), file, examples=0)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, previous)

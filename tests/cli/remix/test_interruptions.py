@@ -117,6 +117,7 @@ def late(cache):
     return [file.name for file in compiled if file.stat().st_mtime_ns > mark.stat().st_mtime_ns]
 
 
+@pytest.mark.slow
 def test_workers_compile_no_mixing(root, tmp_path):
     """What mixes is compiled once, before they start; all else is in the cache."""
     cache = copy_cache(tmp_path / "cache")
