@@ -171,6 +171,7 @@ def test_evaluation_excerpts(root):
     assert_list_is_of_the_reference_form(root, "test")
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_same_bytes(valid, root):
     assert invoke("excerpts", "--root", root, "split=valid", *SHORT, "-j", "2").returncode == 0
     assert written(root) == written(valid[0])

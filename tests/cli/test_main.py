@@ -165,7 +165,7 @@ ASCII: dict[str, dict[str, str | None]] = {
 }
 
 
-@pytest.mark.parametrize("where", ASCII)
+@pytest.mark.parametrize("where", ["a terminal", pytest.param("a locale", marks=pytest.mark.slow)])
 def test_names_with_accents_where_everything_is_ascii(accented, tmp_path, where):
     file = "Se\\xf1or \\xd1and\\xfa - What's Up & Away/{}.wav"
     for command in ("check", "verify"):

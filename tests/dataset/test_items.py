@@ -277,7 +277,7 @@ def answer(items, connection):
         connection.send(items[index])
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["fork", "spawn", pytest.param("forkserver", marks=pytest.mark.slow)])
 def test_processes_get_the_same_items_and_see_the_epoch(root, method):
     items = dataset(root, heads="any")
     items.set_epoch(2)

@@ -20,7 +20,7 @@ from cadrender.store.manifest import Manifest
 from tests.fuzz.mutations import mutated
 from tests.roots import POSITIONS, make_root, tree
 
-INPUTS = int(os.environ.get("CADRENDER_FUZZ", "60"))
+INPUTS = int(os.environ.get("CADRENDER_FUZZ", "30"))
 FILES = ("musdb18.train", "head_loudspeaker_positions", "scenes.train")
 HOSTILE: tuple[Any, ...] = (
     None,

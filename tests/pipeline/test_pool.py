@@ -72,7 +72,7 @@ def test_small_batches_travel_together_and_none_is_lost():
     assert sorted(number for number, _ in run_batches(BATCHES, 2, answer)) == list(range(23))
 
 
-@pytest.mark.parametrize("which", [0, 1])
+@pytest.mark.parametrize("which", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_worker_that_is_killed_at_the_very_end_holds_nobody_up(which):
     said: list[str] = []
     reports = run_batches(BATCHES[:8], 2, answer, say=said.append)

@@ -119,6 +119,7 @@ def test_shards_one_after_the_other_make_the_whole(rendered, root):
     assert invoke("verify", "--root", root).returncode == 0
 
 
+@pytest.mark.slow
 def test_shards_at_once(rendered, root):
     runs = [start("generate", "--root", root, "-j", 1, "--shard", f"{index}/4") for index in range(1, 5)]
     for process in runs:

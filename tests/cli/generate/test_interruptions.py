@@ -239,7 +239,8 @@ def test_waits_for_another_process(root, fresh, jobs):
     assert same_as_fresh(root, fresh)
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_interrupted_while_it_waits(root, jobs):
     with waiting(root, jobs) as (process, _):
         time.sleep(0.7)

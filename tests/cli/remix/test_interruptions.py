@@ -138,6 +138,7 @@ def test_workers_compile_nothing(root, tmp_path, options):
     assert not late(cache)
 
 
+@pytest.mark.slow
 def test_waits_for_another_process(root, fresh):
     file = target(root, "scene_10005")
     file.parent.mkdir(parents=True)
