@@ -26,6 +26,9 @@ OWN_FILE = "cadrender.yaml"
 # Places that can be given for a single run: what it writes, and reads of that.
 _PLACES = ("path.output_", "path.excerpts_dir")
 
+# Folders that many places start with.
+_REFERRED_TO = ("path.root", "path.metadata_dir", "path.music_dir")
+
 # Other keys of the challenge's own configuration: accepted, so that it works here, and unused.
 _UNUSED = ("hydra", "path.tracklist_file")
 
@@ -180,6 +183,8 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
             continue
         key = named[field.name]
         value = _resolved(settings, key)
+        if key in _REFERRED_TO and isinstance(value, str):  # from now on they need not be resolved again
+            OmegaConf.update(settings, key, value.replace("${", "\\${"))
         origin = origins.get(key, "")
         if field.type is Path:
             values[field.name] = _as_path(value, key, origin)

@@ -57,7 +57,7 @@ def compile_all(tests, folder):
     """Compile what many tests need, together with the other workers; `folder` is for their locks and for files."""
     if len(tests) < _MANY or "CADRENDER_CACHE_DIR" not in os.environ:
         return
-    shares = {"parts": _parts_of_int16, "whole": _whole_stems, "others": _parts_of_others}
+    shares = {"parts": _parts_of_int16, "whole": _whole_stems}
     with contextlib.ExitStack() as marks:
         cache = Path(os.environ["CADRENDER_CACHE_DIR"])
         files = {name: marks.enter_context((cache / f"compiled-{name}").open("a")) for name in shares}
@@ -83,12 +83,6 @@ def _whole_stems(folder):
 def _parts_of_int16(folder):
     _read_part("int16", dtype="int16")
     _read_part("int16", dtype="float32")
-
-
-def _parts_of_others(folder):
-    _read_part("float64", dtype="int16")
-    _read_part("int16", dtype="float64", pcm16=False)
-    _read_part("float64", dtype="float64", pcm16=False)
 
 
 def _read_part(source, **options):

@@ -52,7 +52,7 @@ def write(root, recipe=SHORT, split="valid", *, force=False):
     work = plan_of(root, recipe, split, force=force)
     stale = stale_of(work)
     backups = work.write_metadata(keep=not force)
-    return work.drawn, stale, (backups, work.cuts.run(2).failures)
+    return work.drawn, stale, (backups, work.cuts.run(1).failures)
 
 
 def stale_of(work):

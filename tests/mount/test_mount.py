@@ -253,6 +253,7 @@ def test_other_subtypes(root, mounts, tmp_path, subtype):
         np.testing.assert_allclose(ours, theirs, rtol=2**-22, atol=2**-23)
 
 
+@pytest.mark.slow
 def test_targets(root, mounts, tmp_path):
     (root / "metadata/gains.json").write_text(gains_json(build_gains()))
     done = run(
@@ -359,6 +360,7 @@ def test_a_source_that_changes_is_noticed(root, generated, mounts, seconds):
     assert tree(at_mic(root)) == tree(at_mic(other))
 
 
+@pytest.mark.slow
 def test_an_hrir_that_changes_is_noticed(root, mounts):
     mounts.start(root)
     file = at_mic(root) / "train" / SAMPLES[0] / "bass.wav"
@@ -571,6 +573,7 @@ def refused(*arguments, **extra):
     return line.removeprefix("cadrender: ")
 
 
+@pytest.mark.slow
 def test_a_second_mount(root, mounts):
     process = mounts.start(root)
     assert refused("--root", root) == f"{at_mic(root)}: something is mounted there already"
