@@ -194,7 +194,7 @@ def check(what, must_be_noticed, done):
 
 def test_some_damage(roots, tmp_path):
     rng = random.Random(4)
-    for _ in range(25):
+    for _ in range(15):
         check(*do_damage(roots, tmp_path, rng))
 
 
