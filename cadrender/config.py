@@ -1,10 +1,7 @@
 """The settings of a run: the shipped file in ``conf/``, a user's file, ``key=value`` texts, options."""
 
 import contextlib
-import difflib
-import importlib.resources
 import io
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -109,6 +106,8 @@ class Settings:
 
     def line_to_keep(self) -> str:
         """The line of the root's own file that would keep the places given for this run; empty for none."""
+        import json
+
         places = {key.removeprefix("path."): value.replace("${", "\\${") for key, value in self.given}
         return f"path: {json.dumps(places, ensure_ascii=False)}" if places else ""
 
@@ -143,6 +142,8 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
     >>> load_settings(["path.root=/data", "split=valid"]).scene_file
     PosixPath('/data/metadata/scenes.valid.json')
     """
+    import importlib.resources
+
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
@@ -316,6 +317,8 @@ def _check_key(key: str, known: list[str], origin: str) -> str:
 
 def _near(key: str, known: list[str]) -> str:
     """The keys that are similar to `key`, by their whole names or their last parts; all of them if none is."""
+    import difflib
+
     last = {name.rpartition(".")[2]: name for name in known}
     near = difflib.get_close_matches(key, known, n=3, cutoff=0.6)
     near += [last[name] for name in difflib.get_close_matches(key.rpartition(".")[2], last, n=3, cutoff=0.6)]

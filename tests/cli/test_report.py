@@ -16,6 +16,7 @@ def root(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_demo_root(root):
     done = invoke("report", "--root", root, "--seconds", 2)
     file = root / "cadrender-report.train.html"

@@ -185,6 +185,7 @@ def test_a_song_that_is_gone_is_reported_and_its_files_are_still_checked(root):
     assert f"{root / SAMPLE / 'bass.wav'}: its bytes are not those that were written" in done.stdout
 
 
+@pytest.mark.slow
 def test_deep_finds_wrong_samples_that_the_manifest_vouches_for(root):
     """What a wrong rendering would leave: samples and manifest agree, and both are wrong."""
     manifest = root / "metadata/at_mic_music.train.manifest.jsonl"

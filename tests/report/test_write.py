@@ -275,6 +275,7 @@ def test_numbers_and_patterns_are_checked(bare, options):
     assert not default_file(settings(bare)).exists()
 
 
+@pytest.mark.slow
 def test_the_same_root_gives_the_same_page(bare, tmp_path):
     pages = []
     for k in range(2):

@@ -151,6 +151,7 @@ def test_songs_that_are_not_selected_do_not_count(troubled, capsys):
     assert "failed" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_mended_song_is_rendered_in_the_next_run(root, fresh):
     file = source(root, SONGS[0], "bass")
     content = file.read_bytes()
