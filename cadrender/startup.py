@@ -6,10 +6,12 @@ scans them repeatedly during start-up and once more at exit, and finds nothing: 
 
 import contextlib
 import gc
+import importlib
 import io
 import os
 import resource
 import sys
+import types
 from collections.abc import Iterator
 
 # New objects before the first collection: more than all modules make, too few to matter for memory.
@@ -36,6 +38,23 @@ def release_collector() -> None:
         gc.freeze()
         gc.set_threshold(*_before)
         _before = None
+
+
+def spare_linear_algebra() -> None:
+    """Load the part of Numba that loads SciPy's linear algebra with it, but without that: a tenth of a second.
+
+    No kernel needs it, and Numba loads it where a function does. Only while the program starts, as
+    :func:`hold_collector` says: elsewhere other threads may be importing SciPy.
+    """
+    name = "scipy.linalg.cython_blas"
+    if _before is None or name in sys.modules:
+        return
+    sys.modules[name] = types.ModuleType(name)
+    try:
+        with contextlib.suppress(ImportError):
+            importlib.import_module("numba.np.arraymath")
+    finally:
+        del sys.modules[name]
 
 
 def allow_open_files() -> None:

@@ -1,10 +1,13 @@
 import gc
 import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from cadrender import startup
+from tests.roots import environment
 
 
 @pytest.fixture(autouse=True)
@@ -50,3 +53,30 @@ def test_the_own_number_of_threads_counts(monkeypatch):
     monkeypatch.delenv("OPENBLAS_NUM_THREADS")
     startup.one_thread_for_blas()
     assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+
+
+LOADED = """
+import sys
+from cadrender import startup
+startup.hold_collector()
+from cadrender.dsp.compiled import compiled
+print("scipy.linalg" in sys.modules, "scipy.linalg.cython_blas" in sys.modules)
+import numpy as np
+product = compiled(lambda a: np.dot(a, a))
+print(product(np.array([[0.0, 2.0], [3.0, 0.0]])).tolist())
+from scipy.linalg import solve
+print(solve(np.eye(2), np.ones(2)).tolist())
+"""
+
+
+def test_linear_algebra_is_loaded_only_where_it_is_used():
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED], env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines() == ["False False", "[[6.0, 0.0], [0.0, 6.0]]", "[1.0, 1.0]"], done.stderr
+
+
+def test_other_programs_load_it_as_ever():
+    before = set(sys.modules)
+    startup.spare_linear_algebra()
+    assert set(sys.modules) == before

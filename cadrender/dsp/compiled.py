@@ -13,6 +13,9 @@ from typing import Any
 import numba
 
 from cadrender.cache import code_directory
+from cadrender.startup import spare_linear_algebra
+
+spare_linear_algebra()
 
 Kernel = Callable[..., Any]
 
