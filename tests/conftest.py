@@ -11,7 +11,7 @@ from tests.kernels import compile_all, share_cache
 
 FAULTS = Path(__file__).parent / "faults"
 
-settings.register_profile("thorough", deadline=None, derandomize=True)
+settings.register_profile("thorough", deadline=None, derandomize=True, max_examples=60)
 settings.register_profile("quick", settings.get_profile("thorough"), max_examples=25)
 settings.load_profile("quick")
 

@@ -60,7 +60,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_leaves_only_whole_files(tmp_path
         assert proof.returncode == 0, proof.stdout
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [2, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("command", ["remix", "generate --remix"])
 def test_a_disk_that_fills_up_with_targets(tmp_path, jobs, command):
     root = make_root(tmp_path / "root")

@@ -16,7 +16,7 @@ FULL = Path("/dev/full")
 
 
 @pytest.mark.parametrize("blocked", ["drums.wav", ".drums.wav.part"])
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [2, pytest.param(1, marks=pytest.mark.slow)])
 def test_what_is_in_the_way_of_one_file_stops_no_other(tmp_path, blocked, jobs):
     root = make_root(tmp_path / "root")
     music = root / "audio/at_mic_music"

@@ -218,8 +218,14 @@ def test_without_durability_power_cuts_are_noticed_here(tmp_path, roots, monkeyp
     assert wrong
 
 
-@pytest.mark.parametrize("kind", ["ext4", "xfs"])
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("jobs", "kind"),
+    [
+        (2, "ext4"),
+        (1, "xfs"),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in ((1, "ext4"), (2, "xfs"))),
+    ],
+)
 def test_a_file_system_that_goes_away(tmp_path, roots, kind, jobs):
     """During a run, right after it, and while nothing is to be made; the boot is the same one all the time."""
     mounts.needs("mkfs.ext4", "mkfs.xfs")
