@@ -29,7 +29,7 @@ def shown() -> set[str]:
 
 
 def main() -> None:
-    """Run the scripts one after another, for nothing else may run meanwhile."""
+    """Run the scripts one after another: nothing else may run meanwhile."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

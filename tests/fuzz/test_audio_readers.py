@@ -41,7 +41,7 @@ def seed_file(file, kind):
 
 
 def read_damaged(kind, folder, first, count):
-    """Read `count` damaged files with all readers; in a process of its own, for a decoder may crash."""
+    """Read `count` damaged files with all readers; in a process of its own, as a decoder may crash."""
     from cadrender.corpora.decode import quiet_stderr, read_blocks
     from cadrender.errors import AudioError
     from cadrender.store import read_header, read_hrir, read_stem
