@@ -227,6 +227,7 @@ def test_lengths_around_the_edges_of_blocks(taps):
             check(signal[:frames], hrirs)
 
 
+@pytest.mark.slow
 def test_signals_shorter_than_the_hrir():
     """At a rate where 400 ms are few frames."""
     for frames in (3200, 3201, 3999, 4000, 4001):

@@ -197,6 +197,7 @@ def test_noise_of_any_level(frames, values, levels, seed):
     assert_equal_to_the_reference(dict(zip(VDBO, noises, strict=True)), gains(*values), mixture)
 
 
+@pytest.mark.slow
 def test_other_types_of_samples_give_the_same():
     stems = stems_of()
     mixture = mixture_of(stems)

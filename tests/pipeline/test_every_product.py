@@ -405,6 +405,7 @@ def test_a_kill_between_a_files_line_and_its_name_is_noticed(made, root, bare, t
 # Formats
 
 
+@pytest.mark.slow
 def test_a_flac_root_is_found_as_what_it_is(bare, tmp_path):
     root = shutil.copytree(bare, tmp_path / "root")
     succeed("generate", "--root", root, "-j", 1, "--format", "flac")

@@ -177,6 +177,7 @@ def test_killed_worker_is_replaced(long):
     assert leftovers(root) == []
 
 
+@pytest.mark.slow
 def test_leftovers_of_complete_samples_are_removed(fresh, capsys):
     root, _ = fresh
     left = temporary_name(at_mic(root, SONGS[0], POSITIONS[0], "vocals"))

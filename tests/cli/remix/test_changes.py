@@ -24,6 +24,7 @@ from tests.roots import (
 )
 
 
+@pytest.mark.slow
 def test_other_gains_and_other_scenes(root):
     assert remade(root) == set(SCENES)
     edit_json(root / "metadata/gains.json", lambda gains: gains["gain_0007"].update(vocals=9.5))

@@ -162,6 +162,7 @@ def test_some_at_mic_files_are_missing_or_damaged(root, fresh, capsys):
     assert tree(root / AT_MIC) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("memory", [1000, 300_000_000])
 def test_at_mic_files_in_other_formats(bare, fresh, monkeypatch, memory):
     """FLAC holds the same samples; floats are mixed as they are."""
