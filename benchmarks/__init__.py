@@ -1,1 +1,1 @@
-"""How fast the engine is, how near the limit, and against what: ASV suites, tables, a plot, the reference."""
+"""The engine's speed, alone, against the limit and against rivals: ASV suites, tables, a plot, the reference."""

@@ -1,7 +1,7 @@
-"""``python -m benchmarks``: measure everything that README.md and docs/ show, and put the tables and the figure there.
+"""``python -m benchmarks``: measure all figures of README.md and docs/, and insert the tables and the plot there.
 
-Each table goes wherever a document has a place for it, from ``<!-- NAME -->`` to ``<!-- /NAME -->``. It takes about
-half an hour of a machine that does nothing else. With --quick all scripts run in small and nothing is written.
+Each table goes wherever a document has a place for it, from ``<!-- NAME -->`` to ``<!-- /NAME -->``. This takes about
+half an hour on an otherwise idle machine. With --quick all scripts run on small inputs and nothing is written.
 """
 
 import argparse
@@ -10,21 +10,21 @@ from pathlib import Path
 
 from benchmarks import markdown
 
-# Scripts, by the tables that they make.
+# Scripts by the tables they make.
 TABLES = {
     "table": ("speed table", "stage table", "start table"),
     "on_demand": ("on-demand table",),
     "mixer": ("mixer table",),
     "scaling": ("scaling table",),
-    # Measures nothing; picks from what the others have written.
+    # Measures nothing; picks from the output of the others.
     "overview": ("overview table",),
 }
-# These print; the first also draws a figure.
+# These only print; the first also draws a figure.
 OTHERS = ("hrir_lengths", "part_kernels", "block_lengths")
 
 
 def shown() -> set[str]:
-    """The tables that documents have a place for."""
+    """The tables for which documents have a place."""
     return {name for document in markdown.documents() for name in markdown.places(document)}
 
 

@@ -1,4 +1,4 @@
-"""The engine with its files, one core: whole and stage by stage, by HRIR length, scenes a song, song length."""
+"""The engine on one core, files included: as a whole and by stage, HRIR length, scenes per song and song length."""
 
 from pathlib import Path
 from typing import Any
@@ -7,14 +7,14 @@ from benchmarks import stages
 
 _TAPS = (64, 256, 384, 820, 2048, 8192)
 _SCENES = (1, 2, 4, 8, 16)
-# Seconds of a song, and how many of them: thirty seconds of work each.
+# Seconds per song, and number of songs: thirty seconds of work each.
 _SHAPES = {"songs of 30 s": (30.0, 1), "excerpts of 10 s": (10.0, 3), "songs of 3 s": (3.0, 10)}
 _STAGES = (*stages.ORDER, stages.REST)
 _WHOLE = "whole"
 
 
 def _measure(folder, **shape):
-    from benchmarks.roots import make_root  # not at the top: ASV starts a process for each number it reports
+    from benchmarks.roots import make_root  # not at module level: ASV starts a process per reported number
 
     root = make_root(folder / "root", **shape)
     plain, watched, by_stage = stages.measure(root, folder / "output", 3)
@@ -22,7 +22,7 @@ def _measure(folder, **shape):
 
 
 def setup_cache():
-    """Measure everything once; the benchmarks report it."""
+    """Measure everything once, for the benchmarks to report."""
     here = Path.cwd()
     found: dict[tuple[str, object], Any] = {}
     for taps in _TAPS:
@@ -38,7 +38,7 @@ setup_cache.timeout = 1800
 
 
 class _Suite:
-    """What was measured of one variable, in both units."""
+    """Measurements over one variable, in both units."""
 
     variable: str
 
@@ -54,7 +54,7 @@ class _Suite:
 
 
 class ByTaps(_Suite):
-    """Four scenes a song."""
+    """Four scenes per song."""
 
     variable = "taps"
     params = _TAPS
@@ -70,7 +70,7 @@ class ByScenes(_Suite):
 
 
 class ByShape(_Suite):
-    """384 taps, four scenes a song."""
+    """384 taps, four scenes per song."""
 
     variable = "shape"
     params = tuple(_SHAPES)
@@ -78,7 +78,7 @@ class ByShape(_Suite):
 
 
 class _StageSuite:
-    """The same of each stage; one of no time did not occur."""
+    """The same by stage; a stage of zero time did not occur."""
 
     variable: str
 
@@ -95,7 +95,7 @@ class _StageSuite:
 
 
 class StagesByTaps(_StageSuite):
-    """Four scenes a song."""
+    """Four scenes per song."""
 
     variable = "taps"
     params = (_STAGES, _TAPS)

@@ -1,4 +1,4 @@
-"""Parts, training items and the mount through the public interfaces, beside stored files; in small."""
+"""Parts, training items and the mount through the public interfaces, beside stored files; small scale."""
 
 from itertools import product
 from math import nan
@@ -15,8 +15,8 @@ _STORED = ("stored WAV", "stored FLAC")
 
 
 def setup_cache():
-    """Measure everything once, in turns; the benchmarks report it."""
-    # Not at the top: ASV starts a process for each number that it reports.
+    """Measure everything once, in turns, for the benchmarks to report."""
+    # Not at module level: ASV starts a process per reported number.
     from benchmarks import mounted, on_demand
 
     folder = Path.cwd()
@@ -80,7 +80,7 @@ class Items:
 
 
 class Levels:
-    """Of one song."""
+    """Levels of one song."""
 
     def track_all_positions(self, found):
         return found["levels"]
@@ -89,7 +89,7 @@ class Levels:
 
 
 class Mount:
-    """Where nothing can be mounted, there are no numbers of it."""
+    """No numbers if mounting is impossible."""
 
     def track_copied(self, found):
         return found.get((_MOUNT, "copy"), nan) / 1e6

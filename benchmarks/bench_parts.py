@@ -1,4 +1,4 @@
-"""Parts of the stems of a sample, one core: time a frame, and beside reading them from stored files."""
+"""Parts of a sample's stems on one core: time per frame, and relative to reading them from stored files."""
 
 from pathlib import Path
 from statistics import median
@@ -10,7 +10,7 @@ from benchmarks.roots import SAMPLERATE
 
 
 def setup_cache():
-    """Measure everything once; the benchmarks report it."""
+    """Measure everything once, for the benchmarks to report."""
     found: dict[Any, Any] = {}
     for stems in STEMS:
         sample = Sample(Path.cwd(), stems, max(SECONDS) + 10.0)

@@ -6,7 +6,7 @@ _TAPS = (64, 384, 2048)
 _SAMPLERATE = 44100
 _SECONDS = 10
 
-# Parts of others, and our part that each is compared with; see benchmarks/rivals.py.
+# Rivals' parts, and the engine's part each is compared with; see benchmarks/rivals.py.
 _PARTS = {
     "scipy.signal.lfilter": "cadrender convolution",
     "scipy.signal.oaconvolve": "cadrender convolution",
@@ -26,8 +26,8 @@ _WHOLE = (
 
 
 def setup_cache():
-    """Measure everything once, in turns; the benchmarks report it."""
-    # Not at the top: ASV starts a process for each number that it reports.
+    """Measure everything once, in turns, for the benchmarks to report."""
+    # Not at module level: ASV starts a process per reported number.
     from benchmarks.machine import medians
     from benchmarks.rivals import parts, whole
 
@@ -47,7 +47,7 @@ setup_cache.timeout = 1800
 
 
 class _Suite:
-    """What was measured, in both units."""
+    """Measurements in both units."""
 
     def track_nanoseconds(self, found, what, taps):
         return found[what, taps]

@@ -1,4 +1,4 @@
-"""What a worker needs, and how long a start takes."""
+"""A worker's memory, and start-up times."""
 
 import shutil
 from itertools import product
@@ -20,7 +20,7 @@ class Memory:
     def setup_cache(self):
         for minutes, scenes in product(*self.params):
             make_root(Path(f"root-{minutes}-{scenes}"), seconds=60.0 * minutes, scenes=scenes)
-        # Compiling and planning need memory, too; a worker finds it done.
+        # Compiling and planning need memory too; a worker finds both already done.
         for scenes in self.params[1]:
             self.setup(self.params[0][0], scenes)
             run_batch(self.batch)
@@ -43,7 +43,7 @@ class Memory:
 
 
 class Start:
-    """From the command to something seen."""
+    """From the command to the first visible result."""
 
     timeout = 600
     number = 1
@@ -68,7 +68,7 @@ class Start:
     track_warm_run.unit = "s"
 
     def track_cold_run(self):
-        """The same with nothing compiled and nothing planned."""
+        """The same with nothing compiled or planned."""
         for folder in ("output", "cache"):
             shutil.rmtree(folder, ignore_errors=True)
         return start.first_block_seconds(Path("root"), Path("output"), cache=Path("cache").absolute())

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.block_lengths``: what transforms cost, and which block length suits which HRIR.
+"""``python -m benchmarks.block_lengths``: the cost of transforms, and the best block length for each HRIR length.
 
-Prints the table ``_TRANSFORM_NS`` of :mod:`cadrender.dsp.hrir`, then, for each HRIR length, the second pass
-of the engine with every block length that makes sense, beside the length that the engine chooses by itself.
+Prints the table ``_TRANSFORM_NS`` of :mod:`cadrender.dsp.hrir`, then, for each HRIR length, the time of the engine's
+second pass with every sensible block length, beside the length the engine chooses.
 """
 
 from collections.abc import Sequence
@@ -20,13 +20,13 @@ TAPS = (64, 256, 384, 820, 2048, 8192)
 
 
 def _least(contenders, repeats):
-    """What each takes undisturbed: the least of its rounds, so that neighbours do not sway the choice."""
+    """The undisturbed time of each: the minimum over its rounds, so that other load does not sway the choice."""
     runs = {name: timed(run) for name, run in contenders.items()}
     return {name: min(seconds) for name, seconds in rounds(runs, repeats).items()}
 
 
 def transform_ns(longest: int, rows: int, repeats: int) -> dict[int, float]:
-    """Nanoseconds of one stereo inverse transform of each length up to ``longest``, ``rows`` in a batch."""
+    """Nanoseconds per stereo inverse transform of each length up to ``longest``, in batches of ``rows``."""
     plans = {n: fft.complex_inverse(n, rows, "block") for n in fft.LENGTHS if 256 <= n <= longest}
     loops = {n: max(1, 4_000_000 // (n * rows)) for n in plans}
 
@@ -56,7 +56,7 @@ def forced(heads: Heads, length: int) -> Heads:
 
 
 def convolve_ns(taps: int, heads: int, signal: np.ndarray, repeats: int) -> tuple[int, dict[int, float]]:
-    """The block length the engine chooses, and nanoseconds per frame-scene of the second pass for all."""
+    """The block length the engine chooses, and nanoseconds per frame-scene of the second pass for all lengths."""
     chosen = noise_heads(taps, heads).block()[0]
     shortest = max(2 * (taps - 1) + 8, 256)
     lengths = [n for n in fft.LENGTHS if shortest <= n <= max(64 * taps, 16384)]
@@ -70,7 +70,7 @@ def convolve_ns(taps: int, heads: int, signal: np.ndarray, repeats: int) -> tupl
     for n in lengths:
         run(n)
     quick = _least({n: (lambda n=n: run(n)) for n in lengths}, 2)
-    # The far slower ones need no second look.
+    # Far slower ones need no second look.
     near = [n for n in lengths if quick[n] < 1.5 * min(quick.values()) or n == chosen]
     seconds = _least({n: (lambda n=n: run(n)) for n in near}, repeats)
     return chosen, {n: 1e9 * seconds[n] / (len(signal) * heads) for n in near}

@@ -1,7 +1,7 @@
-"""``python -m benchmarks.hrir_lengths``: how time grows with the length of the HRIRs, as a figure.
+"""``python -m benchmarks.hrir_lengths``: how time grows with HRIR length, as a figure.
 
-One core, four scenes a song, files included. Everything is measured in turns on temporary roots: the engine and the
-libraries on one stem of thirty seconds, the reference, whose cost grows with the length, on shorter ones.
+One core, four scenes per song, files included. Everything is measured in turns on temporary roots: the engine and the
+libraries on one thirty-second stem; the reference, whose cost grows with HRIR length, on shorter ones.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ _CONTENDERS = {
     "cadrender": run_batch,
     "plain copy of the same bytes": rivals.by_copying,
 }
-# Points by which names are moved apart whose curves end side by side.
+# Offsets in points for labels of curves that end side by side.
 _NUDGES = {"oaconvolve, pyloudnorm": 5, "oaconvolve, libloudness": -5}
 _COLOURS = ("#7f7f7f", "#e08214", "#b35806", "#2166ac", "#bbbbbb")
 

@@ -1,6 +1,6 @@
-"""Training items a second, by threads and by processes: rendered on demand, and read from stored files.
+"""Training items per second, with threads and with processes: rendered on demand, and read from stored files.
 
-No loader of any framework takes part: each worker makes its share of the items and drops them.
+No framework's data loader is involved: each worker makes its share of the items and discards them.
 """
 
 import multiprocessing
@@ -24,7 +24,7 @@ class StoredItems:
     Attributes
     ----------
     places : tuple of (pathlib.Path, int)
-        Of each item: the sample's folder, and the first frame.
+        For each item, the sample's folder and the first frame.
     frames : int
         Length of an item.
     suffix : str
@@ -45,13 +45,13 @@ class StoredItems:
 
 
 def stored_like(dataset: Any, folder: Path, suffix: str, count: int) -> StoredItems:
-    """The first items of a dataset as stored files have them; every value is compared.
+    """The first items of a dataset as stored files provide them; every value is compared.
 
     Parameters
     ----------
     dataset : cadrender.Dataset
     folder : pathlib.Path
-        Where ``cadrender generate`` put the folders of the samples.
+        Where ``cadrender generate`` put the samples' folders.
     suffix : str
     count : int
     """
@@ -87,18 +87,18 @@ class Workers:
     Parameters
     ----------
     sources : mapping of str to sequence
-        What gives items by their index.
+        Sources that yield items by index.
     counts : mapping of str to int
-        How many items of each are made at a time.
+        Number of items of each made at a time.
     most : int
-        Threads, and processes.
+        Number of threads, and of processes.
     """
 
     def __init__(self, sources: Mapping[str, object], counts: Mapping[str, int], most: int):
         self._counts = counts
         self._sources = sources
         self._threads = ThreadPoolExecutor(most)
-        # One process each, so that each gets its share. Not forked: this process has threads.
+        # One task per process, so that each gets its share. Not forked: this process has threads.
         context = multiprocessing.get_context("spawn")
         self._processes = [
             ProcessPoolExecutor(1, context, initializer=_take, initargs=(sources,)) for _ in range(most)
@@ -117,12 +117,12 @@ class Workers:
             pool.shutdown()
 
     def rate(self, name: str, kind: str, workers: int) -> float:
-        """Items a second.
+        """Items per second.
 
         Parameters
         ----------
         name : str
-            Of the source.
+            Name of the source.
         kind : {"threads", "processes"}
         workers : int
         """

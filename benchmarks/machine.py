@@ -1,7 +1,7 @@
-"""The machine that figures belong to, and times that can be compared on it: measured in turns, medians taken.
+"""The machine that figures belong to, and timings that can be compared on it: measured in turns, medians taken.
 
-It is also a plug-in of ASV and answers ASV's questions about the machine. Only the standard library is imported at the
-top, because ASV loads this module into its own process.
+It is also an ASV plug-in that answers ASV's questions about the machine. Only the standard library is imported at
+module level, because ASV loads this module into its own process.
 """
 
 import contextlib
@@ -46,14 +46,14 @@ def _system():
 
 
 def cores() -> int:
-    """CPUs that this process may use."""
+    """Number of CPUs this process may use."""
     with contextlib.suppress(AttributeError):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def file_system(folder: Path) -> str:
-    """The kind of file system that a folder is on."""
+    """The type of file system a folder is on."""
     best, kind = "", "unknown"
     with contextlib.suppress(OSError):
         for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
@@ -79,11 +79,11 @@ def describe(folder: Path) -> str:
 
 
 def settle(count: int) -> None:
-    """Make the machine ready for a measurement that will fill ``count`` bytes of memory or page cache.
+    """Prepare the machine for a measurement that will fill ``count`` bytes of memory or page cache.
 
-    What others have written goes to disk first. And so many bytes of memory are touched and given back: a
-    virtual machine may have returned them to its host, and gets them back page by page, which would cost more than
-    anything that is measured here.
+    Pending writes are flushed to disk first. Then ``count`` bytes of memory are touched and released: a virtual machine
+    may have returned them to its host, and would get them back page by page, at a greater cost than anything measured
+    here.
     """
     if hasattr(os, "sync"):
         os.sync()
@@ -93,7 +93,7 @@ def settle(count: int) -> None:
 
 
 def timed(function: Callable[[], object]) -> Callable[[], float]:
-    """Make of a function one that runs it and returns the seconds that it took."""
+    """Turn a function into one that runs it and returns the seconds taken."""
 
     def run():
         began = time.perf_counter()
@@ -104,20 +104,20 @@ def timed(function: Callable[[], object]) -> Callable[[], float]:
 
 
 def rounds(contenders: Mapping[_K, Callable[[], float]], repeats: int) -> dict[_K, list[float]]:
-    """Run every contender once a round, each round in the opposite order of the one before.
+    """Run every contender once per round, reversing the order each round.
 
     Parameters
     ----------
     contenders : mapping of any to callable
-        Each runs once and returns what it measured; see :func:`timed`. What they should not be charged for
-        (compiling, planning, filling the page cache) must have happened before.
+        Each runs once and returns its measurement; see :func:`timed`. Anything not to be charged to them (compiling,
+        planning, filling the page cache) must have happened before.
     repeats : int
-        Rounds.
+        Number of rounds.
 
     Returns
     -------
     dict
-        Name to what was measured, round by round.
+        Name to measurements, round by round.
     """
     measured: dict[_K, list[float]] = {name: [] for name in contenders}
     order = list(contenders)
@@ -131,7 +131,7 @@ def rounds(contenders: Mapping[_K, Callable[[], float]], repeats: int) -> dict[_
 
 
 def medians(contenders: Mapping[_K, Callable[[], float]], repeats: int) -> dict[_K, float]:
-    """The median of what every contender measured, see :func:`rounds`."""
+    """The median of every contender's measurements; see :func:`rounds`."""
     return {name: statistics.median(found) for name, found in rounds(contenders, repeats).items()}
 
 
@@ -143,14 +143,14 @@ def ratio(numerators: Iterable[float], denominators: Iterable[float]) -> float:
 def gain_of_threads(
     make: Callable[[], Callable[[], object]], calls: int, threads: int, repeats: int
 ) -> float:
-    """How many times as much several threads get done as one does: the median of turns.
+    """Throughput of several threads relative to one: the median of turns.
 
     Parameters
     ----------
     make : callable
-        Gives each thread what it calls; not timed.
+        Gives each thread the function it calls; not timed.
     calls : int
-        Calls of each thread.
+        Calls per thread.
     threads, repeats : int
     """
 
@@ -177,7 +177,7 @@ def gain_of_threads(
 
 
 def setup() -> None:
-    """Tell ASV about this machine, where it would ask: ``asv run`` then works on a fresh machine."""
+    """Answer ASV's questions about this machine in advance: ``asv run`` then works on a fresh machine."""
     from asv.machine import Machine, MachineCollection
     from asv.util import UserError
 

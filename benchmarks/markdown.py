@@ -1,7 +1,7 @@
-"""Tables in Markdown, and the documents that show them.
+"""Markdown tables, and the documents that show them.
 
-The pages of the documentation hold the tables, each between two comments that name it; README has an overview that is
-picked from those pages (:mod:`benchmarks.overview`), so that no figure has two values.
+The documentation pages hold the tables, each between two comments that name it; README has an overview picked from
+those pages (:mod:`benchmarks.overview`), so that no figure has two values.
 """
 
 import re
@@ -15,18 +15,18 @@ _PLACE = re.compile(r"^<!-- ([\w-]+ table) -->$", re.MULTILINE)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table, the columns after the first aligned to the right."""
+    """A table, with all columns but the first right-aligned."""
     rule = ["---"] + ["---:"] * (len(header) - 1)
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [header, rule, *rows])
 
 
 def places(document: Path) -> list[str]:
-    """The names of the tables that a document has a place for: ``<!-- NAME -->`` to ``<!-- /NAME -->``."""
+    """The names of the tables for which a document has a place: ``<!-- NAME -->`` to ``<!-- /NAME -->``."""
     return _PLACE.findall(document.read_text(encoding="utf-8"))
 
 
 def documents() -> list[Path]:
-    """The README and the pages under ``docs/``, those that have a place for a table."""
+    """README and the pages under ``docs/`` that have a place for a table."""
     pages = [README, *sorted((HOME / "docs").rglob("*.md"))]
     return [page for page in pages if places(page)]
 
@@ -50,7 +50,7 @@ def _block(name: str) -> re.Pattern[str]:
 
 
 def read_block(file: Path, name: str) -> str:
-    """What stands between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
+    """The text between ``<!-- NAME -->`` and ``<!-- /NAME -->``.
 
     Raises
     ------
@@ -63,7 +63,7 @@ def read_block(file: Path, name: str) -> str:
 
 
 def read_tables(text: str) -> list[list[list[str]]]:
-    """The tables of a text as rows of cells, the header first, without the rule under it."""
+    """The tables in a text as rows of cells, header first, without the rule under it."""
     found = []
     for lines in re.findall(r"(?:^\|.*\|\n?)+", text, re.MULTILINE):
         rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines.splitlines()]
@@ -76,7 +76,7 @@ def _between(text: str, found: re.Match[str]) -> str:
 
 
 def write_blocks(files: Sequence[Path], blocks: Mapping[str, str]) -> None:
-    """Put every block into those of the files that have a place for it.
+    """Insert every block into those files that have a place for it.
 
     Raises
     ------

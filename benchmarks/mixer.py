@@ -1,7 +1,7 @@
-"""What ``cadrender remix`` costs beside merely reading and writing the same bytes: ``python -m benchmarks.mixer``.
+"""The cost of ``cadrender remix`` beside merely reading and writing the same bytes: ``python -m benchmarks.mixer``.
 
 One worker, files in the page cache. For each scene five at-mic files are read and one target is written. *Copy* reads
-and writes as many bytes by system calls of 256 KiB, *soundfile* reads and writes as many samples; the reference is
+and writes as many bytes with system calls of 256 KiB, *soundfile* reads and writes as many samples; the reference is
 NumPy, SciPy and pyloudnorm.
 """
 
@@ -29,7 +29,7 @@ _PIECE = 256 * 1024
 
 
 def mix_plan(root: Path, output: Path, **options: Any) -> Plan:
-    """The plan of a root's targets, with the folders that it needs."""
+    """The plan of a root's targets, with the folders it needs."""
     settings = load_settings(
         root=root,
         output_music_dir=root / "at_mic" / "at_mic_music",
@@ -43,12 +43,12 @@ def mix_plan(root: Path, output: Path, **options: Any) -> Plan:
 
 
 def _parts(batch):
-    """The at-mic stems that a batch is mixed from."""
+    """The at-mic stems a batch is mixed from."""
     return batch.outputs[0].signal.parts
 
 
 def _empty(batches):
-    """A file that is replaced costs more than a new one."""
+    """Remove the outputs: replacing a file costs more than creating one."""
     for batch in batches:
         for output in batch.outputs:
             output.file.unlink(missing_ok=True)
@@ -95,7 +95,7 @@ def _reference(batches: list[Batch], place: Path) -> None:
 
 
 def measure(root: Path, repeats: int) -> dict[str, float]:
-    """Nanoseconds per frame of each contender, and of amplifying for two listeners a scene."""
+    """Nanoseconds per frame of each contender, and of amplifying for two listeners per scene."""
     plan_of(root, root / "at_mic").run(1)
     catalogue = mix_plan(root, root / "out").shares[0].catalogue
     assert isinstance(catalogue, TargetCatalogue)

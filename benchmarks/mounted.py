@@ -1,4 +1,4 @@
-"""``cadrender mount`` beside the stored tree: copying all of it, and reading somewhere in it."""
+"""``cadrender mount`` beside the stored tree: copying all of it, and random reads."""
 
 import contextlib
 import filecmp
@@ -23,16 +23,16 @@ from cadrender.mount.places import load_fuse
 MOUNT, GENERATE, WAV, FLAC = "mount", "generate", "stored WAV", "stored FLAC"
 
 READ = 1 << 20
-"""Bytes of a random read."""
+"""Bytes per random read."""
 
-# Of every so many bytes of a file one place is read: what is read ahead of one must not serve the next.
+# One random read per this many bytes of a file: one read's read-ahead must not serve the next.
 _APART = 4 << 20
 
 _PATIENCE = 60.0
 
 
 def why_not() -> str:
-    """Why nothing can be mounted here; empty if it can."""
+    """Why mounting is impossible here; empty if it is possible."""
     try:
         load_fuse()
     except UsageError as error:
@@ -42,12 +42,12 @@ def why_not() -> str:
 
 @contextlib.contextmanager
 def mounted(root: Path, place: Path) -> Iterator[Path]:
-    """Have a root mounted by the command, in a process of its own; nothing of it is cached yet.
+    """Mount a root with the command, in its own process and with nothing cached.
 
     Raises
     ------
     RuntimeError
-        If the command fails; with what it said.
+        If the command fails; with its output.
     """
     arguments = start.command("mount", "--root", str(root), str(place))
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
@@ -67,7 +67,7 @@ def mounted(root: Path, place: Path) -> Iterator[Path]:
 
 
 def check(root: Path, place: Path, stored: Path) -> None:
-    """Compare the mounted tree with the stored one, every byte.
+    """Compare every byte of the mounted tree with the stored one.
 
     Raises
     ------
@@ -94,11 +94,11 @@ class Trees:
     root : pathlib.Path
         A root whose levels are known.
     wav, flac : pathlib.Path
-        What ``generate`` wrote, as WAV and as FLAC files.
+        Output of ``generate``, as WAV and as FLAC files.
     folder : pathlib.Path
         For the mount and the copies.
     n_jobs : int
-        Processes of ``generate``.
+        Number of processes of ``generate``.
     """
 
     root: Path
@@ -112,7 +112,7 @@ class Trees:
         return self.folder / "copied"
 
     def random_places(self, rounds: int) -> list[list[tuple[Path, int]]]:
-        """Files and offsets for each round, all of them different."""
+        """Files and offsets for each round, all different."""
         draw = np.random.default_rng(0)
         found = []
         for name in _wavs(self.wav):
@@ -127,10 +127,10 @@ class Trees:
             raise ValueError(f"{self.wav}: {len(found)} places to read at are too few for {rounds} rounds")
         return [[found[number] for number in share] for share in shares]
 
-    # Sequential: bytes a second
+    # Sequential: bytes per second
 
     def copied(self, source: Path) -> float:
-        """Of ``cp -r`` from a tree to this disk."""
+        """``cp -r`` from a tree to this disk."""
         size = tree_size(self.wav)
         shutil.rmtree(self._target, ignore_errors=True)
         machine.settle(size)
@@ -140,12 +140,12 @@ class Trees:
         return size / seconds
 
     def copied_from_mount(self) -> float:
-        """Of ``cp -r`` from a fresh mount."""
+        """``cp -r`` from a fresh mount."""
         with mounted(self.root, self.folder / "mounted") as place:
             return self.copied(place)
 
     def generated(self) -> float:
-        """Of ``cadrender generate`` from its first samples on."""
+        """``cadrender generate``, from its first samples on."""
         size = tree_size(self.wav)
         shutil.rmtree(self._target, ignore_errors=True)
         machine.settle(size)
@@ -155,10 +155,10 @@ class Trees:
         assert process.returncode == 0, f"{self.root}: generate: exit status {process.returncode}"
         return size / seconds
 
-    # Random: the median of seconds
+    # Random: median seconds
 
     def read(self, places: list[tuple[Path, int]], folder: Path | None = None) -> float:
-        """Of opening a file, reading 1 MiB somewhere in it, and closing it; by default stored WAV files."""
+        """Opening a file, reading 1 MiB somewhere in it and closing it; by default stored WAV files."""
 
         def one(name, at):
             descriptor = os.open((folder or self.wav) / name, os.O_RDONLY)
@@ -170,7 +170,7 @@ class Trees:
         return _median(one, places)
 
     def read_flac(self, places: list[tuple[Path, int]]) -> float:
-        """Of as much from the stored FLAC files, decoded by soundfile."""
+        """As much from the stored FLAC files, decoded by soundfile."""
 
         def one(name, at):
             file = (self.flac / name).with_suffix(".flac")
@@ -180,9 +180,9 @@ class Trees:
         return _median(one, places)
 
     def measure(self, places: list[list[tuple[Path, int]]]) -> dict[tuple[str, str], list[float]]:
-        """Bytes a second by (what, "copy"), seconds by (what, "read"), round by round; first all bytes are compared.
+        """Bytes per second by (what, "copy"), seconds by (what, "read"), per round; all bytes are compared first.
 
-        Nothing of the mount where nothing can be mounted.
+        Without the mount if mounting is impossible.
 
         Parameters
         ----------
@@ -203,7 +203,7 @@ class Trees:
         with contextlib.ExitStack() as stack:
             if not why_not():
                 check(self.root, self.folder / "mounted", self.wav)
-                # Copies need a fresh mount each, places that nobody has read before do not.
+                # Each copy needs a fresh mount; reads of places not yet read do not.
                 kept = stack.enter_context(mounted(self.root, self.folder / "kept"))
                 contenders[MOUNT, "copy"] = self.copied_from_mount
                 contenders[MOUNT, "read"] = of_round(lambda places: self.read(places, kept))
@@ -218,5 +218,5 @@ def _median(one, places):
 
 
 def tree_size(folder):
-    """Bytes of the audio files of a tree."""
+    """Total bytes of a tree's audio files."""
     return sum(file.stat().st_size for file in folder.rglob("*.*") if file.suffix in (".wav", ".flac"))

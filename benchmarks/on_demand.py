@@ -1,7 +1,7 @@
-"""``python -m benchmarks.on_demand``: what parts, training items and the mount cost beside stored files.
+"""``python -m benchmarks.on_demand``: the cost of parts, training items and the mount beside stored files.
 
-Everything goes through what people use: the public classes, and the command. Stored files lie in the page cache. All
-ways to the same thing take turns; before anything is timed, all values are compared.
+Everything goes through the user-facing interfaces: the public classes and the command. Stored files are in the page
+cache. Alternatives take turns; all values are compared before anything is timed.
 """
 
 import itertools
@@ -41,12 +41,12 @@ LFILTER = "lfilter"
 SECONDS = (0.5, 2.0, 6.0, 30.0)
 STEMS = (1, 5)
 
-# Seconds of audio of each stem that a way reads before it is another's turn.
+# Seconds of audio per stem that an alternative reads before the next one's turn.
 _TURN = 4.0
 
 _THREADS = 4
 
-# Of a song: each of its files has a place for a random read.
+# Shortest song: each of its files has room for a random read.
 _SHORTEST = 13.0
 
 _ONE = {"threads": "thread", "processes": "process"}
@@ -57,12 +57,12 @@ ANY = "cadrender, any head"
 
 @dataclass(frozen=True)
 class Prepared:
-    """A root whose levels are known, and what ``generate`` makes of it.
+    """A root whose levels are known, and the output of ``generate`` for it.
 
     Attributes
     ----------
     folder : pathlib.Path
-        For all of it.
+        Holds everything.
     """
 
     folder: Path
@@ -72,11 +72,11 @@ class Prepared:
         return self.folder / "root"
 
     def root(self) -> cadrender.Root:
-        """The root; none of the stored files is where it would look for one."""
+        """The root; no stored file is where it would look for one."""
         return cadrender.open_root(self.path)
 
     def stored(self, kind: str) -> Path:
-        """The at-mic music, stored as one of ``wav`` and ``flac``."""
+        """The at-mic music, stored as ``wav`` or ``flac``."""
         return self.folder / kind / "at_mic_music"
 
 
@@ -102,7 +102,7 @@ def _read_files(files: Sequence[Path], frames: int, start: int) -> list[np.ndarr
 def part_ways(
     prepared: Prepared, stems: int, frames: int
 ) -> dict[str, Callable[[int], Sequence[np.ndarray]]]:
-    """Ways from the first frame of a part to its stems, each (frames, 2) float32."""
+    """Functions from the first frame of a part to its stems, each (frames, 2) float32."""
     root = prepared.root()
     sample = root.samples[0]
     signals = [root.at_mic(sample, stem) for stem in cadrender.STEMS[:stems]]
@@ -119,7 +119,7 @@ def part_ways(
 
 
 def _by_convolving(convolve, signals, frames):
-    """The part as others would render it: what precedes it by the HRIRs' length is convolved with it."""
+    """The part as others would render it: convolved together with as many preceding frames as the HRIRs have taps."""
     left, right = (soundfile.read(file)[0] for file in (signals[0].left_hrir, signals[0].right_hrir))
     gains = [signal.level().gain for signal in signals]
 
@@ -140,7 +140,7 @@ def _by_convolving(convolve, signals, frames):
 def measure_parts(
     prepared: Prepared, song_seconds: float, lengths: Sequence[float], repeats: int
 ) -> dict[tuple[int, float], dict[str, list[float]]]:
-    """Seconds for a part by stems, length and way, round by round; at random places, the same for all ways."""
+    """Seconds per part by stems, length and way, per round; at random places, the same for all ways."""
     draw = np.random.default_rng(0)
     found = {}
     for stems in STEMS:
@@ -180,7 +180,7 @@ def _turn(way, places, loops):
 
 
 def measure_threads(prepared: Prepared, repeats: int) -> float:
-    """How many times as many parts (five stems, 6 s) four threads read as one does."""
+    """How many times as many parts (five stems, 6 s) four threads read as one."""
     frames = round(ITEM_SECONDS * SAMPLERATE)
     way = part_ways(prepared, len(cadrender.STEMS), frames)[OURS]
     return gain_of_threads(lambda: lambda: way(SAMPLERATE), 8, _THREADS, repeats)
@@ -192,7 +192,7 @@ def measure_threads(prepared: Prepared, repeats: int) -> float:
 def measure_items(
     prepared: Prepared, workers: Sequence[int], count: int, repeats: int
 ) -> dict[tuple[str, str, int], list[float]]:
-    """Items a second by source, kind and number of workers, round by round."""
+    """Items per second by source, kind and number of workers, per round."""
     path = prepared.path
     dataset = cadrender.Dataset(path, seconds=ITEM_SECONDS, length=count)
     sources = {
@@ -221,9 +221,9 @@ class Levels:
     ----------
     positions : int
     seconds : list of float
-        What measuring and keeping them takes on one core, round by round; the start of the command is not counted.
+        Time to measure and store them on one core, per round, excluding the command's start.
     size : int
-        Bytes of the file that keeps them.
+        Size of the file that stores them, in bytes.
     """
 
     positions: int
@@ -232,7 +232,7 @@ class Levels:
 
 
 def measure_levels(prepared: Prepared, repeats: int) -> dict[str, Levels]:
-    """Measure a song's levels at the positions that its scenes name, and at all."""
+    """Measure a song's levels at the positions in its scenes, and at all positions."""
     root = prepared.root()
     song = root.samples[0].source
     batches: dict[str, list[list[AtMic]]] = {}
@@ -266,12 +266,12 @@ def measure_levels(prepared: Prepared, repeats: int) -> dict[str, Levels]:
 
 
 def _milliseconds(seconds):
-    """With three digits."""
+    """Format to three digits."""
     return f"{1e3 * seconds:.{2 if seconds < 0.01 else 1 if seconds < 0.1 else 0}f}"
 
 
 def parts_table(found: Mapping[tuple[int, float], Mapping[str, Sequence[float]]]) -> str:
-    """Milliseconds a part."""
+    """Milliseconds per part."""
     names = {
         OURS: "**cadrender**: nothing stored",
         WAV: "soundfile: stored WAV",
@@ -291,7 +291,7 @@ def parts_table(found: Mapping[tuple[int, float], Mapping[str, Sequence[float]]]
 def items_table(
     found: Mapping[tuple[str, str, int], Sequence[float]], workers: Sequence[int], disk: Mapping[str, str]
 ) -> str:
-    """Items a second."""
+    """Items per second."""
     names = {
         OURS: "**`cadrender.Dataset`**",
         ANY: '**`cadrender.Dataset`, `heads="any"`**',
@@ -309,7 +309,7 @@ def items_table(
 
 
 def mount_table(found: Mapping[tuple[str, str], Sequence[float]], disk: Mapping[str, str]) -> str:
-    """Rates of copies, milliseconds of random reads."""
+    """Copy rates, and milliseconds per random read."""
     names = {
         MOUNT: "**`cadrender mount`**",
         WAV: "stored WAV",
@@ -333,7 +333,7 @@ def mount_table(found: Mapping[tuple[str, str], Sequence[float]], disk: Mapping[
 
 
 def disk_space(flac_ratio: float, levels: Mapping[str, Levels]) -> dict[str, str]:
-    """What the official set needs on disk, by how it is had; levels are scaled from those of one song."""
+    """Disk space needed for the official set, by method; levels are scaled from those of one song."""
     songs = f"{READ_GB:.0f} GB"
     scenes, every = (
         f"{levels[heads].size * OFFICIAL_SONGS / 1e6:.1f} MB of levels" for heads in ("scenes", "all")
@@ -354,7 +354,7 @@ def conclusions(
     mount: Mapping[tuple[str, str], Sequence[float]],
     song_seconds: float,
 ) -> str:
-    """What no table has."""
+    """Figures that are in no table."""
     own, every = levels["scenes"], levels["all"]
     multiple = ratio(every.seconds, own.seconds)
     official = OFFICIAL_FRAME_SCENES / len(cadrender.STEMS) / OFFICIAL_SCENES / SAMPLERATE

@@ -1,6 +1,6 @@
-"""``python -m benchmarks.overview``: README's table, picked from the tables of the documentation's pages.
+"""``python -m benchmarks.overview``: README's table, picked from the tables of the documentation pages.
 
-Nothing is measured here. Run it with ``--write`` after another script has written a page.
+Nothing is measured here. Run it with ``--write`` after another script has updated a page.
 """
 
 import argparse
@@ -49,7 +49,7 @@ class Page:
 
 
 def overview() -> str:
-    """The table, and where its figures come from."""
+    """The table, and the sources of its figures."""
     speed = Page("speed table", "start table")
     parts = Page("on-demand table")
     date, processor, cores = speed.conditions()
@@ -110,7 +110,7 @@ def overview() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table; put it into README on request."""
+    """Print the table; insert it into README on request."""
     options = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

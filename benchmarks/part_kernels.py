@@ -1,7 +1,7 @@
-"""``python -m benchmarks.part_kernels``: what the kernels for parts cost, way by way and stage by stage.
+"""``python -m benchmarks.part_kernels``: the cost of the kernels for parts, by method and by stage.
 
-Source and stored files lie in the page cache; all contenders take turns in one process, on one core. Before anything
-is timed, every value is compared with soundfile's.
+Source and stored files are in the page cache; all contenders take turns in one process, on one core. Every value is
+compared with soundfile's before anything is timed.
 """
 
 import os
@@ -36,14 +36,14 @@ READING = "reading the sources, of that"
 
 
 class Sample:
-    """Stems of a sample, as sources and as the files that the engine makes of them.
+    """A sample's stems, as sources and as the files the engine makes from them.
 
     Parameters
     ----------
     folder : pathlib.Path
         For the files.
     stems : int
-        How many.
+        Number of stems.
     seconds : float
         Their length.
     taps : int
@@ -68,11 +68,11 @@ class Sample:
         return [soundfile.read(file, start=start, frames=frames, dtype="float32")[0] for file in self._stored]
 
     def read(self, start: int, into: np.ndarray, stem: int) -> None:
-        """Read a source's part; the header of the files has 44 bytes."""
+        """Read a source's part; the files have 44-byte headers."""
         assert os.preadv(self._sources[stem], [into.data], 44 + 4 * start) == into.nbytes
 
     def contenders(self, start: int, frames: int) -> dict[str, Callable[[], object]]:
-        """Ways to the part, in float32."""
+        """Alternative ways to get the part in float32."""
         before = min(start, history(self.heads))
         buffers = np.empty((len(self.gains), before + frames, 2), np.int16)
         out = np.empty((len(self.gains), frames, 2), np.float32)
@@ -124,7 +124,7 @@ class Sample:
 
 
 def seconds_of(sample: Sample, frames: int, repeats: int) -> dict[str, list[float]]:
-    """Seconds that each contender took for one part, round by round."""
+    """Seconds each contender took per part, round by round."""
     ways = sample.contenders(100_001, frames)
     loops = max(1, SAMPLERATE // frames)
 
@@ -142,13 +142,13 @@ def seconds_of(sample: Sample, frames: int, repeats: int) -> dict[str, list[floa
 
 
 def ratios(taken: dict[str, list[float]], name: str) -> tuple[float, float]:
-    """What a contender takes as a multiple of soundfile: medians, and the least of each."""
+    """A contender's time as a multiple of soundfile's: of the medians, and of the minima."""
     ours, theirs = taken[name], taken[SOUNDFILE]
     return median(ours) / median(theirs), min(ours) / min(theirs)
 
 
 def speedup(sample: Sample, frames: int, threads: int, repeats: int) -> float:
-    """How many times as many parts several threads make as one does: the median of turns."""
+    """Throughput in parts of several threads relative to one: the median of turns."""
     reads = max(1, 8 * SAMPLERATE // frames)
     return gain_of_threads(lambda: sample.contenders(100_001, frames)[TOGETHER], reads, threads, repeats)
 
@@ -183,7 +183,7 @@ STAGES = (
 
 
 def stages_ns(heads: Heads, repeats: int) -> dict[str, float]:
-    """Nanoseconds a frame of each stage of windows of 2048 frames, of which 1664 are of use, in the caches."""
+    """Nanoseconds per frame of each stage for windows of 2048 frames, 1664 of them valid, in the caches."""
     passes, twiddles = parts.transform(2048)
     hrirs = parts.spectra(heads, 0, 2048)
     source = np.random.default_rng(1).integers(-9000, 9000, 8192).astype(np.int16)
@@ -191,7 +191,7 @@ def stages_ns(heads: Heads, repeats: int) -> dict[str, float]:
     left, right = parts.aligned(np.zeros((2, 4096))).reshape(2, -1)
 
     def run(stage):
-        left[:] = right[:] = 0.0  # passes by themselves would grow without end
+        left[:] = right[:] = 0.0  # passes on their own would grow without bound
         began = time.perf_counter()
         _loop(stage, 100, source, left, right, passes, twiddles, hrirs, out, rest)
         return (time.perf_counter() - began) * 1e9 / (100 * 2 * 1664)

@@ -1,7 +1,7 @@
 """The data contract (``docs/contract.md``) in SciPy and pyloudnorm: slow, obvious, and the judge of everything else.
 
-The one reference of this repository: the tests compare the engine's samples with it, the benchmarks its time. It
-follows the challenge's own algorithm step by step; nothing here is optimised, on purpose.
+The repository's only reference: the tests compare the engine's samples with it, the benchmarks its time. It follows
+the challenge's own algorithm step by step and is deliberately not optimised.
 """
 
 import warnings
@@ -19,7 +19,7 @@ def convolve(signal, left_hrir, right_hrir):
     signal : ndarray
         (frames, 2) float64.
     left_hrir, right_hrir : ndarray
-        (taps, 2) float64: the left and the right loudspeaker's response at the left and at the right ear.
+        (taps, 2) float64: each loudspeaker's response at the left and right ears.
 
     Returns
     -------
@@ -65,7 +65,7 @@ def render(pcm, left_hrir, right_hrir, samplerate):
     Returns
     -------
     ndarray
-        (frames, 2) int16; zeros where the loudness of the stem or of its rendered version is not finite.
+        (frames, 2) int16; zeros if the loudness of the stem or of its rendered version is not finite.
     """
     signal = pcm / 32768
     rendered = convolve(signal, left_hrir, right_hrir)
@@ -83,7 +83,7 @@ def remix(stems, gains_db, mixture, samplerate):
     stems : dict of str to ndarray
         The at-mic files of vocals, drums, bass and other, (frames, 2) int16.
     gains_db : dict of str to number
-        The gain of each in dB.
+        Gain of each in dB.
     mixture : ndarray
         (frames, 2) int16: the at-mic mixture.
     samplerate : int

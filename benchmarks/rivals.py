@@ -1,8 +1,8 @@
-"""What the engine is compared with: the reference, the best of today's libraries, plain copies.
+"""What the engine is compared with: the reference, today's best libraries, plain copies.
 
 Every rival takes a batch of the engine's own plan (one stem of one song, some heads) and writes the same files in the
-same places, so that all of them read and write the same bytes. :func:`parts` and :func:`whole` put the engine and
-its rivals side by side, ready to be timed in turns.
+same places, so all of them read and write the same bytes. :func:`parts` and :func:`whole` put the engine and its
+rivals side by side, ready to be timed in turns.
 """
 
 import os
@@ -43,7 +43,7 @@ def _hrirs(output: Output[Signal]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_reference(batch: Batch) -> None:
-    """The challenge's algorithm, which reads and measures a stem again for every scene."""
+    """The challenge's algorithm, which rereads and remeasures a stem for every scene."""
     for output in batch.outputs:
         pcm, samplerate = soundfile.read(_at_mic(batch.outputs[0]).source, dtype="int16")
         left, right = _hrirs(output)
@@ -76,12 +76,12 @@ def by_oaconvolve_pyloudnorm(batch: Batch) -> None:
 
 
 def by_oaconvolve_libloudness(batch: Batch) -> None:
-    """:func:`by_libraries` with libloudness: the fastest that can be put together; its samples differ."""
+    """:func:`by_libraries` with libloudness: the fastest combination; its samples differ."""
     by_libraries(batch, libloudness)
 
 
 def by_copying(batch: Batch) -> None:
-    """Read the source once, write every output once, with system calls alone: the limit."""
+    """Read the source once and write every output once, with plain system calls: the limit."""
     with _at_mic(batch.outputs[0]).source.open("rb", buffering=0) as source:
         content = source.read()
     for output in batch.outputs:
@@ -100,7 +100,7 @@ def by_soundfile(batch: Batch) -> None:
 
 
 def run(rival: Callable[[Batch], None], batches: Sequence[Batch], n_jobs: int) -> None:
-    """Run batches in this process, or on a joblib pool (start it before the clock, with :func:`start_pool`)."""
+    """Run batches in this process, or on a joblib pool (start it before timing, with :func:`start_pool`)."""
     if n_jobs == 1:
         for batch in batches:
             rival(batch)
@@ -111,7 +111,7 @@ def run(rival: Callable[[Batch], None], batches: Sequence[Batch], n_jobs: int) -
 
 
 def start_pool(n_jobs: int) -> None:
-    """Start joblib's workers and let them import what they need."""
+    """Start joblib's workers and have them import what they need."""
     from joblib import Parallel, delayed
 
     if n_jobs > 1:
@@ -142,7 +142,7 @@ def parts(folder: Path, taps: int, frames: int) -> dict[str, Callable[[], float]
             writer.commit()
 
     def afresh(function):
-        """Time writing a new file: ext4 takes longer where it replaces one."""
+        """Time writing a new file: ext4 takes longer to replace one."""
         run = timed(function)
 
         def unlink_and_run():

@@ -1,8 +1,8 @@
 """Roots to measure on, and the engine's plans for them.
 
-The songs are the demo's, at any length; HRIRs have any length, songs any number of scenes. Two things are harder
-than in real data, on purpose: every stem carries noise of one LSB, so that no digital silence can be skipped, and
-every HRIR sounds from its first tap to its last, so that nothing can be trimmed.
+The songs are the demo's, at any length; HRIRs have any length, songs any number of scenes. Two things are
+deliberately harder than in real data: every stem carries noise of one LSB, so no digital silence can be skipped, and
+every HRIR sounds from its first tap to its last, so nothing can be trimmed.
 """
 
 import shutil
@@ -28,13 +28,13 @@ from cadrender.pipeline.plan import Plan, make_plan
 
 SAMPLERATE = 44100
 
-# Of an at-mic frame: two channels of 16 bits.
+# Per at-mic frame: two channels of 16 bits.
 AT_MIC_BYTES = 4
 
-# The official training set: 100 songs, five stems, four scenes a song.
+# The official training set: 100 songs, five stems, four scenes per song.
 OFFICIAL_SONGS, OFFICIAL_SCENES = 100, 4
 READ_GB, WRITTEN_GB = 22.0, 88.0
-# Frames of all stems, times the scenes of each: what a nanosecond is multiplied by.
+# Frames of all stems, times the scenes of each: the multiplier for nanoseconds.
 OFFICIAL_FRAME_SCENES = WRITTEN_GB * 1e9 / AT_MIC_BYTES
 
 
@@ -60,17 +60,17 @@ def make_root(
     Parameters
     ----------
     root : pathlib.Path
-        A folder that is new or empty.
+        A new or empty folder.
     songs : int
-        Songs of the demo, 1 to 4.
+        Number of demo songs, 1 to 4.
     seconds : float
         Length of each.
     scenes : int
-        Scenes a song, at most 144.
+        Scenes per song, at most 144.
     taps : int
         Of every HRIR.
     copies : int
-        How often each song is there.
+        How many times each song is included.
 
     Returns
     -------
@@ -112,7 +112,7 @@ def make_root(
 
 
 def plan_of(root: Path, output: Path, **options: Any) -> Plan:
-    """The engine's plan for a root, writing to a folder of its own that is removed first.
+    """The engine's plan for a root, writing to its own folder, which is removed first.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def plan_of(root: Path, output: Path, **options: Any) -> Plan:
 
 
 def make_places(batches: Sequence[Batch]) -> None:
-    """Make the folders that batches write to."""
+    """Create the folders that batches write to."""
     for batch in batches:
         for output in batch.outputs:
             output.file.parent.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,10 @@
-"""``python -m benchmarks.scaling``: how the run scales with workers, and how long the 88 GB take on other machines.
+"""``python -m benchmarks.scaling``: how a run scales with workers, and how long the 88 GB take on other machines.
 
-Measured: the whole command with 1 to all workers, on two amounts of work, and what its processes spend in their own
-code and in the system. Fitted: a fixed start, the work of one core, and the part of a core that each further worker
-loses (contention). Predicted: the official training set on more cores and other disks, as the slower of computing
-and of the disk, which work at the same time; computing between the fitted contention (pessimistic: it keeps growing
-with the workers) and none beyond what was measured (optimistic).
+Measured: the whole command with 1 to all workers, on two amounts of work, and the time its processes spend in user
+and kernel code. Fitted: a fixed start, the work of one core, and the fraction of a core lost per additional worker
+(contention). Predicted: the official training set on more cores and other disks, as the slower of computing and
+the disk, which work in parallel; computing between the fitted contention (pessimistic: it keeps growing with the
+workers) and none beyond what was measured (optimistic).
 """
 
 import os
@@ -31,7 +31,7 @@ from benchmarks.roots import (
     plan_of,
 )
 
-# Assumed, not measured: MB/s of reading and of writing when both go on, sequential.
+# Assumed, not measured: sequential MB/s when reading and writing at the same time.
 DISKS = {
     "HDD array": (400, 300),
     "NVMe": (3000, 1500),
@@ -52,13 +52,13 @@ class Fit:
     Attributes
     ----------
     start, pool : float
-        Seconds before and after the work, and what starting worker processes adds to them.
+        Seconds before and after the work, and the additional time to start worker processes.
     nanoseconds : float
-        Of one core, per frame-scene.
+        Per frame-scene on one core.
     contention : float
-        What each further worker costs all the others, as a part of their time.
+        Slowdown of all others per additional worker, as a fraction of their time.
     in_system : float
-        The part of the processor time that the kernel spends, reading and writing.
+        Fraction of the processor time spent in the kernel, reading and writing.
     """
 
     start: float
@@ -75,25 +75,25 @@ class Fit:
 
 
 def fit(seconds: dict[tuple[int, float], float], in_system: float) -> Fit:
-    """Fit what was measured, (workers, frame-scenes) to seconds, by non-negative least squares."""
+    """Fit measurements, (workers, frame-scenes) to seconds, by non-negative least squares."""
     keys = sorted(seconds)
     columns = np.array([[1.0, n > 1, work / n, work * (n - 1) / n] for n, work in keys])
     target = np.array([seconds[key] for key in keys])
     size = columns.max(axis=0)
     size[size == 0.0] = 1.0
-    # Relative errors count, or the longest run alone would decide.
+    # Relative errors, or the longest run alone would decide.
     solution, _ = nnls(columns / size / target[:, None], np.ones(len(keys)))
     begin, pool, slope, loss = (solution / size).tolist()
     return Fit(begin, pool, 1e9 * slope, loss / slope, in_system)
 
 
 def disk_seconds(read_mb: float, write_mb: float) -> float:
-    """Seconds that a disk needs for the set: reading and writing go on together."""
+    """Seconds a disk needs for the set, reading and writing at the same time."""
     return max(READ_GB * 1000 / read_mb, WRITTEN_GB * 1000 / write_mb)
 
 
 def local_disk_mb(folder: Path, megabytes: int) -> float:
-    """MB/s of this disk, flushed: what it takes for good."""
+    """MB/s of this disk, flushed: its sustained rate."""
     block = np.random.default_rng(0).bytes(1 << 20)
     file = folder / "disk"
     began = time.perf_counter()
@@ -112,7 +112,7 @@ def _spent():
 
 
 def measure(roots: list[Path], output: Path, workers: list[int], repeats: int) -> Any:
-    """Seconds by (workers, frame-scenes), rates of a plain copy by workers, and the kernel's part of the time."""
+    """Seconds by (workers, frame-scenes), rates of a plain copy by workers, and the kernel's share of the time."""
     works: dict[Path, int] = {}
     contenders: dict[Any, Callable[[], float]] = {}
     for root in roots:
@@ -148,7 +148,7 @@ def _duration(seconds):
 
 
 def measured_table(found: dict[tuple[int, float], float], copies: dict[int, float], of: Fit) -> str:
-    """What was measured on the larger root, and what the fit makes of it."""
+    """The measurements on the larger root, and the fit to them."""
     most = max(work for _, work in found)
     rows = []
     for n, rate in copies.items():
@@ -169,7 +169,7 @@ def measured_table(found: dict[tuple[int, float], float], copies: dict[int, floa
 
 
 def predicted_table(of: Fit, here: int, rates: dict[str, tuple[float, float]]) -> str:
-    """Hours for the 88 GB set: this machine's cores and more, each kind of disk."""
+    """Hours for the 88 GB set, by cores (this machine's and more) and kind of disk."""
     rows = []
     for cores in dict.fromkeys((here, *CORES)):
         optimistic = of.seconds(
@@ -202,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--disk", type=int, default=1024, help="MB to write, to see how fast the disk is")
     given = script.parse(options, arguments, repeats=1, seconds=5.0, disk=64)
     with script.workplace(given.folder) as folder:
-        # Many batches a worker, or the last ones would decide.
+        # Many batches per worker, or the last ones would decide.
         copies = -(-given.workers // 2)
         roots = [
             make_root(folder / "small", songs=1, seconds=given.seconds, copies=copies),

@@ -44,7 +44,7 @@ def add_write(options: argparse.ArgumentParser) -> None:
 def parse(
     options: argparse.ArgumentParser, arguments: Sequence[str] | None, **quick: object
 ) -> argparse.Namespace:
-    """Parse a command line and start the log; ``--quick`` stands for other defaults, which options overrule."""
+    """Parse a command line and start the log; ``--quick`` changes defaults, which options override."""
     options.add_argument("--quick", action="store_true", help="in small, to see that it works")
     if options.parse_known_args(arguments)[0].quick:
         options.set_defaults(**quick)
@@ -69,7 +69,7 @@ def conditions(folder: Path, module: str, about: str) -> str:
 
 
 def publish(blocks: Mapping[str, str], write: Sequence[Path] | None) -> None:
-    """Print tables, and put them into documents: none, some, or (an empty list) all that have a place."""
+    """Print tables, and insert them into documents: none, some, or (an empty list) all that have a place."""
     print("\n\n".join(blocks.values()))
     if write is not None:
         markdown.write_blocks(write or markdown.documents(), blocks)

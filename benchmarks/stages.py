@@ -1,9 +1,9 @@
 """Where each nanosecond of a run goes.
 
-A stopwatch is put around the compiled kernels, the transforms, the functions that read, write and digest, and the
-Python around them, for as long as it is wanted; the engine itself holds no measuring code. Times are exclusive: what
-is measured inside counts there, and not in what is around it. What the stopwatch costs by itself is measured first,
-and charged to nobody.
+A stopwatch is wrapped around the compiled kernels, the transforms, the functions that read, write and digest, and the
+Python around them, only while needed; the engine itself contains no measuring code. Times are exclusive: time
+measured in an inner call counts there and not in its caller. The stopwatch's own cost is measured first and charged
+to nobody.
 """
 
 import contextlib
@@ -23,8 +23,8 @@ _IN_PYTHON = {
     "convolution": "convolution: Python and allocation",
     "job": "batches: Python",
 }
-# Module, name, stage; what an older engine does not have is passed over. Kernels and transforms that are not
-# listed count under their own names.
+# Module, name, stage; names missing from an older engine are skipped. Kernels and transforms not listed count under
+# their own names.
 _CALLS = (
     ("cadrender.signals.at_mic", "read_stem", "read"),
     ("cadrender.store.manifest.Manifest", "look_at", "digest of sources and HRIRs"),
@@ -79,7 +79,7 @@ _IN_LOUDNESS = {
     "forward transform": "loudness: forward transform",
     "inverse transform": "loudness: tails, inverse transform",
 }
-# The data's way through a run.
+# In the order of the data flow.
 ORDER = (
     "digest of sources and HRIRs",
     "read",
@@ -119,7 +119,7 @@ class Stopwatch:
     seconds : dict
         Stage to seconds.
     overhead : float
-        Seconds that the stopwatch itself has taken.
+        Seconds taken by the stopwatch itself.
     """
 
     def __init__(self):
@@ -131,7 +131,7 @@ class Stopwatch:
         self._own = self._calibrate()
 
     def _calibrate(self, calls=20000):
-        """Seconds that timing a call takes and that the call's own time does not show."""
+        """Seconds of overhead per timed call that the call's own time does not show."""
         nothing = self.timed_leaf("nothing", lambda: None)
         began = time.perf_counter()
         for _ in range(calls):
@@ -141,7 +141,7 @@ class Stopwatch:
         return (elapsed - self.seconds.pop("nothing")) / calls
 
     def timed(self, stage, function):
-        """Wrap a function so that its time counts for ``stage``."""
+        """Wrap a function so that its time counts towards ``stage``."""
 
         @functools.wraps(function)
         def call(*arguments, **options):
@@ -158,7 +158,7 @@ class Stopwatch:
         return call
 
     def timed_leaf(self, stage, function):
-        """:meth:`timed` for a kernel or a transform, inside which nothing is timed; cheaper."""
+        """:meth:`timed` for a kernel or transform in which nothing else is timed; cheaper."""
         seconds, inner, clock, own = self.seconds, self._inner, time.perf_counter, self._own
         stage_in_loudness = _IN_LOUDNESS.get(stage, stage)
 
@@ -174,7 +174,7 @@ class Stopwatch:
         return call
 
     def first_pass(self, function):
-        """Wrap the loudness pass: transforms and products inside it count as its own stages."""
+        """Wrap the loudness pass: its transforms and products count as separate stages."""
 
         @functools.wraps(function)
         def call(*arguments, **options):
@@ -187,7 +187,7 @@ class Stopwatch:
         return call
 
     def planned(self, stage, plan_maker):
-        """Wrap a function that makes FFTW plans so that executing them counts for ``stage``."""
+        """Wrap a function that makes FFTW plans so that their execution counts towards ``stage``."""
         proxies = {}
 
         @functools.wraps(plan_maker)
@@ -226,7 +226,7 @@ def _find(path):
 
 @contextlib.contextmanager
 def watched():
-    """Time the engine while in the context; run everything once before, or compiling is timed too.
+    """Time the engine within the context; run everything once before, or compiling is timed too.
 
     Yields
     ------
@@ -264,23 +264,23 @@ def watched():
 
 
 def measure(root: Path, output: Path, repeats: int) -> tuple[float, float, dict[str, float]]:
-    """Nanoseconds per frame-scene of a run of this process on a root, files included; medians.
+    """Nanoseconds per frame-scene of a run in this process on a root, files included; medians.
 
     Parameters
     ----------
     root, output : pathlib.Path
         `output` is removed before each run.
     repeats : int
-        Runs without the stopwatch and runs with it, in turns; a run before them fills the caches.
+        Runs without the stopwatch and runs with it, in turns, after one run to fill the caches.
 
     Returns
     -------
     plain : float
-        Of the runs without the stopwatch.
+        Without the stopwatch.
     watched : float
-        Of the runs with it, less its own overhead.
+        With it, less its own overhead.
     by_stage : dict
-        Of the runs with it.
+        By stage, with it.
     """
     from benchmarks.roots import plan_of
 

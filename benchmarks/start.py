@@ -18,7 +18,7 @@ def command(*arguments: str) -> list[str]:
 
 
 def generate_command(root: Path, output: Path, n_jobs: int) -> list[str]:
-    """``cadrender generate`` of a root into a folder of its own."""
+    """``cadrender generate`` of a root into its own folder."""
     return command(
         *("generate", "--quiet", "--root", str(root), "-j", str(n_jobs)),
         *("--output-music-dir", str(output / "at_mic_music")),
@@ -32,7 +32,7 @@ def run_seconds(arguments: list[str]) -> float:
     Raises
     ------
     RuntimeError
-        If it fails; with what it said.
+        If it fails; with its output.
     """
     began = time.perf_counter()
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
@@ -48,7 +48,7 @@ def help_seconds() -> float:
 
 
 def first_block_seconds(root: Path, output: Path, n_jobs: int = 1, cache: Path | None = None) -> float:
-    """Time from the command to the first samples in a file; the run is ended then.
+    """Time from the command to the first samples in a file; the run is then ended.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ def first_block_seconds(root: Path, output: Path, n_jobs: int = 1, cache: Path |
     n_jobs : int
         Processes.
     cache : pathlib.Path, optional
-        Where compiled kernels and transform plans are kept; an empty folder makes a cold start. The user's
-        by default.
+        Where compiled kernels and transform plans are cached; an empty folder makes a cold start. Default: the
+        user's cache.
     """
     environment = dict(os.environ)
     if cache is not None:
@@ -80,7 +80,7 @@ def wait_for_samples(process: subprocess.Popen, output: Path) -> None:
     Raises
     ------
     RuntimeError
-        If it ends before, or takes minutes.
+        If it exits first, or takes minutes.
     """
     began = time.perf_counter()
     while time.perf_counter() - began < _PATIENCE:

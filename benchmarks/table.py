@@ -1,8 +1,8 @@
-"""``python -m benchmarks.table``: how fast, against what, how near the limit, and where each nanosecond goes.
+"""``python -m benchmarks.table``: speed, against rivals and the limit, and where each nanosecond goes.
 
-Everything is measured on a temporary root, files included, in turns and several times; medians count. The engine
-is charged for the whole command, from its start to its exit; the others start with everything imported and their
-worker processes running. Ratios are formed within each round.
+Everything is measured on a temporary root, files included, in turns and several times; medians are reported. The
+engine is charged for the whole command, from start to exit; the others start with everything imported and their
+worker processes running. Ratios are taken within each round.
 """
 
 import gc
@@ -33,19 +33,19 @@ _RIVALS = {
     "soundfile": rivals.by_soundfile,
     _COPY: rivals.by_copying,
 }
-# The slow ones get a part of the work: so many batches a worker, of so many scenes (None: all).
+# Slow ones get a share of the work: this many batches per worker, of this many scenes (None: all).
 _SHARES = {_REFERENCE: (1, None), "oaconvolve": (1, None), "libloudness": (1, None)}
 
 
 @dataclass(frozen=True)
 class Bench:
-    """A root and a place to render it to."""
+    """A root and a folder to render it to."""
 
     root: Path
     output: Path
 
     def batches(self):
-        """The engine's batches on an empty output folder, its places made."""
+        """The engine's batches on an empty output folder, with its folders created."""
         batches = plan_of(self.root, self.output).batches
         make_places(batches)
         return batches
@@ -78,7 +78,7 @@ def measure(bench: Bench, all_cores: int, repeats: int, skip: set[str]) -> dict[
         for name in _RIVALS:
             if name not in skip:
                 contenders[name, n_jobs] = partial(bench.rival, name, n_jobs)
-    # Caches filled, files read, workers started: none of it counts.
+    # Fill caches, read files, start workers: none of it counts.
     bench.ours(1)
     bench.ours(all_cores)
     rivals.start_pool(all_cores)
@@ -94,7 +94,7 @@ def _hours(nanoseconds):
 
 
 def speed_table(ns: dict[tuple[str, int], list[float]], all_cores: int, started: float) -> str:
-    """The table of the README, the distance from the limit, and a core's work without start-up."""
+    """The README's table, the distance from the limit, and one core's work without start-up."""
     header = ["", "1 core: ns", "against the reference", f"{all_cores} cores: ns", "gain of the cores"]
     header.append(f"the 88 GB set, {all_cores} cores")
     rows = []
@@ -126,7 +126,7 @@ def speed_table(ns: dict[tuple[str, int], list[float]], all_cores: int, started:
 
 
 def stage_table(ns: dict[str, float], whole: float, plain: float) -> str:
-    """Where the time of one core goes, in the order of the data's way."""
+    """Where one core's time goes, in the order of the data flow."""
     order = [*dict.fromkeys(stages.ORDER), *ns]
     rows = [
         [name, f"{ns[name]:.2f}", f"{100 * ns[name] / whole:.1f} %"]

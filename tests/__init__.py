@@ -1,1 +1,1 @@
-"""A package, for sofar installs one of the same name, which would hide this folder from subprocesses."""
+"""A package, because sofar installs one of the same name that would hide this folder from subprocesses."""

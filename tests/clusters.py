@@ -1,4 +1,4 @@
-"""Dask clusters as users start them: a scheduler and workers, processes of their own."""
+"""Dask clusters as users start them: a scheduler and workers, each in its own process."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from tests.roots import REPOSITORY, environment
 
 
 def copy_package(folder):
-    """A copy of the package, which may be changed."""
+    """A copy of the package that may be changed."""
     shutil.copytree(
         REPOSITORY / "cadrender", folder / "cadrender", ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -43,7 +43,7 @@ def dask_process(kind, log, *arguments, **variables):
 
 @contextmanager
 def cluster(folder, package, workers=2, *options, **variables):
-    """A scheduler and some workers; gives the scheduler's address, its process and theirs."""
+    """A scheduler and some workers; yields the scheduler's address, its process and theirs."""
     variables = only(package) | variables
     with ExitStack() as processes:
         file = folder / "scheduler.json"
@@ -83,7 +83,7 @@ def cluster(folder, package, workers=2, *options, **variables):
 
 
 def only(package):
-    """Variables with which cadrender comes from there, not from the current folder."""
+    """Environment that imports cadrender from there, not from the current folder."""
     return {"PYTHONPATH": str(package), "PYTHONSAFEPATH": "1"}
 
 

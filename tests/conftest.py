@@ -1,4 +1,4 @@
-"""What all tests share: compiled kernels; the tiers (`-m faults` is tests/faults, `-m browser` needs a browser);
+"""Shared by all tests: compiled kernels; the tiers (`-m faults` is tests/faults, `-m browser` needs a browser);
 hypothesis without deadlines (the first call of a kernel compiles it) and with the same draws everywhere, more of them
 with `--hypothesis-profile thorough`."""
 

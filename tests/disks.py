@@ -1,4 +1,4 @@
-"""Small file systems in memory, mounted for a test."""
+"""Small in-memory file systems, mounted for a test."""
 
 import contextlib
 import subprocess
@@ -7,7 +7,7 @@ import pytest
 
 
 def mount(*arguments):
-    """Mount something, or skip the test where that is not allowed."""
+    """Mount something, or skip the test if that is not permitted."""
     done = subprocess.run(["mount", *map(str, arguments)], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"mounting is not allowed here: {done.stderr.strip()}")
@@ -15,7 +15,7 @@ def mount(*arguments):
 
 @contextlib.contextmanager
 def small_disk(folder, size):
-    """A file system of a size such as ``4m`` at a folder that is not there yet."""
+    """A file system of a size such as ``4m`` at a folder that does not exist yet."""
     folder.mkdir(parents=True)
     mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder)
     try:

@@ -1,7 +1,7 @@
 """Kernels are compiled once for all tests: not again for each worker, nor for each process that a test starts.
 
-All of them share one cache in pytest's own, a folder for each state of the sources. A run of many tests begins by
-filling it, each worker with kernels of its own.
+All share one cache inside pytest's, with a folder for each state of the sources. A run of many tests begins by
+filling it, each worker compiling its own share of the kernels.
 """
 
 import contextlib
@@ -19,15 +19,15 @@ from cadrender.cache import cache_directory
 from cadrender.metadata.gains import build_gains, gains_json
 from tests.roots import REPOSITORY, call, make_root
 
-# Seconds after which the cache of an older state of the sources is deleted.
+# Seconds after which a cache of older sources is deleted.
 _OLD = 86400.0
 
-# Tests from which on it is worth while to compile everything before the first one.
+# Number of tests from which it pays to compile everything beforehand.
 _MANY = 500
 
 
 def share_cache(config):
-    """Let this process, and all that it starts, keep compiled kernels in a folder that fits the sources."""
+    """Let this process and its children keep compiled kernels in a folder that matches the sources."""
     if "CADRENDER_CACHE_DIR" in os.environ or not hasattr(config, "cache"):
         return
     digest = hashlib.md5(importlib.metadata.version("numba").encode(), usedforsecurity=False)
@@ -42,7 +42,7 @@ def share_cache(config):
 
 
 def copy_cache(folder):
-    """Copy the cache, to which other workers write meanwhile: their temporary files come and go."""
+    """Copy the cache while other workers write to it: their temporary files come and go."""
 
     def copy(source, target):
         with contextlib.suppress(FileNotFoundError):
@@ -54,7 +54,7 @@ def copy_cache(folder):
 
 
 def compile_all(tests, folder):
-    """Compile what many tests need, together with the other workers; `folder` is for their locks and for files."""
+    """Compile what many tests need, shared among the workers; `folder` is for their locks and for files."""
     if len(tests) < _MANY or "CADRENDER_CACHE_DIR" not in os.environ:
         return
     shares = {"parts": _parts_of_int16, "whole": _whole_stems}

@@ -1,4 +1,4 @@
-"""The code blocks of README and of the documentation's pages."""
+"""The code blocks of README and the documentation pages."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from tests.roots import REPOSITORY
 
 @dataclass(frozen=True)
 class Block:
-    """A code block: its language, ``""`` where it is merely indented, and what is shown right after it."""
+    """A code block: its language, ``""`` if merely indented, and what is shown right after it."""
 
     heading: str
     language: str
@@ -18,7 +18,7 @@ class Block:
 
 
 def blocks(page):
-    """The code blocks of a page, in order; the page's name is relative to the repository."""
+    """The code blocks of a page, in order; page names are relative to the repository."""
     found: list[Block] = []
     heading, after_code = "", False
     tokens = MarkdownIt().parse((REPOSITORY / page).read_text(encoding="utf-8"))
@@ -39,7 +39,7 @@ def blocks(page):
 
 
 def python_under(page, heading):
-    """The one Python block under a heading."""
+    """The only Python block under a heading."""
     (found,) = [b.text for b in blocks(page) if (b.heading, b.language) == (heading, "python")]
     return found
 

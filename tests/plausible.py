@@ -1,4 +1,4 @@
-"""A small root in which nothing is wrong: short songs, heads from the demo's model, all metadata."""
+"""A small, faultless root: short songs, heads from the demo's model, all metadata."""
 
 import json
 from dataclasses import replace
@@ -23,7 +23,7 @@ SUBJECTS = ("VP_E1", "VP_N6")
 
 
 def make_plausible_root(root, *, train=TRAIN, test=TEST, subjects=SUBJECTS):
-    """Make songs of both splits, HRIRs, positions, gains, listeners, and two scenes for each training song."""
+    """Make songs of both splits, HRIRs, positions, gains, listeners, and two scenes per training song."""
     metadata = root / "metadata"
     metadata.mkdir(parents=True)
     for split, songs in (("train", train), ("test", test)):

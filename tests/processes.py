@@ -1,4 +1,4 @@
-"""Processes that tests start, wait for, stop and kill; and time limits that hold on a busy machine, too."""
+"""Processes that tests start, wait for, stop and kill; and time limits that also hold on a busy machine."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from tests.roots import start
 
 @contextlib.contextmanager
 def running(*arguments, **extra):
-    """A cadrender in a process of its own, which is ended whatever happens."""
+    """Cadrender in its own process, which is ended whatever happens."""
     process = start(*arguments, **extra)
     try:
         yield process
@@ -23,7 +23,7 @@ def running(*arguments, **extra):
 
 
 def wait_for(condition, process=None, seconds=300):
-    """Wait until a condition holds, and return what it gives; the process must not end before."""
+    """Wait until a condition holds and return its value; the process must not exit before."""
     deadline = time.monotonic() + seconds
     while not (result := condition()):
         assert time.monotonic() < deadline, "waited too long"
@@ -33,7 +33,7 @@ def wait_for(condition, process=None, seconds=300):
 
 
 def patience(seconds):
-    """A time limit: longer by as much as this machine is slower just now than it would be without other work."""
+    """A time limit, extended by as much as other load currently slows this machine."""
     began, worked = time.monotonic(), time.process_time()
     while time.process_time() - worked < 0.02:
         pass
@@ -47,12 +47,12 @@ def family(process):
 
 
 def assert_gone(processes, seconds=5):
-    """Wait for processes to end, zombies included, whose parents have not asked yet."""
+    """Wait for processes to end, including zombies whose parents have not yet reaped them."""
     wait_for(lambda: not any(map(is_alive, processes)), seconds=patience(seconds))
 
 
 def is_alive(process):
-    """Whether it still runs; a zombie does not."""
+    """Whether it is still running; a zombie is not."""
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False

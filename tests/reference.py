@@ -1,6 +1,6 @@
-"""What the tests compare the engine with: the repository's one reference, and a slow twin of every kernel.
+"""What the tests compare the engine with: the repository's only reference, and a slow twin of every kernel.
 
-A twin has its kernel's name and arguments, and does the same with plain loops and NumPy's own functions.
+A twin has its kernel's name and arguments, and does the same with plain loops and NumPy functions.
 """
 
 import numpy as np
@@ -16,7 +16,7 @@ SNAP = 2.0**-30
 def render_float(signal, left_hrir, right_hrir, samplerate):
     """`render` for a (frames, 2) float64 stem, step by step.
 
-    Returns the at-mic signal as float64 and as int16, how many samples were clipped, and the loudness before and
+    Returns the at-mic signal as float64 and as int16, the number of clipped samples, and the loudness before and
     after the HRIRs.
     """
     rendered = convolve(signal, left_hrir, right_hrir)
@@ -91,7 +91,7 @@ def is_silent(signal, start, stop):
 
 
 def correlate(spectra, sign, weights, edges, chunk, out):
-    """The sum over the pairs of channels of what the kernel's docstring says, complex and bin by bin."""
+    """The sum over channel pairs described in the kernel's docstring, complex and bin by bin."""
     bins = weights.shape[2] - 7
     spectra = spectra.view(np.complex128)[..., :bins]
     k = np.arange(bins)
@@ -130,7 +130,7 @@ def row_energies(rows, start, stop, out):
 
 
 def _overlap_added(rows, blocks, block, carry):
-    """Each head's blocks summed up, what was carried over included; `carry` becomes what reaches further."""
+    """Each head's blocks summed, carry included; `carry` becomes what extends further."""
     overlap = carry.shape[1]
     for s in range(len(carry)):
         total = np.zeros(blocks * block + overlap)
@@ -180,7 +180,7 @@ def _decimated(x, radix):
 
 
 def _undecimated(x, radix):
-    """What undoes `_decimated`, but for a factor of the radix."""
+    """Undo `_decimated`, up to a factor of the radix."""
     step = len(x) // radix
     out = np.zeros(len(x), complex)
     for j in range(radix):
@@ -280,7 +280,7 @@ def multiply_both(z, registers, twiddles, t, hrirs, *soon):
 
 
 def _ears(left, right, p, n):
-    """Both ears' values of the ``n``-th frame from place ``p`` on."""
+    """Both ears' values of the ``n``-th frame after place ``p``."""
     channels = [*_channels(left), *_channels(right)] if left.dtype == np.float64 else _channels(left)
     return [float(rows[p + n // 8 * 2, n % 8]) for rows in channels]
 
@@ -308,7 +308,7 @@ def cut_window(source, start, first, last, window):
 
 
 def bin_order(length, passes):
-    """Which bin each place of a whole spectrum holds."""
+    """The bin at each place of a whole spectrum."""
     bins, span, factor = np.zeros(length, int), length, 1
     places = np.arange(length)
     for radix in [*(int(radix) for radix in passes[:, 0]), 8]:

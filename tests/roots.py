@@ -1,4 +1,4 @@
-"""Tiny roots, and the command line run on them: in this process, or in one of its own as a user runs it."""
+"""Tiny roots, and the command line run on them: in this process, or in its own as a user would."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from cadrender.stems import STEMS, VDBO
 SAMPLERATE = 44100
 REPOSITORY = Path(__file__).resolve().parents[1]
 
-# Spaces, an apostrophe, an ampersand, dots, letters outside ASCII.
+# Spaces, an apostrophe, an ampersand, dots, non-ASCII letters.
 SONGS = ("Señor Ñandú - What's Up & Away", "The Dots... - Vol. 2")
 POSITIONS = (
     HeadPosition("hlp_0001", "VP_E1", -37.5, 22.5, "BTE_fr"),
@@ -30,8 +30,8 @@ POSITIONS = (
 
 
 def music(seconds, seed, level=0.2):
-    """Something like music, (frames, 2) float64: decaying tones that come and go, a little noise, two channels
-    that differ."""
+    """Something like music, (frames, 2) float64: decaying tones that come and go, a little noise, different
+    channels."""
     random = np.random.default_rng(seed)
     frames = round(seconds * SAMPLERATE)
     out = 1e-3 * random.standard_normal((frames, 2))
@@ -48,7 +48,7 @@ def pcm16(signal):
 
 
 def head_response(taps, delay, seed):
-    """An HRIR like a measured one, (taps, 2) float64: a delay and a decay, the right ear a little later."""
+    """An HRIR like a measured one, (taps, 2) float64: a delay and a decay, the right ear slightly later."""
     random = np.random.default_rng(seed)
     out = np.zeros((taps, 2))
     for ear, late in enumerate((delay, delay + 9)):
@@ -76,7 +76,7 @@ def make_song(root, name, seconds, seed, split="train"):
 
 
 def make_root(root, *, songs=SONGS, seconds=(2.1, 1.3), positions=POSITIONS):
-    """Make a small complete root: every song at every position, the first of them in two scenes.
+    """Make a small complete root: every song at every position, the first of these in two scenes.
 
     The HRIRs differ in length, delay and subtype. Returns ``root``.
     """
@@ -117,7 +117,7 @@ def write_metadata(root, songs, positions, scenes):
 
 
 def edit_json(file, change):
-    """Read a JSON file, let ``change`` alter what is in it, write it back."""
+    """Read a JSON file, let ``change`` modify the content, write it back."""
     content = json.loads(file.read_text())
     change(content)
     file.write_text(json.dumps(content))
@@ -129,20 +129,20 @@ def command(*arguments):
 
 
 def environment(**extra):
-    """The environment for it; ``None`` removes a variable."""
+    """The environment for running it; ``None`` removes a variable."""
     everything = os.environ | {"PYTHONPATH": str(REPOSITORY)} | extra
     return {name: value for name, value in everything.items() if value is not None}
 
 
 def invoke(*arguments, cwd="."):
-    """Run cadrender in this process, which saves Python's start; exit status and output as :func:`run` gives them.
+    """Run cadrender in this process, which saves starting Python; exit status and output as from :func:`run`.
 
-    Not for what is about processes themselves: their environment, signals, file descriptors and deaths.
+    Not for tests of processes themselves: their environment, signals, file descriptors and deaths.
     """
     words = [str(argument) for argument in arguments]
     with contextlib.chdir(cwd), _captured() as (out, err), pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["cadrender", *words])
-        # pytest's own handlers would keep warnings from standard error.
+        # pytest's own handlers would keep warnings off standard error.
         logger = logging.getLogger("cadrender")
         patch.setattr(logger, "handlers", [*logger.handlers, logging.lastResort])
         with pytest.raises(SystemExit) as exit:
@@ -153,7 +153,7 @@ def invoke(*arguments, cwd="."):
 
 @contextlib.contextmanager
 def _captured():
-    """Let what is printed go to two files, and what libraries and workers write, too."""
+    """Redirect output to two files, including that of libraries and workers."""
     with contextlib.ExitStack() as stack:
         files = []
         for name, descriptor in (("stdout", 1), ("stderr", 2)):
@@ -177,14 +177,14 @@ def _text(file):
 
 
 def call(*arguments):
-    """Run cadrender in this process, whose output pytest captures; return its exit status."""
+    """Run cadrender in this process with its output captured by pytest; return its exit status."""
     with pytest.raises(SystemExit) as exit:
         main([str(argument) for argument in arguments])
     return exit.value.code
 
 
 def one_line(capsys):
-    """What cadrender has complained of, in one line."""
+    """Cadrender's only error line."""
     error = capsys.readouterr().err
     assert error.startswith("cadrender: ")
     assert error.count("\n") == 1
@@ -192,7 +192,7 @@ def one_line(capsys):
 
 
 def run(*arguments, timeout=600, cwd=None, **extra):
-    """Run cadrender to its end in a process of its own; the environment can be added to."""
+    """Run cadrender to its end in its own process; ``extra`` adds to the environment."""
     return subprocess.run(
         command(*arguments),
         env=environment(**extra),
@@ -204,7 +204,7 @@ def run(*arguments, timeout=600, cwd=None, **extra):
 
 
 def start(*arguments, **extra):
-    """Start cadrender in a process group of its own, as a shell does."""
+    """Start cadrender in its own process group, as a shell does."""
     return subprocess.Popen(
         command(*arguments),
         env=environment(**extra),

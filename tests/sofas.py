@@ -1,4 +1,4 @@
-"""SOFA files written by sofar: what the tests of heads read."""
+"""SOFA files written by sofar, for the tests of heads."""
 
 import numpy as np
 import sofar

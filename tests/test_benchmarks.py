@@ -1,4 +1,4 @@
-"""The documents' tables and the benchmarks that make them fit together; tables reach their places."""
+"""Documents' tables match the benchmarks that make them, and tables reach their places."""
 
 import importlib
 import re

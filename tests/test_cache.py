@@ -1,4 +1,4 @@
-"""The cache holds code: it is kept where this user alone may write, or nowhere, and that is said."""
+"""The cache holds code: it is kept only where nobody but this user may write, or not at all with a message."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from tests.roots import environment
 
 PLACES = "from cadrender import cache; print(cache.cache_directory(), cache.code_directory(), sep='\\n')"
 
-# Compiles a small kernel, and runs it.
+# Compiles and runs a small kernel.
 COMPILE = """
 import numpy as np
 from cadrender.dsp import kernels
@@ -44,7 +44,7 @@ def places(**extra):
 
 @pytest.fixture
 def elsewhere(tmp_path):
-    """A copy of the package in a folder to which everybody may write: nothing may be kept beside its sources."""
+    """A copy of the package in a world-writable folder: nothing may be cached next to its sources."""
     package = Path(cadrender.__file__).parent
     copy = tmp_path / "copy/cadrender"
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from cadrender.config import Settings, load_settings
 from cadrender.errors import UsageError
 
-# The keys of the challenge's configuration that the project promises to understand.
+# The challenge's configuration keys that the project promises to understand.
 OFFICIAL = [
     "path.root",
     "path.metadata_dir",
@@ -122,7 +122,7 @@ def test_the_last_of_two_equal_keys_wins():
 
 
 def test_the_challenges_own_configuration_is_understood(tmp_path):
-    # Written from the list of its keys: with Hydra's section, and with one key that nothing here uses.
+    # Written from the list of its keys: with Hydra's section, and one key that is unused here.
     config = tmp_path / "config.yaml"
     config.write_text(
         """
@@ -210,7 +210,7 @@ def test_unknown_keys_name_the_near_ones(tmp_path):
     assert "path.root" in refused(["root=/data"])
     assert "path.output_music_dir" in refused(["output_music_dir=/x"])
     assert "scene.number_scenes_per_song" in refused(["scene.number_scenes=3"])
-    # Nothing near: all of them.
+    # No close match: all of them are listed.
     message = refused(["zzzzzzzz=3"])
     for key in OFFICIAL:
         assert key in message

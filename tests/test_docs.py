@@ -1,4 +1,4 @@
-"""README and the documentation's pages: their examples run as they stand, and no figure has two values."""
+"""README and the documentation pages: their examples run unchanged, and no figure has two values."""
 
 import os
 import re
@@ -27,7 +27,7 @@ from tests.sofas import make_sofa
 
 
 def run_python(text, folder):
-    """What an example prints, run beside a demo's folder."""
+    """The output of an example, run next to a demo folder."""
     done = subprocess.run(
         [sys.executable, "-c", text],
         cwd=folder,
@@ -42,7 +42,7 @@ def run_python(text, folder):
 
 @pytest.fixture(scope="module")
 def beside(tmp_path_factory):
-    """A folder that holds a demo root; nothing of it is rendered."""
+    """A folder with a demo root, not rendered."""
     folder = tmp_path_factory.mktemp("beside")
     make_root(folder / "cadrender-demo", songs=1, subjects=2)
     return folder
@@ -94,7 +94,7 @@ MOUNT = "cadrender mount"
 
 
 class Page:
-    """A folder in which a page's examples run one after the other, beside a demo root."""
+    """A folder in which a page's examples run one after another, next to a demo root."""
 
     def __init__(self, folder, demo):
         self.folder = folder
@@ -106,7 +106,7 @@ class Page:
             program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
             program.chmod(0o755)
         (folder / "docs").symlink_to(REPOSITORY / "docs")
-        # What a reader would have put in the place of what a page calls by such a name.
+        # What a reader would have substituted for the page's placeholders.
         self.means = {
             r"/(data|shared)/icassp_2024": str(self.root),
             r"/fast/": f"{folder}/fast/",
@@ -144,7 +144,7 @@ class Page:
         )
 
     def mount(self, text):
-        """Read a file through the mount, and end it by Ctrl-C."""
+        """Read a file through the mount, then end it with Ctrl-C."""
         at_mic = self.root / "audio/at_mic_music"
         process = subprocess.Popen(
             ["bash", "-c", f"exec {text.strip()}"],
@@ -169,7 +169,7 @@ class Page:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory):
-    """A demo root of which nothing is rendered; copy it."""
+    """A demo root, not rendered; copy it."""
     folder = tmp_path_factory.mktemp("demo") / "root"
     make_root(folder, songs=1, subjects=3)
     return folder
@@ -181,7 +181,7 @@ def page(tmp_path, demo):
 
 
 def without_scenes(page):
-    """Songs, positions, gains and listeners: what scenes are drawn from."""
+    """Songs, positions, gains and listeners to draw scenes from."""
     for file in page.root.glob("metadata/scene*.json"):
         file.unlink()
 
@@ -194,7 +194,7 @@ def songs_and_hrirs_alone(page):
 
 
 def a_sofa_file(page):
-    """The file that the page names, written by the test where Debian's package is not installed."""
+    """The file that the page names, written by the test if Debian's package is not installed."""
     without_scenes(page)
     make_sofa(page.folder / "MIT_KEMAR_normal_pinna.sofa", azimuths=(0, 20, 30, 330, 340))
 
@@ -221,7 +221,7 @@ def rendered(page):
     assert page.call(["cadrender", "generate", "--root", page.root, "-j", "2", "-q"]).returncode == 0
 
 
-# What must be there before the examples under a heading.
+# Prerequisites of the examples under a heading.
 BEFORE = {
     "Your own heads": a_sofa_file,
     "HRIRs that are WAV files already": hrirs_as_wav,
@@ -245,7 +245,7 @@ def needs(block):
     return ""
 
 
-# Not run by the tests: they install things, or are run by other tests under another name.
+# Not run by the tests: they install things, or other tests run them under another name.
 NOT_RUN = {
     "pip install cadrender torch soundfile": "the test's environment has it",
     "cadrender demo": "takes a minute; tests/demo",

@@ -1,4 +1,4 @@
-"""What ``docs/contract.md`` says under "Exactness", and that its sections are there for those who refer to them."""
+"""The "Exactness" section of ``docs/contract.md``, and that sections referred to exist."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ SONGS = range(12)
 
 
 def off_by_one(theirs, ours):
-    """Whether the reference differs from the exact result: never but by a step toward zero."""
+    """Whether the reference differs from the exact result, as it may only by a step toward zero."""
     lost = ours - theirs
     assert np.all((lost == 0) | (lost == np.sign(ours)))
     return bool(lost.any())
@@ -27,7 +27,7 @@ def song(seed):
 
 
 def test_hrirs_that_only_scale_give_the_stem_itself():
-    """Where the reference takes a step off or not, as its gain happens to come out."""
+    """Whether the reference drops a step depends on how its gain happens to be rounded."""
     chance = set()
     for seed in SONGS:
         stem = song(seed)

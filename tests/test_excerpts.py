@@ -48,7 +48,7 @@ def plan_of(root, recipe=SHORT, split="valid", **options):
 
 
 def write(root, recipe=SHORT, split="valid", *, force=False):
-    """Everything but the at-mic files: what was drawn, the stems that were there, backups and failures."""
+    """Everything but the at-mic files: the draw, the existing stems, backups and failures."""
     work = plan_of(root, recipe, split, force=force)
     stale = stale_of(work)
     backups = work.write_metadata(keep=not force)
@@ -56,7 +56,7 @@ def write(root, recipe=SHORT, split="valid", *, force=False):
 
 
 def stale_of(work):
-    """The stems that are there and hold something else."""
+    """Existing stems with different content."""
     (share,) = work.cuts.shares
     return [output for output in share.todo if share.reasons[output.file].replaces]
 
@@ -135,7 +135,7 @@ def test_stems_and_metadata_are_written(root):
         assert file.read_text() == text
     header = soundfile.info(own_stems(root) / drawn.excerpts[0].name / "bass.wav")
     assert (header.subtype, header.frames, header.channels) == ("PCM_16", FRAMES, 2)
-    # what was written is a root of small songs
+    # the result is a root of small songs
     catalogue = AtMicCatalogue(load_settings(root=root, split="valid"))
     plan = make_plan(catalogue)
     assert [sample.name for sample in catalogue.samples] == [excerpt.name for excerpt in drawn.excerpts]
@@ -207,7 +207,7 @@ def test_stems_of_a_changed_song_are_stale(root):
 
 
 def test_at_mic_files_that_are_recorded_stay_until_they_are_rendered_again(root):
-    """A kill between the two loses nothing: the manifest knows what they were rendered from."""
+    """A kill between the two loses nothing: the manifest records what they were rendered from."""
     drawn, *_ = write(root)
     plan_of(root).plan_at_mic().run(1)
     at_mic = root / "audio/at_mic_music" / drawn.excerpts[2].path / "drums.wav"
@@ -224,7 +224,7 @@ def test_at_mic_files_that_are_recorded_stay_until_they_are_rendered_again(root)
 
 
 def test_another_draw_replaces_the_stems_of_the_same_names(root):
-    """Nine positions for two songs: most names come again with another place of the song."""
+    """Nine positions for two songs: most names recur with another place in the song."""
     write(root, replace(SHORT, per_song=4))
     other = replace(SHORT, per_song=4, seed="another")
     drawn, stale, (backups, _) = write(root, other)
@@ -272,7 +272,7 @@ def test_somebodys_at_mic_files_are_left_alone(root):
 
 
 def test_at_mic_files_survive_the_loss_of_their_stems(root):
-    """The list still says what they are."""
+    """The list still identifies them."""
     drawn, *_ = write(root)
     at_mic = root / "audio/at_mic_music" / drawn.excerpts[0].path / "other.wav"
     write_wav(at_mic, pcm16(music(0.5, 1)))

@@ -1,4 +1,4 @@
-"""The names that type checkers and editors see are those that can be imported, and no others."""
+"""The names that type checkers and editors see are exactly those that can be imported."""
 
 import ast
 from importlib import resources
@@ -25,7 +25,7 @@ def test_the_stub_exports_all_public_names():
 
 def test_every_public_name_can_be_imported():
     for name in cadrender.__all__:
-        getattr(cadrender, name)  # raises where the table points to the wrong module
+        getattr(cadrender, name)  # raises if the table points to the wrong module
 
 
 def test_the_package_says_that_it_has_types():

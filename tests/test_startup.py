@@ -12,7 +12,7 @@ from tests.roots import environment
 
 @pytest.fixture(autouse=True)
 def collector():
-    """The collector as it is, put back afterwards."""
+    """The garbage collector's state, restored afterwards."""
     before = gc.get_threshold()
     yield
     startup.release_collector()

@@ -1,1 +1,1 @@
-"""What a root can give: the outputs of each product, found by name or path, in batches; nothing is written here."""
+"""What a root can provide: the outputs of each product, by name or path, in batches; nothing is written here."""

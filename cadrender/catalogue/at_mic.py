@@ -23,7 +23,7 @@ from cadrender.store.manifest import Contents, Manifest, key_of
 from cadrender.store.names import check_distinct
 from cadrender.wording import plural
 
-# Head positions at which a stem is measured when one of them is asked for: eight take twice the time of one.
+# Head positions at which a stem is measured when one is requested: eight take twice as long as one.
 _TOGETHER = 8
 
 
@@ -35,11 +35,11 @@ class AtMicCatalogue(Catalogue):
     settings : Settings
         Of the root.
     audio_format : AudioFormat, optional
-        Of the files; default: as recorded, else WAV, PCM_16.
+        Format of the files; default: as recorded, else WAV, PCM_16.
     songs : sequence of str
         Shell patterns of track names; default: all.
     stems : sequence of str
-        Which of the five; default: all.
+        Which of the five stems; default: all.
     heads : {"scenes", "all"}
         Whether the samples are those of the scenes, or every song at every head position of the root.
     only : collection of str, optional
@@ -88,12 +88,12 @@ class AtMicCatalogue(Catalogue):
 
     @functools.cached_property
     def by_name(self) -> dict[str, Sample]:
-        """The samples by their names."""
+        """The samples by name."""
         return {sample.name: sample for sample in self.samples}
 
     @functools.cached_property
     def format(self) -> AudioFormat:
-        """The format of files that are not recorded."""
+        """The format of unrecorded files."""
         if self.asked_format:
             return self.asked_format
         places = ((self.folder(sample), stem) for sample in self.samples for stem in (MIXTURE, "other"))
@@ -106,7 +106,7 @@ class AtMicCatalogue(Catalogue):
         return LevelFiles(settings.metadata_dir, settings.root, (self.manifest.file,))
 
     def folder(self, sample: Sample) -> Path:
-        """Where a sample's files are."""
+        """The folder of a sample's files."""
         return self.settings.output_music_dir / sample.path
 
     def song(self, sample: Sample) -> Song:
@@ -128,7 +128,7 @@ class AtMicCatalogue(Catalogue):
         return song
 
     def look_again(self, changed: bool = False) -> None:
-        """Forget which songs could not be used, since another process may have made them; all songs if `changed`."""
+        """Forget unusable songs, since another process may have made them; all songs if `changed`."""
         kept = {} if changed else self._songs
         self._songs = {name: song for name, song in kept.items() if isinstance(song, Song)}
 
@@ -177,7 +177,7 @@ class AtMicCatalogue(Catalogue):
         AudioError
             If the song cannot be used, or has no such stem.
         UsageError
-            If `stem` is none of the five.
+            If `stem` is not one of the five.
         """
         if stem not in STEMS:
             raise UsageError(f"unknown stem {stem!r}; known ones: {', '.join(STEMS)}")
@@ -207,7 +207,7 @@ class AtMicCatalogue(Catalogue):
 
     @functools.cached_property
     def _measured_together(self) -> dict[str, tuple[tuple[Path, Path], ...]]:
-        """The HRIRs that a song is measured with at once, by the names of their samples."""
+        """The HRIRs a song is measured with at once, by sample name."""
         by_song: dict[str, list[Sample]] = {}
         for sample in self.samples:
             by_song.setdefault(sample.source, []).append(sample)
@@ -304,7 +304,7 @@ class AtMicCatalogue(Catalogue):
         return [stem for stem in song.files if not self.is_whole(self._output(sample, stem, song))]
 
     def orphans(self) -> list[tuple[Path, tuple[str, str]]]:
-        """The recorded at-mic files of songs that cannot be used any more."""
+        """The recorded at-mic files of songs that are no longer usable."""
         found = []
         for sample in self.samples:
             if sample.source not in self.failures:
@@ -321,11 +321,11 @@ class AtMicCatalogue(Catalogue):
             yield from (file for file in split.rglob("*") if file.is_file())
 
     def text(self, place: Path) -> str:
-        """The list of the complete samples."""
+        """The list of complete samples."""
         return at_mic_json(self.complete_samples())
 
     def incomplete(self, lacking: Mapping[str, int]) -> int:
-        """Count the selected samples that are not whole, even if only a stem that was not requested is missing."""
+        """Count the selected samples that are not whole, even if only an unrequested stem is missing."""
         some = len(self._stems) < len(STEMS)
         return sum(
             sample.source in self.failures

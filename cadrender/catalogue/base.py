@@ -1,4 +1,4 @@
-"""What all catalogues share: the outputs of one product that a root can give, and what is recorded of them."""
+"""What all catalogues share: a root's outputs of one product, and their records."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 
 class Catalogue(abc.ABC):
-    """The outputs of a root that one list names; a catalogue never writes.
+    """The outputs of a root that belong to one list; a catalogue never writes.
 
     Attributes
     ----------
     unit, made : str
-        What is counted, in the plural, and what happens to it: ``samples`` are ``rendered``.
+        What is counted, in the plural, and the verb for it: ``samples`` are ``rendered``.
     settings : Settings
     manifest : Manifest
         Where its outputs are recorded.
     list_file : pathlib.Path
-        The list of what is complete.
+        The list of complete units.
     folders : tuple of pathlib.Path
         The folders of its outputs; never written to through a symbolic link inside.
     broken : dict
-        Songs that a run could not make because their sources cannot be used, each with a one-line reason.
+        Songs that a run could not make because their sources are unusable, each with a one-line reason.
     failures : dict
-        What is wrong with a song, in one line, by its name; complete after :meth:`batches`.
+        One line per faulty song, by name; complete after :meth:`batches`.
     without_stems : int
-        How many songs yield nothing because they have no stems; complete after :meth:`batches`.
+        Number of songs that yield nothing because they have no stems; complete after :meth:`batches`.
     proven_by_contents : bool
         Whether unrecorded files are proven by making them again.
     follows : bool
@@ -66,12 +66,12 @@ class Catalogue(abc.ABC):
 
     @functools.cached_property
     def recorded(self) -> Contents:
-        """What the manifest holds."""
+        """The contents of the manifest."""
         return self.manifest.load()
 
     @property
     def records(self) -> dict[tuple[str, str], Record]:
-        """The records of the manifest, by the outputs' keys."""
+        """The manifest's records, by output key."""
         return self.recorded.records
 
     @functools.cached_property
@@ -129,10 +129,10 @@ class Catalogue(abc.ABC):
 
     @abc.abstractmethod
     def text(self, place: Path) -> str:
-        """What one of the :attr:`lists` should hold now."""
+        """What one of the :attr:`lists` should contain now."""
 
     def orphans(self) -> list[tuple[Path, tuple[str, str]]]:
-        """Recorded files made from songs that cannot be used any more, and their keys."""
+        """Recorded files made from songs that are no longer usable, and their keys."""
         return []
 
     def mismatch(self, outputs: Sequence[Output[Signal]]) -> str:
@@ -144,7 +144,7 @@ class Catalogue(abc.ABC):
         return iter(())
 
     def incomplete(self, lacking: Mapping[str, int]) -> int:
-        """Count the selected units that still lack files; `lacking` counts the files that a run did not make."""
+        """Count the selected units that still lack files; `lacking` counts the files a run did not make."""
         return sum(count > 0 for count in lacking.values())
 
     @property
@@ -153,7 +153,7 @@ class Catalogue(abc.ABC):
         return True
 
     def describe(self) -> list[str]:
-        """A few lines about the catalogue, for the beginning of a run."""
+        """A few lines about the catalogue, for the start of a run."""
         return []
 
     def format_of(
@@ -168,15 +168,15 @@ class Catalogue(abc.ABC):
     def usual_format(
         self, product: str, default: AudioFormat, places: Iterable[tuple[Path, str]] = ()
     ) -> AudioFormat:
-        """The commonest format of a product's records; without records, that of the first file found.
+        """The most common format of a product's records; without records, that of the first file found.
 
         Parameters
         ----------
         product : str
         default : AudioFormat
-            If there is neither.
+            Used if there is neither.
         places : iterable of (pathlib.Path, str)
-            Folders and stems of file names to look at.
+            Folders and file name stems to look at.
         """
         found = Counter(
             (record.container, record.subtype)

@@ -1,4 +1,4 @@
-"""Validation and evaluation excerpts: drawn from songs, listed, and cut into stems of their own.
+"""Validation and evaluation excerpts: drawn from songs, listed, and cut into their own stems.
 
 A cut excerpt is a small song: at-mic music is rendered from it as from any other.
 """
@@ -38,7 +38,7 @@ from cadrender.store import read_header, read_stem
 from cadrender.store.manifest import Manifest
 from cadrender.wording import plural
 
-_SHORTEST = 0.4  # seconds that a loudness needs
+_SHORTEST = 0.4  # seconds needed to measure loudness
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Recipe:
     seed : str
         Part of the text that seeds the draws.
     min_loudness : float, optional
-        Least LUFS of the mixture.
+        Minimum LUFS of the mixture.
     """
 
     seconds: float = 10.0
@@ -70,14 +70,14 @@ class ExcerptCatalogue(Catalogue):
     ----------
     settings : Settings
     samples : sequence of Sample
-        The excerpts as they are rendered.
+        The excerpts as rendered.
     songs : mapping of str to Song
-        What they are cut from, by track name.
+        The songs they are cut from, by track name.
 
     Attributes
     ----------
     excerpts : list of Excerpt
-        The same, if they were drawn.
+        The drawn excerpts, if any were drawn.
     remarks : list of str
         Songs that gave fewer excerpts than requested, and other remarks.
     metadata : dict
@@ -104,7 +104,7 @@ class ExcerptCatalogue(Catalogue):
 
     @classmethod
     def of_list(cls, settings: Settings, samples: Sequence[Sample]) -> "ExcerptCatalogue":
-        """The stems of excerpts that were drawn before, as far as their songs exist."""
+        """The stems of excerpts drawn earlier, where their songs exist."""
         songs: dict[str, Song] = {}
         for sample in samples:
             if sample.frames and sample.track.name not in songs:
@@ -141,7 +141,7 @@ class ExcerptCatalogue(Catalogue):
                 yield Output(signal, self.settings.excerpts_dir / name, name, "wav", sample.name)
 
     def _subtype(self, source: Path) -> str:
-        """The subtype of a song's file, whose header is read once."""
+        """The subtype of a song's file, whose header is read only once."""
         if source not in self._subtypes:
             self._subtypes[source] = read_header(source).subtype
         return self._subtypes[source]
@@ -156,7 +156,7 @@ class ExcerptCatalogue(Catalogue):
         ]
 
     def mismatch(self, outputs: Sequence[Output[Signal]]) -> str:
-        """Where in which song the samples should be, and how to cut them."""
+        """Where in the song the samples should be, and how to cut them."""
         stems = ", ".join(output.file.stem for output in outputs)
         (sample,) = (sample for sample in self.samples if sample.name == outputs[0].unit)
         return (
@@ -178,21 +178,21 @@ class ExcerptCatalogue(Catalogue):
         return ()
 
     def text(self, place: Path) -> str:
-        """What a metadata file of the draw should hold."""
+        """What a metadata file of the draw should contain."""
         return self.metadata[place]
 
     def at_mic_files(self, name: str) -> list[Path]:
-        """Where the at-mic files of an excerpt's stem may be; `name` is the stem's output's."""
+        """Possible at-mic files of an excerpt's stem, given the `name` of the stem's output."""
         folder = (self.settings.output_music_dir / name).parent
         return [folder / f"{Path(name).stem}.{container}" for container in CONTAINERS]
 
     def of_unknown_origin(self, *, force: bool = False) -> list[Path]:
-        """Existing at-mic files with the names of excerpts that no list says were rendered from them.
+        """Existing at-mic files named after excerpts that, according to the list, were not rendered from them.
 
         Raises
         ------
         MetadataError
-            If the list of excerpts exists and cannot be read, and not `force`.
+            If the list of excerpts exists but cannot be read, unless `force`.
         """
         known = set()
         if self.list_file.exists():
@@ -213,7 +213,7 @@ def _origin(excerpt: Excerpt) -> tuple[str, str, int, int]:
 
 
 def draw(settings: Settings, recipe: Recipe) -> ExcerptCatalogue:
-    """Draw the excerpts of a split, as section 8 of ``docs/contract.md`` says; nothing is written.
+    """Draw the excerpts of a split as specified in section 8 of ``docs/contract.md``; nothing is written.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ def draw(settings: Settings, recipe: Recipe) -> ExcerptCatalogue:
     Raises
     ------
     UsageError
-        If the recipe cannot be followed: too few positions or gains, too short excerpts.
+        If the recipe cannot be followed: too few positions or gains, or excerpts too short.
     MetadataError
         If a metadata file breaks its contract.
     """
@@ -319,7 +319,7 @@ def _training_positions(settings: Settings) -> dict[str, set[str]]:
 def _loud_enough(
     song: Song, frames: int, samplerate: int, least: float | None
 ) -> Callable[[int], bool] | None:
-    """A function that tells whether the excerpt from a frame on is loud enough; None if all are."""
+    """A function that decides whether the excerpt starting at a frame is loud enough; None if all are."""
     if least is None:
         return None
     from cadrender.dsp.loudness import integrated_loudness

@@ -1,4 +1,4 @@
-"""Outputs: signals with a place; and batches of outputs that are made together because they share work."""
+"""Outputs: signals with a destination; and batches of outputs made together because they share work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cadrender.store.manifest import Manifest, key_of
 
 CONTAINERS = ("wav", "flac")
 
-# A file as it was seen: inode, time of the last change, size.
+# State of a file: inode, mtime, size.
 State = tuple[int, int, int]
 
 S = TypeVar("S", bound=Signal, covariant=True)
@@ -21,19 +21,19 @@ S = TypeVar("S", bound=Signal, covariant=True)
 
 @dataclass(frozen=True)
 class Output(Generic[S]):
-    """A signal with a place.
+    """A signal with a destination.
 
     Attributes
     ----------
     signal : Signal
     file : pathlib.Path
-        Its place.
+        Its destination.
     name : str
         Its path in the manifest: relative to its product's folder, with ``/``.
     container : str
         ``wav`` or ``flac``.
     unit : str
-        The sample, target, excerpt or song that it belongs to; these are counted.
+        The sample, target, excerpt or song it belongs to; these are counted.
     """
 
     signal: S
@@ -58,13 +58,13 @@ class Output(Generic[S]):
         return 44 + self.signal.cost * self.audio_format.bytes_per_frame
 
     def is_complete(self) -> bool:
-        """Whether its file exists with the right length and format; False while the length is not known."""
+        """Whether its file exists with the right length and format; False while the length is unknown."""
         return self.signal.frames is not None and is_complete(
             self.file, self.signal.frames, self.signal.samplerate, self.audio_format
         )
 
     def of_length(self, frames: int) -> Output[S]:
-        """The same, with a length that was not known before."""
+        """The same output, with a previously unknown length."""
         return replace(self, signal=replace(self.signal, frames=frames))
 
     def beside(self, levels: Mapping[str, float]) -> dict[Path, str]:
@@ -78,14 +78,14 @@ class Output(Generic[S]):
 
 @dataclass(frozen=True)
 class Batch:
-    """Outputs that are made together; paths and numbers only, so that it can travel to another process.
+    """Outputs made together; paths and numbers only, so it can be sent to another process.
 
     Attributes
     ----------
     song : str
         For messages; batches that need each other are divided into shards by song.
     outputs : tuple of Output
-        All of one class of signals, recorded in one manifest.
+        All of one signal class, recorded in one manifest.
     manifest : Manifest
         Where they are recorded.
     stale : tuple of State or None
@@ -95,7 +95,7 @@ class Batch:
     obsolete : tuple of (pathlib.Path, pathlib.Path)
         An output's file, and one to remove once it is in place, such as one with another container.
     together : bool
-        Whether all outputs are made again if one of them is not current.
+        Whether all outputs are made again if one of them is out of date.
     """
 
     song: str
@@ -108,12 +108,12 @@ class Batch:
 
     @property
     def frame_scenes(self) -> int:
-        """Frames times outputs: what the batch costs."""
+        """Frames times outputs: the cost of the batch."""
         return sum(output.signal.cost for output in self.outputs)
 
     @property
     def name(self) -> str:
-        """An identifier of the batch: its first output."""
+        """An identifier for the batch: its first output."""
         return self.outputs[0].name
 
     def having(self, outputs: Sequence[Output[Signal]]) -> Batch:
@@ -128,7 +128,7 @@ class Batch:
         return type(signals[0]).make(signals, sinks, self.manifest)
 
     def shape(self) -> Hashable:
-        """Everything that decides what must be compiled and planned; None for nothing."""
+        """Everything that determines what must be compiled and planned; None for nothing."""
         signals = [output.signal for output in self.outputs]
         return type(signals[0]).shape(signals)
 
@@ -139,7 +139,7 @@ class Batch:
 
 
 def state_of(file: Path) -> State | None:
-    """A file as it is now; None if it is missing."""
+    """A file's current state; None if it is missing."""
     try:
         status = file.lstat()
     except OSError:

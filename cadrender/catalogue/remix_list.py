@@ -21,7 +21,7 @@ def remix_json(
     audio_format: AudioFormat,
     settled: Collection[Path] = frozenset(),
 ) -> str:
-    """The list as JSON text: an entry for every scene whose target exists, in the order of the scenes.
+    """The list as JSON text: an entry per scene whose target exists, in scene order.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def remix_json(
     audio_format : AudioFormat
         Which target is listed if a scene has several.
     settled : collection of pathlib.Path
-        Files that are known to be right.
+        Files known to be right.
     """
     plain: dict[Any, Record] = {}
     amplified: dict[Any, dict[Any, Record]] = {}
@@ -88,7 +88,7 @@ def _number(lufs: float | None) -> float | None:
 
 
 def _is_there(settings: Settings, recorded: Contents, record: Record, settled: Collection[Path]) -> bool:
-    """Whether a record's file exists as it was made, and cannot have been damaged by a power cut."""
+    """Whether a record's file still exists as made, and cannot have been damaged by a power cut."""
     folders = {
         Target.product: settings.output_remix_dir,
         Amplified.product: settings.output_remix_listeners_dir,

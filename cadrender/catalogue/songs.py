@@ -1,4 +1,4 @@
-"""Songs and excerpts as sources: their files, whether these can be used, and selection by pattern."""
+"""Songs and excerpts as sources: their files, whether they are usable, and selection by pattern."""
 
 import fnmatch
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ from cadrender.store.audio import check_stem_header
 
 @dataclass(frozen=True)
 class Song:
-    """The source files of one track or excerpt, all of one length.
+    """The source files of a track or excerpt, all of the same length.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Song:
 def song_of(settings: Settings, of: Track | Sample) -> Song:
     """Check the files of a track, or those that a sample is rendered from: its song's, or an excerpt's own.
 
-    A song that ``cadrender ingest`` made may lack stems.
+    A song made by ``cadrender ingest`` may lack stems.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def song_of(settings: Settings, of: Track | Sample) -> Song:
 def look_at_song(name: str, folder: Path, samplerate: int, *, partial: bool = False) -> Song:
     """Check the headers of a song's files.
 
-    All five must exist. A folder with the mixture alone is a song without stems, as in FMA.
+    All five must exist. A folder with only the mixture is a song without stems, as in FMA.
 
     Parameters
     ----------
@@ -69,8 +69,7 @@ def look_at_song(name: str, folder: Path, samplerate: int, *, partial: bool = Fa
     Raises
     ------
     AudioError
-        If a file is missing, unreadable, not stereo, too short, or has another rate, or another length than the
-        mixture.
+        If a file is missing, unreadable, not stereo, too short, or differs in rate, or in length from the mixture.
     """
     files = {stem: folder / f"{stem}.wav" for stem in STEMS}
     present = {stem: file for stem, file in files.items() if file.exists()}
@@ -87,12 +86,12 @@ def look_at_song(name: str, folder: Path, samplerate: int, *, partial: bool = Fa
 
 
 def select_songs(names: Collection[str], patterns: Sequence[str]) -> set[str]:
-    """Names that equal one of the patterns or match it as a shell pattern, case-sensitively; all without a pattern.
+    """Names that equal or match one of the shell patterns, case-sensitively; all without a pattern.
 
     Raises
     ------
     UsageError
-        If a pattern matches none.
+        If a pattern matches no name.
     """
     if not patterns:
         return set(names)
@@ -106,7 +105,7 @@ def select_songs(names: Collection[str], patterns: Sequence[str]) -> set[str]:
 
 
 def matches(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a name equals one of the patterns or matches it as a shell pattern; True without a pattern."""
+    """Whether a name equals or matches one of the shell patterns; True without a pattern."""
     return not patterns or any(name == each or fnmatch.fnmatchcase(name, each) for each in patterns)
 
 

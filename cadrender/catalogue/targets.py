@@ -27,14 +27,14 @@ from cadrender.store.audio import check_stem_header
 from cadrender.store.manifest import Contents, Manifest, key_of
 from cadrender.wording import plural
 
-# Most files that one batch writes at the same time.
+# Most files a batch writes at the same time.
 _MOST_FILES = 64
 
 LISTENER_FORMAT = AudioFormat("wav", "FLOAT")
-"""The default for amplified targets, which exceed full scale."""
+"""Default for amplified targets, which exceed full scale."""
 
 SUBMISSION_RATE, SUBMISSION_FORMAT = 32_000, AudioFormat("flac", "PCM_16")
-"""What the challenge's evaluator reads."""
+"""The format read by the challenge's evaluator."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class _Heard:
     Attributes
     ----------
     song, path : str
-        Of its track, and its folder.
+        Name and folder of its track.
     sample : Sample, optional
-        None if there is no music list, only the at-mic music.
+        None without a music list, when only the at-mic music exists.
     """
 
     song: str
@@ -66,15 +66,15 @@ class TargetCatalogue(Catalogue):
     listener_format : AudioFormat, optional
         Of the targets amplified for listeners; default: as recorded, else WAV, FLOAT, since they exceed full scale.
     output_rate : int, optional
-        Of both, in hertz; default: that of the at-mic files.
+        Rate of both, in hertz; default: that of the at-mic files.
     listeners : bool
         Whether to amplify each scene's target for each of its listeners.
     resampler : str
-        The quality of soxr if the rate differs: ``HQ``, the challenge's, or ``VHQ``.
+        Soxr quality if the rate differs: ``HQ``, the challenge's, or ``VHQ``.
     scenes, songs : sequence of str
         Shell patterns of scene ids and of track names; default: all.
     after : AtMicCatalogue, optional
-        At-mic files that are rendered by the same run.
+        At-mic files rendered by the same run.
 
     Raises
     ------
@@ -126,7 +126,7 @@ class TargetCatalogue(Catalogue):
 
     @functools.cached_property
     def format(self) -> AudioFormat:
-        """The format of targets that are not recorded."""
+        """The format of unrecorded targets."""
         return self.asked_format or self.usual_format(Target.product, AudioFormat())
 
     @functools.cached_property
@@ -135,21 +135,21 @@ class TargetCatalogue(Catalogue):
 
     @property
     def without_stems(self) -> int:
-        """How many songs have nothing to rebalance."""
+        """Number of songs with nothing to rebalance."""
         return len(self.stemless)
 
     @functools.cached_property
     def by_id(self) -> dict[str, SceneRecord]:
-        """The scenes by their ids."""
+        """The scenes by id."""
         return {scene.id: scene for scene in self.scenes}
 
     @functools.cached_property
     def _at_mic(self) -> AtMicCatalogue | None:
-        """The at-mic music of the same scenes; None without a list of songs."""
+        """The at-mic music of the same scenes; None without a music list."""
         settings = self.settings
         files = (*(settings.music_files or (settings.music_file,)), settings.excerpts_file)
         if not any(file.exists() for file in files) and settings.output_music_file.exists():
-            return None  # only at-mic music, as the validation set is distributed
+            return None  # only at-mic music, like the distributed validation set
         return self._after or AtMicCatalogue(settings)
 
     @functools.cached_property
@@ -246,7 +246,7 @@ class TargetCatalogue(Catalogue):
         return Manifest.beside(self.settings.output_music_file, self.settings.root).load()
 
     def output(self, scene: SceneRecord, listener: Listener | None = None) -> Output[Target]:
-        """The target of a scene, or the one amplified for a listener.
+        """The target of a scene, plain or amplified for a listener.
 
         Raises
         ------
@@ -319,7 +319,7 @@ class TargetCatalogue(Catalogue):
     def names(self, folder: str = "") -> list[str]:
         """The contents of a folder of the targets' tree, in order; amplified targets are not in it.
 
-        The target of a scene whose song cannot be used is listed; a song without stems has none.
+        The target of a scene whose song is unusable is listed; a song without stems has none.
 
         Raises
         ------
@@ -346,7 +346,7 @@ class TargetCatalogue(Catalogue):
             return True
 
     def look_again(self, changed: bool = False) -> None:
-        """Forget which at-mic stems could not be used; all of them if files have `changed`."""
+        """Forget unusable at-mic stems; all of them if files have `changed`."""
         if self._at_mic:
             self._at_mic.look_again(changed)
         if changed:
@@ -355,7 +355,7 @@ class TargetCatalogue(Catalogue):
             self._parts.pop(name, None)
 
     def batches(self) -> list[Batch]:
-        """The selected targets, those of a sample together."""
+        """The selected targets, grouped by sample."""
         by_sample: dict[str, list[Output[Target]]] = {}
         places = set()
         unstored: list[Sample] = []
@@ -364,7 +364,7 @@ class TargetCatalogue(Catalogue):
             try:
                 parts = self.parts(name)
             except AudioError as error:
-                # The at-mic catalogue reports its own failures, and a damaged song is reported once.
+                # The at-mic catalogue reports its own failures; a damaged song is reported only once.
                 told = {*self._after.failures.values()} if self._after else set()
                 if str(error) not in (*told, *self.failures.values()):
                     self.failures[name] = str(error)
@@ -396,7 +396,7 @@ class TargetCatalogue(Catalogue):
         ]
 
     def _wanted(self, scene: SceneRecord) -> list[Output[Target]]:
-        """What is made of a scene."""
+        """The outputs for a scene."""
         return [self.output(scene, listener) for listener in (None, *self._listeners.get(scene.id, ()))]
 
     def as_recorded(self) -> "TargetCatalogue":
@@ -413,7 +413,7 @@ class TargetCatalogue(Catalogue):
         return next((quality for quality in QUALITIES if quality in recorded), QUALITIES[0])
 
     def text(self, place: Path) -> str:
-        """The list of the existing targets."""
+        """The list of existing targets."""
         return remix_json(self.settings, self.scenes, self.manifest.load(), self.format, self.settled)
 
     def describe(self) -> list[str]:
@@ -429,17 +429,17 @@ class TargetCatalogue(Catalogue):
 
 
 class SubmissionCatalogue(TargetCatalogue):
-    """What the challenge's evaluator reads: for every scene and listener a FLAC file, and a text file with its factor.
+    """What the challenge's evaluator reads: a FLAC file per scene and listener, and a text file with its factor.
 
-    They are in ``<output_submission_dir>/<split>/enhanced_signals``; the evaluator's ``path.exp_folder`` is the folder
-    above, and their manifest is beside that.
+    They are in ``<output_submission_dir>/<split>/enhanced_signals``; the evaluator's ``path.exp_folder`` is the parent
+    folder, and their manifest is next to that.
 
     Parameters
     ----------
     settings : Settings
         Of the root.
     resampler : str
-        The quality of soxr: ``HQ``, the challenge's, or ``VHQ``.
+        Soxr quality: ``HQ``, the challenge's, or ``VHQ``.
     scenes, songs : sequence of str
         Shell patterns of scene ids and of track names; default: all.
 

@@ -1,7 +1,7 @@
-"""Supplementary corpora, as they are on disk, converted into songs of a root.
+"""Supplementary corpora, in their original layout, converted into songs of a root.
 
 Each corpus is a module whose function ``scan`` finds its songs: `medleydb`, `bach10`, `fma` and `folder`. A
-`SongCatalogue` of what was found lists the outputs; a plan of it makes them.
+`SongCatalogue` of the songs found lists the outputs; planning and running it makes them.
 See section 10 of ``docs/contract.md``.
 """
 

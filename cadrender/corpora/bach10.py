@@ -38,7 +38,7 @@ def scan(folder: Path, *, instruments: Path | None = None) -> Corpus:
     Parameters
     ----------
     folder : pathlib.Path
-        The corpus's folder, or one that holds it.
+        The corpus's folder, or its parent.
     instruments : pathlib.Path, optional
         The table of instruments; default: the shipped ``bach10_instruments.yaml``.
 

@@ -1,4 +1,4 @@
-"""The songs of a corpus in a root: their outputs, and the lists of those that are complete."""
+"""The songs of a corpus in a root: their outputs, and the lists of complete songs."""
 
 import contextlib
 import functools
@@ -25,13 +25,13 @@ from cadrender.wording import plural
 # A corpus of this name would write among the official songs.
 RESERVED = ("train", "valid", "test")
 
-# A file that unreleased versions left in a song's folder.
+# A file left in a song's folder by unreleased versions.
 _FORMER_RECORD = ".ingest.json"
 
-# About how many bytes of a file a frame takes; all other formats: 16 bits in two channels.
+# Approximate bytes per frame of a file; all other formats: 16 bits in two channels.
 _BYTES_PER_FRAME = {".flac": 2.5} | dict.fromkeys((".mp3", ".mp2", ".ogg", ".oga", ".opus"), 0.7)
 
-# More songs with the same reason than this are counted.
+# Beyond this, songs with the same reason are only counted.
 _UNCOUNTED = 3
 
 
@@ -48,19 +48,19 @@ class SongCatalogue(Catalogue):
     root : pathlib.Path
         It need not exist.
     samplerate : int, optional
-        Of the songs in the root, in hertz; default: `root_samplerate`.
+        Rate of the songs in the root, in hertz; default: `root_samplerate`.
 
     Attributes
     ----------
     corpus : Corpus
     samplerate : int
     report_file : pathlib.Path
-        The list of what was left out, and of remarks on the others.
+        The list of what was left out, and remarks on the others.
 
     Raises
     ------
     UsageError
-        If the corpus's name cannot be used, its files would be outside the root or among their own sources, or another
+        If the corpus's name is not allowed, its files would be outside the root or among their own sources, or another
         list of the root has a song of the same name.
     """
 
@@ -83,7 +83,7 @@ class SongCatalogue(Catalogue):
         }
 
     def batches(self) -> list[Batch]:
-        """One batch for each song, as all its stems are scaled by one factor."""
+        """One batch per song, as all its stems are scaled by the same factor."""
         songs = (song for song in self.corpus.tracks if song.name not in self.failures)
         return [self._batch(song) for song in songs]
 
@@ -155,7 +155,7 @@ class SongCatalogue(Catalogue):
 
     @property
     def listed(self) -> list[str]:
-        """The songs in the music list now."""
+        """The songs currently in the music list."""
         return [track.name for track in read_tracks(self.list_file)] if self.list_file.exists() else []
 
     @property
@@ -210,7 +210,7 @@ class SongCatalogue(Catalogue):
 
 
 def by_reason(songs: Iterable[tuple[str, str]]) -> list[str]:
-    """Remarks on songs, each with all its songs in one line.
+    """Remarks on songs, grouped: one line per remark with all its songs.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ def root_samplerate(settings: Settings) -> int:
 
 
 def _lists(name: str, settings: Settings) -> tuple[Path, Path]:
-    """A corpus's music list and report; raises UsageError if its name cannot be used."""
+    """A corpus's music list and report; raises UsageError if its name is not allowed."""
     check_name(name, settings.root, "the corpus's name")
     if name in RESERVED:
         raise UsageError(f"'{name}' is a split of the official songs; expected another name for the corpus")
@@ -244,7 +244,7 @@ def _lists(name: str, settings: Settings) -> tuple[Path, Path]:
 
 
 def check_inside(place: Path, root: Path) -> None:
-    """Raise UsageError if a symbolic link leads from a place of a root out of it."""
+    """Raise UsageError if a symbolic link leads from a place in a root out of it."""
     if place.is_relative_to(root) and not place.resolve().is_relative_to(root.resolve()):
         raise UsageError(f"{place}: is a link that leads out of {root}; expected a folder inside it")
 
@@ -266,7 +266,7 @@ def _check_places(corpus: Corpus, settings: Settings) -> None:
 
 
 def _check_songs(corpus: Corpus, settings: Settings) -> None:
-    """Refuse songs that another list of the root has: a scene that names one would be ambiguous."""
+    """Reject songs that another list of the root has: a scene naming one would be ambiguous."""
     own = settings.metadata_dir / f"{corpus.name}.json"
     official = settings.metadata_dir / "musdb18.train.json"
     for file in (official, *ingested_lists(settings.metadata_dir)):
@@ -283,7 +283,7 @@ def _check_songs(corpus: Corpus, settings: Settings) -> None:
 
 
 def _about_frames(file: Path) -> int:
-    """About how many frames a file has."""
+    """Approximate number of frames in a file."""
     try:
         return int(file.stat().st_size / _BYTES_PER_FRAME.get(file.suffix.lower(), 4))
     except OSError:
@@ -311,7 +311,7 @@ def _is_as_recorded(record: Record, recorded: Contents, music: Path) -> bool:
 
 
 def _read_report(report: Path) -> tuple[list[LeftOut], dict[str, list[str]]]:
-    """What an earlier run left out, and its remarks on other songs; empty if that cannot be read."""
+    """What an earlier run left out, and its remarks on other songs; empty if unreadable."""
     try:
         content: Any = read_json(report)
         left_out = [

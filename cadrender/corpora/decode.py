@@ -1,4 +1,4 @@
-"""Audio files of any kind as stereo blocks at one rate."""
+"""Audio files of any format as stereo blocks at one rate."""
 
 import contextlib
 import io
@@ -25,13 +25,13 @@ SAMPLERATE = 44100
 BLOCK = 1 << 16
 # Plausible rates; a damaged header may hold anything.
 _SLOWEST, _FASTEST = 8000, 384_000
-# An MP3's header counts frames that decoders may omit at either end.
+# An MP3 header counts frames that decoders may omit at either end.
 _MP3_TOLERANCE = 0.01
-# Frames of an MP3 read at once: one of its own frames, as an error loses what is read with it.
+# Frames of an MP3 read at once: one of its own frames, as an error loses everything read with it.
 _MP3_BLOCK = 1152
-# Seconds of a second stream that are an error; the end of the first one may be left over.
+# Length in seconds from which a second stream is an error; shorter ones may be the end of the first.
 _SECOND_STREAM = 0.5
-# The silent frame with which most encoders begin: header, checksum, side information, and how much follows.
+# The silent frame that most encoders write first: header, checksum, side information, and how much follows.
 _MP3_BEGINNING = re.compile(
     rb"\xff[\xe2-\xff]..(?:..)?\0{9}(?:\0{8})?(?:\0{15})?(?:Xing|Info)\0\0\0", re.DOTALL
 )
@@ -40,7 +40,7 @@ _MP3_ATTEMPTS = 16
 
 
 class _Forwards(soundfile.SoundFile):
-    """An audio file that is read from its beginning to its end.
+    """An audio file read from start to end.
 
     After each block, `soundfile.SoundFile` seeks to its current position if the file is seekable: libsndfile then
     loses some 20 ms of an MP3 file, and fails in a pipe.
@@ -54,16 +54,16 @@ class _Forwards(soundfile.SoundFile):
 def sum_blocks(
     paths: Sequence[Path], lengths: dict[Path, int], block: int = BLOCK, samplerate: int = SAMPLERATE
 ) -> Iterator[Block]:
-    """Yield the sum of audio files in blocks; it is as long as the longest of them.
+    """Yield the sum of audio files in blocks; it is as long as the longest file.
 
     Parameters
     ----------
     paths : sequence of pathlib.Path
-        No files yield nothing.
+        If empty, nothing is yielded.
     lengths : dict
         Receives the frames of each file at `samplerate`, once it has been read.
     block : int
-        Frames in a block.
+        Frames per block.
     samplerate : int
         In hertz.
 
@@ -94,7 +94,7 @@ def read_blocks(path: Path, lengths: dict[Path, int], samplerate: int = SAMPLERA
     Parameters
     ----------
     path : pathlib.Path
-        WAV, FLAC, MP3, Ogg: any format that libsndfile decodes.
+        WAV, FLAC, MP3, Ogg: any format libsndfile decodes.
     lengths : dict
         Receives the file's frames at `samplerate`, once it has been read.
     samplerate : int
@@ -128,7 +128,7 @@ def quiet_stderr() -> contextlib.AbstractContextManager[None]:
 
 
 def _require_file(path: Path) -> None:
-    """Refuse what cannot be read, and what never ends: pipes and devices."""
+    """Reject unreadable files, and pipes and devices, which never end."""
     try:
         status = path.stat()
     except OSError as error:
@@ -140,7 +140,7 @@ def _require_file(path: Path) -> None:
 
 
 def _decode(path: Path, samplerate: int) -> Generator[Block]:
-    """Yield the file's own channels at `samplerate`; raise AudioError if the file is not complete."""
+    """Yield the file's own channels at `samplerate`; raise AudioError if the file is incomplete."""
     with _open(path) as file:
         if file.channels not in (1, 2):
             raise AudioError(f"{path}: has {file.channels} channels; expected 1 or 2")
@@ -173,10 +173,10 @@ def _open(path: Path) -> Iterator[soundfile.SoundFile]:
 
 @contextlib.contextmanager
 def _through_pipe(path: Path, content: bytes) -> Iterator[soundfile.SoundFile]:
-    """Open an MP3 file as a stream; raise AudioError if audio is left when it has been read.
+    """Open an MP3 file as a stream; raise AudioError if audio is left over after reading it.
 
-    If no header gives the length, libsndfile estimates it for a file, and so cuts off most of one with a variable bit
-    rate. From a pipe it reads to the end.
+    If no header gives the length, libsndfile estimates it for a file, and so cuts off most of a variable-bit-rate
+    one. From a pipe it reads to the end.
     """
     source, sink = os.pipe()
     feeder = threading.Thread(target=_feed, args=(sink, content), daemon=True)
@@ -184,7 +184,7 @@ def _through_pipe(path: Path, content: bytes) -> Iterator[soundfile.SoundFile]:
     try:
         with _Forwards(os.dup(source)) as file:
             beginnings = [found.start() for found in _MP3_BEGINNING.finditer(content)]
-            if not _promised_frames(file):  # it has no header: any that is found is another stream's
+            if not _promised_frames(file):  # no header of its own: any found is another stream's
                 beginnings.insert(0, 0)
             if len(beginnings) > 1:
                 raise AudioError(
@@ -210,7 +210,7 @@ def _feed(sink: int, content: bytes) -> None:
 
 
 def _mp3_seconds(data: bytes) -> float:
-    """About how long the MP3 stream near the beginning of `data` is; 0 if there is none."""
+    """Approximate length of the MP3 stream near the start of `data`; 0 if there is none."""
     for start, _ in zip(_MP3_SYNC.finditer(data), range(_MP3_ATTEMPTS), strict=False):
         with contextlib.suppress(soundfile.LibsndfileError):
             info = soundfile.info(io.BytesIO(data[start.start() :]))
@@ -226,7 +226,7 @@ def _own_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Block]:
         try:
             block = file.read(_MP3_BLOCK if is_mp3 else BLOCK, dtype="float64", always_2d=True)
         except soundfile.LibsndfileError as error:
-            if is_mp3:  # tags at the end, half a frame, or damage: the header and what is left will show
+            if is_mp3:  # trailing tags, half a frame, or damage: the header and the rest will tell
                 break
             raise AudioError(
                 f"{path}: is damaged after {frames / file.samplerate:.1f} s ({_reason(error)})"
@@ -244,12 +244,12 @@ def _own_blocks(file: soundfile.SoundFile, path: Path) -> Iterator[Block]:
 
 
 def _promised_frames(file: soundfile.SoundFile) -> int:
-    """The number of frames according to the header; 0 if it does not say.
+    """The number of frames according to the header; 0 if unknown.
 
     libsndfile takes a truncated WAV file for a short one; only its log gives the intended length.
     """
     cut = re.search(r"^data : (\d+) \(should be (\d+)\)", file.extra_info, re.MULTILINE)
-    if cut and (declared := int(cut[1])) < 0x7FFFFFFF:  # writers that do not know the length put more
+    if cut and (declared := int(cut[1])) < 0x7FFFFFFF:  # writers that do not know the length store more
         return round(int(file.frames) * declared / max(int(cut[2]), 1))
     return int(file.frames) if file.frames < 1 << 60 else 0
 
@@ -266,7 +266,7 @@ def _resample(blocks: Iterator[Block], samplerate: int, wanted: int, channels: i
 
 
 def _even(blocks: Iterator[Block], frames: int) -> Iterator[Block]:
-    """Cut and join `blocks` so that each has `frames` frames; the last one may have fewer."""
+    """Cut and join `blocks` into blocks of `frames` frames; the last one may be shorter."""
     waiting: list[Block] = []
     held = 0
     for block in blocks:

@@ -1,6 +1,6 @@
-"""FMA-small: 8000 thirty-second clips of the Free Music Archive, as MP3 files.
+"""FMA-small: 8000 thirty-second clips from the Free Music Archive, as MP3 files.
 
-Defferrard, M. et al. (2017), "FMA: A Dataset for Music Analysis", ISMIR. Each artist has chosen a licence,
+Defferrard, M. et al. (2017), "FMA: A Dataset for Music Analysis", ISMIR. Each artist chose a licence,
 listed in ``fma_metadata/tracks.csv``, which is a separate archive.
 """
 
@@ -38,9 +38,9 @@ def scan(folder: Path, *, metadata: Path | None = None, minimum_seconds: float =
     Parameters
     ----------
     folder : pathlib.Path
-        The corpus's folder, or the one that holds it as ``fma_small``.
+        The corpus's folder, or the parent of its ``fma_small``.
     metadata : pathlib.Path, optional
-        The file ``tracks.csv``; default: looked for in `folder` and in ``fma_metadata`` in and beside it.
+        The file ``tracks.csv``; default: searched for in `folder` and in ``fma_metadata`` in and next to it.
     minimum_seconds : float
         Shorter clips are left out.
 
@@ -49,7 +49,7 @@ def scan(folder: Path, *, metadata: Path | None = None, minimum_seconds: float =
     UsageError
         If there is no clip in `folder`.
     MetadataError
-        If ``tracks.csv`` cannot be read, or lacks the columns.
+        If ``tracks.csv`` cannot be read, or lacks required columns.
     """
     audio = [
         path
@@ -86,9 +86,9 @@ def _find_table(folder: Path) -> Path | None:
 def _read_table(path: Path, names: Collection[str]) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield name -> (genre, licence) of the clips `names` from ``tracks.csv``.
 
-    The table has three rows of headings: the first two together name a column, the third names the index.
+    The table has three header rows: the first two together name a column, the third names the index.
     """
-    csv.field_size_limit(_LONGEST_FIELD)  # artists' biographies are longer than the module expects
+    csv.field_size_limit(_LONGEST_FIELD)  # artists' biographies exceed the module's default limit
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = csv.reader(file)

@@ -20,7 +20,7 @@ from cadrender.wording import plural
 
 NAME = "folder"
 
-# Files named in a message.
+# Number of files named in a message.
 _NAMED = 5
 
 
@@ -37,7 +37,7 @@ def scan(
     """Find the songs of any tree of ``<song>/<stem>.(wav|flac|mp3|...)``.
 
     Every folder with audio files is a song, named after its path below `folder` with `` - `` between the levels. A
-    song without a mixture gets the sum of its stems, and missing stems are digital silence. Of a song with a mixture
+    song without a mixture gets the sum of its stems, and missing stems are digital silence. For a song with a mixture
     only the existing stems are written: the mixture may contain the others.
 
     If no file in `folder` itself is named after a stem and `stems` is not given, each of these files is a song without
@@ -48,7 +48,7 @@ def scan(
     folder : pathlib.Path
         The tree.
     stems : mapping of str to str, optional
-        File name without suffix -> stem, in addition to the stems' own names. Files of one stem are summed.
+        File name without suffix -> stem, in addition to the stems' own names. Files of the same stem are summed.
     name : str
         The corpus's name.
     license, genre : str
@@ -94,7 +94,7 @@ def scan(
 
 
 def _nothing(folder: Path, names: Mapping[str, str], found: Sequence[SourceTrack | LeftOut]) -> str:
-    """Why there is no song."""
+    """Why no song was found."""
     failures = [
         f"{item.name}: {item.reason}" for item in found if isinstance(item, LeftOut) and not item.expected
     ]
@@ -119,7 +119,7 @@ def _mixture(folder: Path, path: Path, fields: tuple[str, str, str]) -> SourceTr
 
 
 def _file_name(folder: Path, path: Path) -> str:
-    """The name of a song that is one file."""
+    """The name of a single-file song."""
     return safe_name(" - ".join(path.relative_to(folder).with_suffix("").parts))
 
 
@@ -162,7 +162,7 @@ def _song(
             "--mixtures takes each as a song",
         )
     mixtures = [path.name for key, path in known.items() if names[key] == MIXTURE]
-    if len(mixtures) > 1:  # files of a stem add up, but mixtures are songs
+    if len(mixtures) > 1:  # files of a stem add up, but each mixture is a song
         return LeftOut(
             name, f"has {len(mixtures)} mixtures: {', '.join(mixtures)}; expected one", expected=False
         )

@@ -15,7 +15,7 @@ import yaml
 from cadrender.errors import MetadataError, UsageError
 from cadrender.stems import VDBO
 
-# A sample is named after its song, `<song>-hlp_0056`, and a file name has at most 255 bytes.
+# A sample is named after its song, `<song>-hlp_0056`, and file names are limited to 255 bytes.
 LONGEST_NAME = 200
 
 READABLE = (
@@ -65,7 +65,7 @@ class LeftOut:
     name : str
         The song.
     reason : str
-        Why, in one line.
+        The reason, in one line.
     expected : bool
         Whether this is intended; otherwise the command's exit status is 1.
     """
@@ -92,9 +92,9 @@ class Corpus:
     notes : tuple of str
         Remarks about the corpus as a whole.
     minimum_seconds : float
-        Shorter songs are left out. 0.4 s is the shortest signal that has a loudness.
+        Shorter songs are left out. 0.4 s is the shortest signal whose loudness can be measured.
     forgiving : bool
-        Whether damaged and short files are a known fault of the corpus and not a failure.
+        Whether damaged and short files are a known fault of the corpus rather than a failure.
     """
 
     name: str
@@ -124,12 +124,12 @@ class InstrumentTable:
 
 
 def read_instruments(path: Path) -> InstrumentTable:
-    """Read a table of instruments: a YAML file with a list of names for each of the four stems.
+    """Read an instrument table: a YAML file with a list of names for each of the four stems.
 
     Raises
     ------
     UsageError
-        If it is not such a file, or an instrument belongs to two stems.
+        If the file is invalid, or an instrument belongs to two stems.
     """
     table = read_mapping(path)
     wrong = [key for key in table if key not in VDBO]
@@ -153,7 +153,7 @@ def shipped(name: str) -> Path:
 
 
 def read_names(path: Path) -> frozenset[str]:
-    """Read the list ``tracks`` of a YAML file, as `name_key` spells them."""
+    """Read the list ``tracks`` of a YAML file, normalised by `name_key`."""
     names = read_mapping(path).get("tracks")
     if not isinstance(names, list):
         raise UsageError(f"{path}: no list named 'tracks'")
@@ -173,10 +173,10 @@ def name_key(name: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Make a path component of `name` that is valid, and the same, on every system.
+    """Turn `name` into a path component that is valid, and the same, on every system.
 
-    Letters are composed (NFC); invalid Unicode, separators and control characters are replaced; a name of more than
-    `LONGEST_NAME` bytes is cut and ends in a digest of the whole.
+    Letters are composed (NFC); invalid Unicode, separators and control characters are replaced; a name longer than
+    `LONGEST_NAME` bytes is truncated and ends in a digest of the whole.
     """
     name = unicodedata.normalize("NFC", re.sub("[\ud800-\udfff]", "\ufffd", name))
     name = re.sub(r"[/\\:\x00-\x1f\x7f]", "_", name).strip()
@@ -194,7 +194,7 @@ def distinct(
 ) -> tuple[tuple[SourceTrack, ...], tuple[LeftOut, ...]]:
     """Split what was found into songs to convert and songs to leave out.
 
-    Of songs whose names differ at most in case, which some file systems cannot tell apart, only the first is kept.
+    Of songs whose names differ at most in case, which some file systems do not distinguish, only the first is kept.
     """
     kept: dict[str, SourceTrack] = {}
     left_out: list[LeftOut] = []
@@ -213,7 +213,7 @@ def distinct(
 def walk(
     folder: Path, *, depth: int | None = None, skip: Iterable[Path] = ()
 ) -> Iterator[tuple[Path, list[Path]]]:
-    """Walk through `folder` and the folders below it, by name; links are followed, but never in a circle.
+    """Walk through `folder` and the folders below it in name order; links are followed, but never in a circle.
 
     Hidden files, ``__MACOSX`` and ``lost+found`` are ignored.
 
@@ -278,7 +278,7 @@ def _real(path: Path) -> str:
 def read_mapping(path: Path) -> dict[Any, Any]:
     """Read a YAML file that holds a mapping; raise MetadataError if it does not."""
     try:
-        # The loader in C would be faster, but deep nesting makes it crash.
+        # The C loader would be faster, but crashes on deep nesting.
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise MetadataError(f"{path}: cannot be read: {one_line(error)}") from error
@@ -288,5 +288,5 @@ def read_mapping(path: Path) -> dict[Any, Any]:
 
 
 def one_line(error: Exception) -> str:
-    """The message of an error, in one line."""
+    """An error's message, on one line."""
     return " ".join(str(getattr(error, "strerror", None) or error).split())

@@ -1,4 +1,4 @@
-"""MedleyDB 1 and 2: multitrack songs whose stems are named by their instruments.
+"""MedleyDB 1 and 2: multitrack songs whose stems are named by instrument.
 
 Bittner, R. et al. (2014), "MedleyDB: A Multitrack Dataset for Annotation-Intensive MIR Research", ISMIR;
 Bittner, R. et al. (2016), "MedleyDB 2.0: New Data and a System for Sustainable Data Collection", ISMIR
@@ -36,7 +36,7 @@ BLEED = "has bleed between its stems"
 NO_STEMS = "has no stems: only its mixture is taken"
 
 _MIX, _STEMS, _METADATA = "_MIX.wav", "_STEMS", "_METADATA.yaml"
-# The metadata came with the audio at first; later the corpus's own package kept it for all versions.
+# The metadata first came with the audio; later the corpus's own package kept it for all versions.
 _METADATA_FOLDERS = ("Metadata", "data/Metadata", "medleydb/data/Metadata", "medleydb/medleydb/data/Metadata")
 
 
@@ -52,17 +52,17 @@ def scan(
 
     A song is a folder with ``<Artist_Title>_MIX.wav``, ``<Artist_Title>_STEMS/`` and
     ``<Artist_Title>_METADATA.yaml``, which may also be in ``Metadata``, in ``medleydb/data/Metadata``, or anywhere
-    else in `folder`. Its stems are summed by the table of instruments; a class without a stem is digital silence. The
-    mixture is the corpus's own; a song without stems has only that.
+    else in `folder`. Its stems are grouped by the instrument table and summed; a class without stems is digital
+    silence. The mixture is the corpus's own; a song without stems has only that.
 
     Parameters
     ----------
     folder : pathlib.Path
         The corpus: version 1, version 2 or a folder with both.
     instruments : pathlib.Path, optional
-        The table of instruments; default: the shipped ``medleydb_instruments.yaml``.
+        The instrument table; default: the shipped ``medleydb_instruments.yaml``.
     metadata : pathlib.Path, optional
-        Folder of the metadata, if it is not in the corpus.
+        Folder of the metadata, if not in the corpus.
     keep_musdb : bool
         Whether to take songs that are already in MUSDB18-HQ's training split.
     skip_bleed : bool
@@ -97,7 +97,7 @@ def _song_folders(folder: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _metadata_files(folder: Path, metadata: Path | None) -> dict[str, Path]:
-    """Every metadata file: title -> path. One beside the audio is preferred."""
+    """Every metadata file: title -> path. Files next to the audio take precedence."""
     places = [require_folder(metadata)] if metadata else [folder]
     if not metadata:
         places += [folder.resolve().parent / place for place in _METADATA_FOLDERS]
@@ -169,7 +169,7 @@ def _stems(
 
 
 def _group(value: object, table: InstrumentTable) -> tuple[str, tuple[str, ...]]:
-    """The stem of an instrument, or of a list of them; ``other`` and notes if it is unknown or not the same."""
+    """The stem of an instrument or of a list of them; ``other`` with notes if unknown or ambiguous."""
     names = [str(name or "") for name in (value if isinstance(value, list) and value else [value])]
     known = {name: stem for name in names if (stem := table.stem(name))}
     unknown = dict.fromkeys(name for name in names if name not in known)
@@ -184,5 +184,5 @@ def _group(value: object, table: InstrumentTable) -> tuple[str, tuple[str, ...]]
 
 
 def _is_yes(value: object) -> bool:
-    """Read yes and no, which YAML turns into a boolean where they are not quoted."""
+    """Read yes and no, which YAML turns into booleans when unquoted."""
     return value is True or str(value).strip().casefold() == "yes"

@@ -1,4 +1,4 @@
-"""Taking a corpus out of a root."""
+"""Removing a corpus from a root."""
 
 import contextlib
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Removed:
 
 
 def remove(name: str, root: Path) -> Removed:
-    """Delete the songs that a corpus's manifest records, and its lists.
+    """Delete the songs recorded in a corpus's manifest, and its lists.
 
     Other files among them, and files rendered from the songs, stay.
 
@@ -43,7 +43,7 @@ def remove(name: str, root: Path) -> Removed:
     Raises
     ------
     UsageError
-        If there is no such corpus in `root`, or it is outside of it.
+        If there is no such corpus in `root`, or it lies outside.
     CadrenderError
         If a file cannot be deleted.
     """
@@ -75,7 +75,7 @@ def remove(name: str, root: Path) -> Removed:
             for stem in files[song]:
                 (music / song / stem).unlink(missing_ok=True)
             remove_leftovers(music / song)
-            with contextlib.suppress(OSError):  # something else is in it
+            with contextlib.suppress(OSError):  # not empty
                 (music / song).rmdir()
         manifest.file.unlink()  # last: an interrupted removal can be repeated
         with contextlib.suppress(OSError):

@@ -18,7 +18,7 @@ from cadrender.store.manifest import Manifest, check_unchanged
 
 _FULL_SCALE = 32768
 _LOUDEST = (_FULL_SCALE - 1) / _FULL_SCALE
-_WORTH_A_NOTE = 0.005  # largest difference in seconds of a file's length from its mixture's without a note
+_WORTH_A_NOTE = 0.005  # length difference from the mixture, in seconds, that needs no note
 
 _kept = Kept()
 
@@ -27,23 +27,23 @@ _kept = Kept()
 class SongStem(Signal):
     """One stem of a corpus's song in a root: stereo, PCM_16, at the root's rate.
 
-    Files of one stem are summed. All stems are as long as the mixture. If any of them overloads, the whole song,
+    Files of a stem are summed. All stems are as long as the mixture. If any of them overloads, the whole song,
     including the mixture, is scaled by one factor so that its largest PCM value just fits: the stems keep their balance
-    and nothing is clipped. PCM values are rounded, without dither: a PCM_16 file at `samplerate` that is not scaled
-    keeps its values.
+    and nothing is clipped. PCM values are rounded without dither: an unscaled PCM_16 file at `samplerate` keeps its
+    values.
 
     Attributes
     ----------
     stem : str
-        Which of the song's stems.
+        Name of the stem.
     sources : tuple of (str, tuple of pathlib.Path)
-        The files of each of its stems, the mixture first; a stem without files is digital silence.
+        The files of each of the song's stems, the mixture first; a stem without files is digital silence.
     samplerate : int
         In hertz.
     minimum_seconds : float
-        A shorter song is refused.
+        Shorter songs are rejected.
     cost : int
-        About how many frames it has, estimated from file sizes.
+        Approximate number of frames, estimated from file sizes.
     frames : int or None
         None: known only once it has been decoded.
     subtype : str
@@ -63,13 +63,13 @@ class SongStem(Signal):
         return {"stems": [stem for stem, _ in self.sources]}
 
     def inputs(self) -> dict[str, Path]:
-        """The files of all stems, as any of them may overload: ``vocals.0`` and so on."""
+        """The files of all stems, any of which may overload: ``vocals.0`` and so on."""
         return {f"{stem}.{number}": path for stem, paths in self.sources for number, path in enumerate(paths)}
 
     def read(
         self, start: int = 0, frames: int = -1, dtype: str = "int16", out: npt.NDArray[Any] | None = None
     ) -> npt.NDArray[Any]:
-        """Read a part; the whole song is decoded for it.
+        """Read a part; the whole song is decoded to do so.
 
         Raises
         ------
@@ -101,9 +101,9 @@ class SongStem(Signal):
 
     @classmethod
     def make(cls, signals: Sequence[Self], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
-        """Convert stems of one song; all of its stems are decoded, whichever are requested.
+        """Convert stems of one song; all its stems are decoded, whichever are requested.
 
-        Input files are recorded by size and time: a digest would take as long as decoding.
+        Input files are recorded by size and mtime: a digest would take as long as decoding.
         """
         song = signals[0]
         inputs = {role: manifest.stat(path) for role, path in song.inputs().items()}
@@ -160,7 +160,7 @@ def _convert(song: SongStem, sinks: Mapping[str, Sink]) -> tuple[str, ...]:
 
 
 def _write(blocks: Iterable[Block], sink: Sink | None, gain: float = 1.0) -> tuple[int, float]:
-    """Write `blocks` x `gain` as int16; returns the frames and the peak before the gain."""
+    """Write `blocks` x `gain` as int16; returns the number of frames and the peak before the gain."""
     frames, peak = 0, 0.0
     for block in blocks:
         if len(block):

@@ -1,4 +1,4 @@
-"""A small complete root made from nothing: synthesised songs, spherical heads, metadata."""
+"""A small, complete root made from scratch: synthesised songs, spherical heads, metadata."""
 
 from cadrender.demo.root import DemoRoot, make_root
 

@@ -1,4 +1,4 @@
-"""From a score to stems: each note on its instrument, each stem in a small room, the mixture their sum."""
+"""From a score to stems: each note played on its instrument, each stem in a small room, the mixture their sum."""
 
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -27,7 +27,7 @@ def play(song: DemoSong) -> dict[str, npt.NDArray[np.int16]]:
     phrases: dict[str, list[list[SungNote]]] = {part: [] for part in _SINGERS}
     for note in song.notes():
         rng = players(song.name, note.part)
-        # as precise as good players
+        # as tight as good players
         start, stop = song.seconds(note.start) + rng.normal(0, 0.003), song.seconds(note.stop)
         strength = note.strength * min(1.0, 1 + rng.normal(0, 0.05))
         if note.part in phrases:
@@ -51,7 +51,7 @@ def play(song: DemoSong) -> dict[str, npt.NDArray[np.int16]]:
 def _add(
     tracks: Iterable[Floats], seconds: float, signal: Floats, gain: float, pan: float, share: float
 ) -> None:
-    """Add a mono signal to left, right and the room's send, panned with equal power; its end may be cut."""
+    """Add a mono signal to left, right and the room's send, panned with equal power; its end may be cut off."""
     start, side = round(seconds * RATE), (np.clip(pan, -1, 1) + 1) * np.pi / 4
     for track, weight in zip(tracks, (np.cos(side), np.sin(side), share), strict=True):
         piece = track[start : start + len(signal)]
@@ -59,7 +59,7 @@ def _add(
 
 
 def _finish(tracks: Floats, level: float) -> Floats:
-    """Add the room to a stem, saturate its peaks as tape does, and bring it to a root mean square of ``level``."""
+    """Add the room to a stem, saturate its peaks like tape, and bring it to an RMS level of ``level``."""
     track, send = tracks[:2], tracks[2]
     if send.any():
         track += oaconvolve(send[None], _room(), axes=1)[:, : len(send)]

@@ -30,7 +30,7 @@ SAMPLERATE = 44100
 SPEED_OF_SOUND = 343.0
 TAPS = 384
 LEAD = 44
-"""Frames from the first tap to the time at which the wave would pass the centre of the head."""
+"""Frames from the first tap to when the wave would pass the centre of the head."""
 
 _TRANSFORM = 1024
 _PASS_BAND = 15000.0
@@ -44,12 +44,12 @@ class SphericalHead:
     Attributes
     ----------
     radius : float
-        Of the head's sphere.
+        Radius of the head's sphere.
     ear_azimuth, ear_elevation : float
-        Direction of the microphone from the head's centre: 90 and 0 would be the ear's entrance; behind the ear is
+        Direction of the microphone from the head's centre: 90 and 0 would be the ear canal entrance; behind the ear is
         further back and higher.
     torso_radius, neck, torso_gain : float
-        The torso's sphere, its distance from the head's, and how much of a wave it reflects (0 to 1).
+        The torso's sphere, its distance from the head's, and the fraction of a wave it reflects (0 to 1).
     """
 
     radius: float = 0.0875
@@ -89,7 +89,7 @@ def make_hrir(head: SphericalHead, azimuth: float, *, distance: float = 2.0, tor
     distance : float
         From the head's centre to the loudspeaker, in metres.
     torso : bool
-        Add the torso's echo.
+        Whether to add the torso's echo.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def _sphere_series(radius: float, distance: float, frequencies: Floats) -> Compl
 def _hankel(x: Floats, count: int) -> Complexes:
     """Spherical Hankel functions of the second kind (outgoing for exp(+i omega t)), orders 0 to count - 1.
 
-    The upward recurrence is stable, since they grow with the order.
+    The upward recurrence is stable, since they grow with order.
     """
     values = np.empty((count, x.size), dtype=complex)
     values[0] = 1j * np.exp(-1j * x) / x
@@ -184,6 +184,6 @@ def _torso_echo(
 
 
 def _roll_off(frequencies: Floats) -> Floats:
-    """Half a cosine from 1 at the pass band's edge to 0 at half the sample rate, for short pulses."""
+    """Half a cosine from 1 at the passband edge to 0 at half the sample rate, for short pulses."""
     position = (frequencies - _PASS_BAND) / (SAMPLERATE / 2 - _PASS_BAND)
     return 0.5 + 0.5 * np.cos(np.pi * position.clip(0, 1))

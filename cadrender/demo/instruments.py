@@ -1,4 +1,4 @@
-"""The band: plays notes on the patches of ``instruments.yaml``."""
+"""The band: plays notes with the patches of ``instruments.yaml``."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -43,16 +43,16 @@ PATCHES = {name: Patch(**fields) for name, fields in _TABLES.items()}
 
 
 def play_note(patch: Patch, pitch: int, seconds: float, strength: float, rng: np.random.Generator) -> Floats:
-    """A note: one row for each detuned copy, (copies, frames), with a peak near its strength.
+    """A note: one row per detuned copy, (copies, frames), with a peak near its strength.
 
-    It lasts ``seconds`` and the release, or until it has decayed; drums (pitch 0) always ring until then.
+    It lasts for ``seconds`` plus the release, or until it has decayed; drums (pitch 0) always ring out.
     """
     hertz = frequency(pitch or patch.pitch)
     stretch = (262 / hertz) ** 0.4 if pitch else 1.0
     low, high, level, fall = patch.noise
     ring = max([stretch * decay for _, _, decay in patch.tones] + [fall])
     frames = int(RATE * min(seconds + patch.release if pitch else np.inf, ring))
-    # the oscillators' time runs faster where the pitch is raised
+    # the oscillators' time runs faster while the pitch is raised
     bent = time = np.arange(frames) / RATE
     if patch.sweep:
         bent = time + 0.03 * patch.sweep * (1 - np.exp(-time / 0.03))
@@ -81,7 +81,7 @@ def frequency(pitch: _Pitch) -> _Pitch:
 
 @cache
 def _period(levels: tuple[float, ...]) -> Floats:
-    """One period of a sum of sines with the levels of its harmonics from the first up."""
+    """One period of a sum of harmonics with the given levels, from the fundamental up."""
     spectrum = np.zeros(_TABLE // 2 + 1, dtype=complex)
     spectrum[1 : len(levels) + 1] = -0.5j * _TABLE * np.asarray(levels)
     period: Floats = np.fft.irfft(spectrum)
@@ -89,7 +89,7 @@ def _period(levels: tuple[float, ...]) -> Floats:
 
 
 def oscillate(levels: tuple[float, ...], turns: Floats) -> Floats:
-    """A sum of sines with the levels of its harmonics, at the given numbers of turns."""
+    """A sum of harmonics with the given levels, at the given numbers of turns."""
     return _period(levels)[(turns * _TABLE).astype(np.int64) & (_TABLE - 1)]
 
 
@@ -102,12 +102,12 @@ def band(low: float, high: float) -> Floats:
 
 
 def decayed(time: Floats, seconds: float) -> Floats:
-    """An exponential that falls by 60 dB in ``seconds``."""
+    """An exponential that decays by 60 dB in ``seconds``."""
     return np.exp(time * (-6.9 / seconds))
 
 
 def fade(sound: Floats, attack: float, release: float) -> Floats:
-    """Fade both ends of a sound in place, along its last axis, lengths in seconds, and return it."""
+    """Fade both ends of a sound in place along its last axis (lengths in seconds), and return it."""
     for side, seconds in (sound, attack), (sound[..., ::-1], release):
         frames = min(int(seconds * RATE), sound.shape[-1])
         side[..., :frames] *= 0.5 - 0.5 * np.cos(np.pi * (np.arange(frames) + 0.5) / frames)

@@ -25,14 +25,14 @@ STANDARD_AUDIOGRAMS = {
     "S3": (30, 35, 60, 75, 80, 80, 85),
 }
 
-# How often each is drawn: most wearers of hearing aids have mild and moderate losses.
+# Relative frequency of each: most hearing-aid users have mild to moderate losses.
 _SHARES = {"N1": 8, "N2": 20, "N3": 22, "N4": 12, "N5": 4, "N6": 2, "N7": 1, "S1": 12, "S2": 12, "S3": 7}
 
 
 def make_listeners(count: int = 83) -> list[Listener]:
-    """Listeners ``L0001`` and so on, the same ones every time, with thresholds in 5 dB steps.
+    """Listeners ``L0001`` and so on, always the same ones, with thresholds in 5 dB steps.
 
-    A person's two ears are of one standard kind, and differ a little from each other and from the standard.
+    Both ears of a person follow the same standard audiogram, differing slightly from each other and from it.
     """
     rng = generator("listeners")
     weights = np.array([_SHARES[kind] for kind in STANDARD_AUDIOGRAMS]) / sum(_SHARES.values())

@@ -1,4 +1,4 @@
-"""Makes a demo root: songs, HRIRs and metadata, each file only where it is missing or out of date."""
+"""Makes a demo root: songs, HRIRs and metadata, each file only if missing or out of date."""
 
 import hashlib
 import io
@@ -40,7 +40,7 @@ _SPLIT = "train"
 
 @dataclass(frozen=True)
 class DemoRoot:
-    """What a demo root holds.
+    """The contents of a demo root.
 
     Attributes
     ----------
@@ -54,9 +54,9 @@ class DemoRoot:
     positions, gains, scenes, listeners : int
         Their numbers in the metadata.
     written : tuple of str
-        Files made by this call, relative to the root; all others existed already.
+        Files made by this call, relative to the root; all others already existed.
     changed : tuple of str
-        Files that have been changed since they were made; they are left alone.
+        Files modified since they were made; they are left alone.
     """
 
     root: Path
@@ -78,21 +78,21 @@ def make_root(
     subjects: int = len(SUBJECTS),
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> DemoRoot:
-    """Make a small complete root from nothing: the same files on every run.
+    """Make a small, complete root from scratch: the same files on every run.
 
     The folder holds ``audio/music/train`` (songs of 32 to 40 s in MUSDB18-HQ's layout; the third has no
-    vocals), ``audio/hrtf`` and all of ``metadata`` that rendering needs. In an existing demo root only what is missing,
-    or was made by another version of cadrender, is made again, so that an interrupted call can be repeated. A file that
-    has been changed since it was made is left alone; delete it to have it made again.
+    vocals), ``audio/hrtf`` and all the ``metadata`` that rendering needs. In an existing demo root only what is missing
+    or was made by another version of cadrender, is made again, so an interrupted call can be repeated. A file modified
+    since it was made is left alone; delete it to have it made again.
 
     Parameters
     ----------
     root : pathlib.Path
         A new or empty folder, or a demo root.
     songs : int
-        How many, 1 to 4.
+        Number of songs, 1 to 4.
     subjects : int
-        How many of the 16 heads.
+        Number of heads, up to 16.
     on_progress : callable, optional
         Called as ``on_progress(done, total, what)`` before each step with its name (a song's, or what else is made),
         and once at the end with an empty one.
@@ -157,7 +157,7 @@ def make_root(
 
 
 def _make_song(made: "_Made", song: DemoSong, folder: str) -> int:
-    """Make a song's five files where one is missing or out of date; return its length in frames."""
+    """Make a song's five files if one is missing or out of date; return its length in frames."""
     names = [f"{folder}/{stem}.wav" for stem in STEMS]
     if not all(made.is_whole(name) for name in names):
         for stem, samples in play(song).items():
@@ -167,13 +167,13 @@ def _make_song(made: "_Made", song: DemoSong, folder: str) -> int:
 
 
 def _make_hrirs(made: "_Made", subject: str) -> list[str]:
-    """Make a subject's files where one is missing or out of date; return all their names."""
+    """Make a subject's files if one is missing or out of date; return all their names."""
     head = make_head(subject)
     names = {f"{MIC}-{subject}-{'n' if angle < 0 else 'p'}{abs(angle)}.wav": angle for angle in ANGLES}
     for name, angle in names.items():
         file = f"audio/hrtf/{name}"
         if not made.is_whole(file):
-            # 24 bits, as libsndfile writes the date into files of floats
+            # 24 bits, as libsndfile writes the date into float files
             made.put(file, _wav(make_hrir(head, angle), "PCM_24"))
     return list(names)
 
@@ -195,7 +195,7 @@ def _recipe() -> str:
 
 
 class _Made:
-    """The files of a demo root, and their digests in its mark."""
+    """The files of a demo root, and their digests in its marker file."""
 
     def __init__(self, root: Path, digests: dict[str, str]) -> None:
         self.root = root
@@ -238,7 +238,7 @@ class _Made:
         return made
 
     def is_whole(self, name: str) -> bool:
-        """Whether a file exists as it was made, or has been changed since."""
+        """Whether a file exists as made, or has been modified since."""
         if self._is_changed(name):
             self.changed.add(name)
             return True
@@ -254,7 +254,7 @@ class _Made:
             return None
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a file, whole or not at all, unless it has that content already or has been changed."""
+        """Write a file, whole or not at all, unless it already has that content or has been modified."""
         file = self.root / name
         digest = _digest(content)
         present = self._on_disk(name)

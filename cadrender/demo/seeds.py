@@ -1,4 +1,4 @@
-"""The demo's random generators: one for each thing, by name, so that the order does not matter."""
+"""The demo's random generators: one per item, by name, so that order does not matter."""
 
 import hashlib
 

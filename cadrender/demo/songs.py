@@ -1,4 +1,4 @@
-"""The demo's songs: reads the scores in ``songs.yaml`` and makes a list of notes of each."""
+"""The demo's songs: reads the scores in ``songs.yaml`` and turns each into a list of notes."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ _BOOK = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_bytes())
 _SCALE = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 
 Chord = tuple[float, int, tuple[int, ...]]
-"""Beat, pitch class in the bass, all pitch classes."""
+"""Beat, bass pitch class, all pitch classes."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def parse_pitch(text: str) -> int:
 
 
 def parse_chord(symbol: str) -> tuple[int, tuple[int, ...]]:
-    """The pitch class in the bass and all pitch classes of a chord such as ``F#m7`` or ``D/F#``."""
+    """The bass pitch class and all pitch classes of a chord such as ``F#m7`` or ``D/F#``."""
     if not (match := re.fullmatch(r"([A-G][#b]?)([^/]*)/?([A-G][#b]?)?", symbol)):
         raise ValueError(f"{symbol!r} is not a chord such as F#m7 or D/F#")
     root, quality, bass = match.groups()
@@ -113,7 +113,7 @@ def parse_pattern(text: str, start: int, stop: int, bar: int) -> Iterator[tuple[
 
 
 def voice_chords(chords: Iterable[Sequence[int]]) -> list[list[int]]:
-    """Four ascending MIDI pitches for each chord: close positions with small steps from one to the next."""
+    """Four ascending MIDI pitches per chord: close positions with small steps from one to the next."""
     voicings = [[LOWEST_CHORD + 4 * place for place in range(1, 5)]]
     for classes in chords:
         inversions = []
@@ -127,7 +127,7 @@ def voice_chords(chords: Iterable[Sequence[int]]) -> list[list[int]]:
 
 
 def _struck(symbol: str, voicing: list[int], chord: Chord, following: Chord) -> tuple[list[int], float]:
-    """The pitches and the strength of a symbol of a pattern."""
+    """The pitches and strength of a pattern symbol."""
     if symbol.isdigit():
         return [0], int(symbol) / 9
     if symbol in "Xx":

@@ -1,4 +1,4 @@
-"""A singer: pulses through the formants of vowels, with breath and vibrato.
+"""A singer: pulses through vowel formants, with breath and vibrato.
 
 Source and filter as in Fant, "Acoustic theory of speech production" (1960); the first three formants are those
 of Peterson and Barney, "Control methods used in a study of the vowels", J. Acoust. Soc. Am. 24 (1952), 175-184.
@@ -14,7 +14,7 @@ from scipy.signal.windows import hann
 from cadrender.demo.instruments import RATE, Floats, fade, frequency, oscillate
 
 SungNote = tuple[float, float, int, float, int]
-"""Start and stop in seconds, MIDI pitch, strength (0 to 1), and number of the vowel."""
+"""Start and stop in seconds, MIDI pitch, strength (0 to 1), and vowel number."""
 
 HOP = 512
 
@@ -47,7 +47,7 @@ def sing(notes: Sequence[SungNote], voice: str, rng: np.random.Generator) -> Flo
         loudness[hummed] *= 0.5
         formants[begun, :3] = _VOWELS[voice][vowel % 5]
         formants[hummed, :3] = _HUM
-        # long notes get a late vibrato
+        # long notes get a delayed vibrato
         trembling[sounds] = np.clip((time[sounds] - start - 0.2) / 0.35, 0, 1) * (stop - start > 0.4)
     wave = np.sin(2 * np.pi * 5.4 * time) * _smooth(trembling, 0.1)
     pitch = _smooth(pitch, 0.08) + 0.35 * wave + 0.15 * _smooth(rng.standard_normal(hops), 0.15)
@@ -66,7 +66,7 @@ def _smooth(steps: Floats, seconds: float) -> Floats:
 
 
 def _speak(source: Floats, formants: Floats) -> Floats:
-    """Filter by resonances, a row of five frequencies for each hop, in short spectra."""
+    """Filter by resonances, one row of five frequencies per hop, using short-time spectra."""
     transform = ShortTimeFFT(hann(4 * HOP, sym=False), HOP, RATE)
     spectra = transform.stft(source)
     hops = np.clip(np.arange(transform.p_min, transform.p_min + spectra.shape[1]), 0, len(formants) - 1)

@@ -1,4 +1,4 @@
-"""Amplifying a stereo signal as a linear hearing aid does, by the NAL-R filters of :mod:`cadrender.dsp.nalr`."""
+"""Amplify a stereo signal like a linear hearing aid, with the NAL-R filters of :mod:`cadrender.dsp.nalr`."""
 
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -11,7 +11,7 @@ from cadrender.dsp.hrir import Heads
 from cadrender.dsp.loudness import full_scale
 from cadrender.dsp.nalr import nalr_filter
 
-# Frames that are convolved at a time, about.
+# Approximate frames per convolution.
 _CHUNK = 64 * 1024
 
 
@@ -25,7 +25,7 @@ class Amplifier:
     Parameters
     ----------
     filters : sequence of (ndarray, ndarray)
-        For each listener the filter of the left and of the right ear, all of one length.
+        Left- and right-ear filter of each listener, all of the same length.
     """
 
     def __init__(self, filters: Iterable[tuple[Floats, Floats]]) -> None:
@@ -37,13 +37,13 @@ class Amplifier:
         self._ones = np.ones(len(filters))
         self.tail = len(filters[0][0]) - 1
         batch = batch_frames(self._heads)
-        # Whole batches, the frames before them included; each is longer than the tail.
+        # Whole batches, preceding frames included; each is longer than the tail.
         self._chunk = max(1, round(_CHUNK / batch)) * batch - self.tail
         self._held = np.zeros((self.tail + self._chunk, 2))
         self._count = 0
 
     def feed(self, block: Floats) -> Iterator[tuple[int, Samples]]:
-        """Take the next (frames, 2) float64 of the signal; yield what is ready, as (listener, piece)."""
+        """Take the next (frames, 2) float64 frames of the signal; yield what is ready as (listener, piece)."""
         while len(block):
             room = self._chunk - self._count
             part = block[:room]
@@ -54,13 +54,13 @@ class Amplifier:
                 yield from self._flush()
 
     def finish(self) -> Iterator[tuple[int, Samples]]:
-        """Yield the rest: what was held back, and the ``tail`` frames after the signal's end."""
+        """Yield the rest: pending frames and the ``tail`` frames after the signal's end."""
         yield from self.feed(np.zeros((self.tail, 2)))
         if self._count:
             yield from self._flush()
 
     def _flush(self) -> Iterator[tuple[int, Samples]]:
-        """Filter what is held together with the frames before it, and drop the output of those."""
+        """Filter the held frames together with those before them, and drop the latter's output."""
         signal = self._held[: self.tail + self._count]
         position = [0] * len(self._ones)
         for listener, piece, _ in convolve(signal, self._heads, self._ones, pcm16=False):

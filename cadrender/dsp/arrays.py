@@ -1,4 +1,4 @@
-"""Checks of users' arrays: what can be converted without loss is converted, anything else is a one-line error."""
+"""Checks on user arrays: lossless conversions are made, anything else raises a one-line error."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,15 +18,15 @@ FLOAT_TYPES = ("float32", "float64")
 
 
 def checked_signal(name: str, array: npt.ArrayLike, types: Sequence[str] = SIGNAL_TYPES) -> Samples:
-    """A stereo signal as the kernels need it: C-contiguous, in the machine's byte order.
+    """A stereo signal as the kernels need it: C-contiguous, in native byte order.
 
     Parameters
     ----------
     name : str
-        Of the argument, for messages.
+        Argument name for messages.
     array : array_like
         (n, 2) of one of `types`, in any byte order and memory layout. float16 becomes float32. Other types are
-        refused, as the full scale of int64, for example, is not known.
+        refused: the full scale of int64, for example, is unknown.
     types : sequence of str
         The accepted types.
 

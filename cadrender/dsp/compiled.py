@@ -1,4 +1,4 @@
-"""One decorator for every compiled kernel: the flags, and where the machine code is cached.
+"""One decorator for every compiled kernel: its flags, and where the machine code is cached.
 
 The flags are chosen once: ``error_model="numpy"`` (loops do not check for division by zero), no fast-math (so that
 results do not depend on how the compiler reorders sums; kernels use fused multiply-adds and lanes explicitly, through
@@ -33,7 +33,7 @@ def compiled(function: Kernel) -> Kernel:
     numba.config.CACHE_DIR = str(directory)
     try:
         return _compiled(cache=True)(function)
-    except RuntimeError:  # the folder can no longer be written
+    except RuntimeError:  # the folder is no longer writable
         return _compiled(cache=False)(function)
     finally:
         numba.config.CACHE_DIR = before

@@ -1,6 +1,6 @@
 """Complex numbers in lanes: real parts in one register, imaginary parts in another.
 
-In memory they are *interleaved*, a real part and its imaginary part side by side, as FFTW and NumPy have them.
+In memory they are *interleaved*, each real part next to its imaginary part, as in FFTW and NumPy.
 """
 
 from cadrender.dsp.compiled import inlined
@@ -43,7 +43,7 @@ def plus_times_conjugate(sum_re, sum_im, re, im, c, s):
 
 @inlined
 def load_interleaved(array, at):
-    """Eight numbers from element ``at`` on."""
+    """Load eight numbers starting at element ``at``."""
     low = load(array, at)
     high = load(array, at + 8)
     return evens(low, high), odds(low, high)
@@ -51,13 +51,13 @@ def load_interleaved(array, at):
 
 @inlined
 def store_interleaved(array, at, re, im):
-    """Write eight numbers from element ``at`` on."""
+    """Write eight numbers starting at element ``at``."""
     store(array, at, interleave_low(re, im))
     store(array, at + 8, interleave_high(re, im))
 
 
 @inlined
 def store_mirrored(array, at, re, im):
-    """Write eight numbers in reverse order from element ``at`` on."""
+    """Write eight numbers in reverse order starting at element ``at``."""
     store(array, at, mirror_low(re, im))
     store(array, at + 8, mirror_high(re, im))

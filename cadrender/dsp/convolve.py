@@ -1,19 +1,19 @@
-"""The two passes over a stem: how loud it will be at each head, then its at-mic signal at that loudness.
+"""The two passes over a stem: its loudness at each head, then its at-mic signal with the resulting gain.
 
 **Loudness without convolving.** K-weighting and convolution commute, so the stem is K-weighted once for all heads.
 The energy that a head's ears receive within a segment ``[a, b)`` follows from the correlations of the weighted
 stem and of the HRIRs: with ``v`` the weighted stem up to frame ``p`` and nothing after it, the energy of ``v``
-convolved is ``sum_t rho(t) r(t)`` (all correlations of HRIRs and signal), and what falls behind ``p`` is the *tail*,
-which depends on the last ``taps - 1`` frames before ``p`` only. The difference between ``p = b`` and ``p = a`` is the
+convolved is ``sum_t rho(t) r(t)`` (all correlations of HRIRs and signal), and what spills past ``p`` is the *tail*,
+which depends only on the last ``taps - 1`` frames before ``p``. The difference between ``p = b`` and ``p = a`` is the
 segment's energy::
 
     E[a, b) = sum_t w(t) sum_{a <= n < b} v[n] v[n - t]  -  tail(b)  +  tail(a)
 
-A segment of 100 ms costs a few shared transforms and one short transform a head, instead of ten for the
-convolution itself, two biquads for each ear, and a buffer for the song. Cancellation is harmless: a segment is
-compared with gates in a sum of four, rounding errors are 150 dB under the loudest neighbour.
+A 100 ms segment costs a few shared transforms and one short transform per head, instead of ten for the
+convolution itself, two biquads per ear, and a buffer for the song. Cancellation is harmless: a segment is
+compared with gates in a sum of four, and rounding errors are 150 dB below the loudest neighbour.
 
-**Convolution** is overlap-add in blocks. The gain is known by then and part of the HRIRs' spectra, so that each
+**Convolution** is overlap-add in blocks. The gain is known by then and folded into the HRIRs' spectra, so each
 block goes from the inverse transform straight to int16.
 """
 
@@ -27,20 +27,20 @@ from cadrender.dsp.arrays import Floats, Samples
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.loudness import KWeighting, full_scale, gated_loudness, gating, load_planar
 
-# Rows of a batch of inverse transforms: enough to make calls cheap, few enough to stay in the L2 cache.
+# Rows per batch of inverse transforms: enough to make calls cheap, few enough to stay in the L2 cache.
 _ROWS = 8
 
-# Floats of a batch of forward transforms in the first pass, for the same reason.
+# Floats per batch of forward transforms in the first pass, for the same reason.
 _BATCH_FLOATS = 64 * 1024
 
-# Frames of a head's signal that are handed over at once: enough to make a write cheap.
+# Frames of a head's signal yielded at once: enough to make writes cheap.
 _PIECE = 64 * 1024
 
 _SIGN = np.tile([1.0, -1.0], 4)
 
 
 def loudness_before_and_after(signal: Samples, samplerate: int, heads: Heads) -> tuple[float, Floats]:
-    """Integrated loudness of a stem and of what each head receives of it.
+    """Integrated loudness of a stem and of what each head receives.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def loudness_before_and_after(signal: Samples, samplerate: int, heads: Heads) ->
         If the signal is shorter than 400 ms.
     """
     blocks = gating(len(signal), samplerate)
-    # One more segment, of no frames: what falls behind the last edge is subtracted from the segment before.
+    # One extra, empty segment: the tail past the last edge is subtracted from the segment before it.
     edges = np.append(blocks.edges, blocks.edges[-1])
     count = len(heads)
     length = heads.loudness_length(blocks.longest_segment)
@@ -131,8 +131,8 @@ def convolve(
     Yields
     ------
     head : int
-        Which head the piece belongs to; each head's pieces come in order. The frames of all but the last are a
-        multiple of 4.
+        Head the piece belongs to; each head's pieces come in order. All but the last have a multiple of 4
+        frames.
     piece : ndarray
         (n, 2) int16 or float64; valid until the next piece, unless `keep` is set.
     clipped : int
@@ -140,7 +140,7 @@ def convolve(
     """
     frames = len(signal)
     blocks = _Blocks(signal, heads, gains, pcm16)
-    # So many batches make a piece.
+    # Frames per piece, in whole batches.
     capacity = blocks.batch * max(1, min(_PIECE // blocks.batch, -(-frames // blocks.batch)))
     kept = -(-frames // capacity) if keep else 1
     memory = np.empty((kept, len(heads), capacity, 2), np.int16 if pcm16 else np.float64)
@@ -160,9 +160,9 @@ def convolve(
 
 
 def batch_frames(heads: Heads) -> int:
-    """A whole number of the batches in which signals are convolved, in frames, whatever the number of heads.
+    """Frames in a whole number of convolution batches, whatever the number of heads.
 
-    A signal's last batch costs as much as a whole one.
+    A signal's last batch costs as much as a full one.
     """
     return _ROWS * heads.block().block
 
@@ -177,7 +177,7 @@ class _Blocks:
     batch : int
         Frames of a batch.
     clipped : ndarray
-        (heads,): samples that were clipped; the caller sets them to zero.
+        (heads,): number of clipped samples; zeroed by the caller.
     """
 
     def __init__(self, signal: Samples, heads: Heads, gains: npt.ArrayLike, pcm16: bool) -> None:
@@ -206,7 +206,7 @@ class _Blocks:
         self.clipped = np.zeros(count, np.int64)
 
     def convolve(self, start: int, out: Samples, at: int) -> None:
-        """Write the result of the batch from frame ``start`` on to ``out`` (heads, any), from column ``at`` on."""
+        """Write the batch starting at frame ``start`` to ``out`` (heads, any), starting at column ``at``."""
         forward, block, blocks, rows = self._forward, self._grid.block, self._blocks, self._rows
         if forward.filled > block:  # by another call with longer blocks, perhaps since the last batch
             forward.input[:, block:] = 0.0
@@ -218,7 +218,7 @@ class _Blocks:
         self._before_silent = silent
         forward.execute()
         wanted = self._all
-        if start > self._inside:  # not all samples are the signal's
+        if start > self._inside:  # some samples lie outside the signal
             wanted = 2 * np.clip(self._frames - self._delays - start, 0, self.batch)
         for first, carry in self._groups:
             kernels.apply_hrirs(self._spectra, 1, blocks, self._filters, first, len(carry), self._products)

@@ -1,8 +1,8 @@
-"""FFTW plans, made once for each process, and the wisdom that makes the next process's plans instant.
+"""FFTW plans, made once per process, and the wisdom that makes the next process's plans instant.
 
 All transforms are batches of contiguous rows of equal length, float64, one thread. A plan owns its aligned
-input and output: callers write into ``plan.input``, call ``plan.execute()`` and read ``plan.output``. Each thread has
-its own plans, so that callers need no lock.
+input and output: callers write into ``plan.input``, call ``plan.execute()`` and read ``plan.output``. Plans are
+per thread, so callers need no lock.
 """
 
 import contextlib
@@ -41,10 +41,10 @@ def _import_pyfftw() -> types.ModuleType:
 
 pyfftw = _import_pyfftw()
 
-# Lengths that are fast in FFTW and that the vector kernels can split: multiples of 16.
+# Lengths that are fast in FFTW and that the vector kernels can split (multiples of 16).
 LENGTHS = tuple(sorted(16 * m << e for m in (1, 3, 5) for e in range(17)))
 
-# Bins of padding after each row, so that rows start on cache lines and eight bins can be moved at once.
+# Padding bins after each row, so that rows start on cache lines and eight bins can be moved at once.
 ROW_PADDING = 8
 
 
@@ -56,14 +56,14 @@ def _wisdom_file() -> Path | None:
 
 @functools.cache
 def _load_wisdom() -> None:
-    """Import the wisdom of earlier runs, if it can be read."""
+    """Import the wisdom of earlier runs, if readable."""
     if file := _wisdom_file():
         with contextlib.suppress(OSError):
             pyfftw.import_wisdom((file.read_bytes(), b"", b""))
 
 
 def _save_wisdom() -> None:
-    """Keep the wisdom for the next process, if the cache can be written."""
+    """Save the wisdom for the next process, if the cache is writable."""
     if (file := _wisdom_file()) is None:
         return
     with contextlib.suppress(OSError):
@@ -90,7 +90,7 @@ _of_this_thread = threading.local()
 
 
 def _once_a_thread(make: "Callable[..., Transform]") -> "Callable[..., Transform]":
-    """Cache what ``make`` returns for its arguments, for each thread."""
+    """Cache the results of ``make`` by argument, separately for each thread."""
 
     @functools.wraps(make)
     def remembered(*key: int | str) -> Transform:
@@ -108,11 +108,11 @@ class Transform:
     Attributes
     ----------
     input, output : ndarray
-        One transform in each row, padded at the end of the row.
+        One transform per row, padded at the end of the row.
     execute : callable
         Transform all rows of ``input`` into ``output``.
     filled : int
-        Columns of ``input`` that may not be zero; for callers that leave the rest zero.
+        Columns of ``input`` that may be non-zero, for callers that leave the rest zero.
     """
 
     def __init__(self, input: Samples, output: Samples, fftw: Any) -> None:
@@ -130,11 +130,11 @@ def real_forward(length: int, rows: int, slot: str = "") -> Transform:
     Parameters
     ----------
     length : int
-        Frames of a transform.
+        Frames per transform.
     rows : int
         Transforms in the batch.
     slot : str
-        Plans of the same shape with different slots have different buffers.
+        Plans of the same shape but different slots have different buffers.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How a signal is cut into blocks for a fast convolution: one value for whole stems and for parts of them."""
+"""How a signal is cut into blocks for fast convolution, of whole stems and of parts alike."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ class Grid(NamedTuple):
     length : int
         Frames of a transform.
     block : int
-        New frames of each block; neighbours overlap in the others.
+        New frames per block; neighbours overlap in the others.
     """
 
     length: int
@@ -23,5 +23,5 @@ class Grid(NamedTuple):
         return self.length - self.block
 
     def blocks(self, frames: int) -> int:
-        """How many blocks some frames need."""
+        """Number of blocks needed for ``frames``."""
         return -(-frames // self.block)

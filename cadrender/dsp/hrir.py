@@ -9,8 +9,8 @@ from cadrender.dsp import fft
 from cadrender.dsp.arrays import Floats, Samples
 from cadrender.dsp.grid import Grid
 
-# Nanoseconds of one stereo inverse transform of each length (pyFFTW, batches of 16, AVX-512 machine of the README):
-# only their ratios matter: they choose block lengths. Measured by ``python -m benchmarks.block_lengths``.
+# Nanoseconds per stereo inverse transform of each length (pyFFTW, batches of 16, AVX-512 machine of the README).
+# Only the ratios matter: they determine block lengths. Measured by ``python -m benchmarks.block_lengths``.
 _TRANSFORM_NS = {
     256: 302,
     320: 413,
@@ -118,7 +118,7 @@ class Heads:
     Attributes
     ----------
     delays : list of int
-        Frames that were trimmed off the beginning of each head's responses.
+        Frames trimmed off the start of each head's responses.
     taps : int
         Taps of the longest response, delay included.
     """
@@ -147,12 +147,12 @@ class Heads:
         return _block(self.trimmed_taps - 1, len(self))
 
     def loudness_length(self, hop: int) -> int:
-        """Transform length of the correlations; its half covers the responses.
+        """Transform length of the correlations; half of it covers the responses.
 
         Parameters
         ----------
         hop : int
-            Frames of a segment.
+            Frames per segment.
         """
 
         def cost(length: int) -> float:
@@ -187,7 +187,7 @@ class Heads:
         return self._of_all("weights", length, _correlation_weights, self._responses)
 
     def alone(self, head: int) -> "Heads":
-        """One of the heads by itself."""
+        """One of the heads on its own."""
         if len(self) == 1:
             return self
         if head not in self._alone:
@@ -205,7 +205,7 @@ class Heads:
         return self._responses[head]
 
     def once(self, what: object, length: int, make: Callable[[], Samples]) -> Samples:
-        """Cache what is made of the HRIRs; the stems of a song share it."""
+        """Cache anything derived from the HRIRs; the stems of a song share it."""
         if (what, length) not in self._made:
             self._made[what, length] = make()
         return self._made[what, length]
@@ -226,10 +226,10 @@ class Heads:
 
 @functools.cache
 def _block(overlap: int, heads: int) -> Grid:
-    """The cheapest blocks for responses of one frame more than the overlap."""
+    """The cheapest blocks for responses one frame longer than the overlap."""
 
     def cost(length: int) -> float:
-        # Spectral product, overlap-add and quantisation: fitted to what the whole pass takes.
+        # Spectral product, overlap-add and quantisation: fitted to timings of the whole pass.
         others = 100 + (2 + length / 10_000) * length
         return (transform_cost(length) * (1 + 1 / heads) + others) / (length - overlap)
 

@@ -40,14 +40,14 @@ from cadrender.dsp.lanes import (
     with_sign_of,
 )
 
-# Truncating 123.99999999999 would give 123 where exact arithmetic gives 124: numbers this close under an
-# integer count as that integer. A sample changes that should not with a probability of 2**-30, far under the one in
-# 10**7 that ``docs/contract.md`` accepts. Rounding errors are smaller: 1e-16 of the loudest sample nearby, 1e-11 of an
-# LSB for signals within full scale. With a peak of 10**9 in every second of a FLOAT stem they decide six samples in
-# 10**6; stems beyond 10**6 are refused (`store.audio.LOUDEST`), where it would be one in 10**8.
+# Truncating 123.99999999999 would give 123 where exact arithmetic gives 124: numbers this close below an integer
+# count as that integer. The chance of wrongly changing a sample is 2**-30, far below the one in 10**7 that
+# ``docs/contract.md`` accepts. Rounding errors are smaller: 1e-16 of the loudest sample nearby, 1e-11 of an LSB for
+# signals within full scale. With a peak of 10**9 in every second of a FLOAT stem they decide six samples in 10**6;
+# at 10**6, above which stems are refused (`store.audio.LOUDEST`), one in 10**8.
 SNAP = 2.0**-30
 
-# How many bins of all spectra in use are handled before going on to the next: they stay in the L1 cache.
+# Bins of all spectra in use that are processed before moving on: they stay in the L1 cache.
 _TILE = 64
 
 
@@ -68,7 +68,7 @@ def deinterleave(source, start, frames, scale, left, left_at, right, right_at):
 
 @compiled
 def cut_blocks(source, start, frames, block, scale, rows):
-    """Lay blocks of an interleaved stereo signal out for transforms.
+    """Lay out blocks of an interleaved stereo signal for transforms.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def cut_blocks(source, start, frames, block, scale, rows):
     start : int
         First frame of the first block.
     block : int
-        Frames of a block; what lies past the end of the signal is zero.
+        Frames per block; past the end of the signal they are zero.
     rows : ndarray
         (2 * blocks, length): left and right channel of each block; columns from ``block`` on stay zero.
 
@@ -104,7 +104,7 @@ def cut_blocks(source, start, frames, block, scale, rows):
 
 @inlined
 def _transpose(a0, a1, a2, a3, a4, a5, a6, a7):
-    """Eight registers of eight: lane i of the j-th becomes lane j of the i-th."""
+    """Transpose eight registers of eight: lane i of register j becomes lane j of register i."""
     b0, b1 = even_pairs(a0, a1), odd_pairs(a0, a1)
     b2, b3 = even_pairs(a2, a3), odd_pairs(a2, a3)
     b4, b5 = even_pairs(a4, a5), odd_pairs(a4, a5)
@@ -127,7 +127,7 @@ def _transpose(a0, a1, a2, a3, a4, a5, a6, a7):
 
 @inlined
 def _k_step(x, x1, x2, u1, u2, v1, v2, c):
-    """One frame in each lane through both biquads: their outputs. ``c``: b0, b1, b2, -a1, -a2 of each."""
+    """One frame per lane through both biquads: their outputs. ``c``: b0, b1, b2, -a1, -a2 of each."""
     u = fma(u1, c[3], fma(u2, c[4], fma(c[2], x2, fma(c[1], x1, c[0] * x))))
     v = fma(v1, c[8], fma(v2, c[9], fma(c[7], u2, fma(c[6], u1, c[5] * u))))
     return u, v
@@ -135,10 +135,10 @@ def _k_step(x, x1, x2, u1, u2, v1, v2, c):
 
 @compiled
 def _k_weight_quarters(signal, start, quarter, biquads, past, out, to):
-    """Both biquads over four consecutive quarters and two channels, each in a lane of its own.
+    """Both biquads over four consecutive quarters of two channels, each in its own lane.
 
-    ``past`` (6, 8): for each lane (left quarters, then right ones) the last two inputs, outputs of the first and
-    outputs of the second biquad; replaced by those at the end.
+    ``past`` (6, 8): for each lane (left quarters, then right ones) the last two inputs, outputs of the first biquad
+    and outputs of the second; replaced by those at the end.
     """
     left = signal[0]
     right = signal[1]
@@ -203,7 +203,7 @@ def _k_weight_quarters(signal, start, quarter, biquads, past, out, to):
 
 @compiled
 def _add_past(out, start, frames, responses, u1, u2, v1, v2):
-    """Add what the filters' memory at ``start`` adds to the frames behind it."""
+    """Add the response of the filters' memory at ``start`` to the frames after it."""
     a, b, c, d = splat(u1), splat(u2), splat(v1), splat(v2)
     from_u1 = responses[0, 1]
     from_u2 = responses[1, 1]
@@ -220,9 +220,9 @@ def _add_past(out, start, frames, responses, u1, u2, v1, v2):
 def k_weight(signal, start, frames, biquads, responses, state, out, out_start):
     """Two biquads in series over both channels, from ``signal`` to ``out``.
 
-    A recurrence is a chain of dependent operations; eight of them run side by side here, four consecutive quarters
-    of both channels. All but the first begin with an empty memory; what the memory really holds there, the end of the
-    quarter before, is added afterwards: the filters are linear.
+    A recurrence is a chain of dependent operations; eight run side by side here, four consecutive quarters of both
+    channels. All but the first start with an empty memory; the response of their true memory, the end of the quarter
+    before, is added afterwards: the filters are linear.
 
     Parameters
     ----------
@@ -231,10 +231,10 @@ def k_weight(signal, start, frames, biquads, responses, state, out, out_start):
     biquads : ndarray
         (2, 5): b0, b1, b2, a1, a2 of each.
     responses : ndarray
-        (4, 2, longest): how the outputs u and v of the first and the second biquad go on without input, if the last
-        u, the last but one, the last v or the last but one was 1.
+        (4, 2, longest): the outputs u and v of the first and second biquad without further input, when the last u,
+        the last but one, the last v or the last but one was 1.
     state : ndarray
-        (2 channels, 6), carried from call to call: the last two inputs x, u and v, the last one first.
+        (2 channels, 6), carried from call to call: the last two inputs x, u and v, most recent first.
     """
     longest = responses.shape[2]
     past = np.empty((6, 8))
@@ -299,7 +299,7 @@ def segment_energies(signal, start, frames, edges, segment, energies):
     """Add the squares of ``signal`` (2, any) to the segments they belong to.
 
     ``signal[:, 0]`` is frame ``start``; segment ``i`` is the frames ``edges[i] .. edges[i + 1]``. Returns the segment
-    to go on with.
+    to continue with.
     """
     stop = start + frames
     while segment < len(energies):
@@ -315,7 +315,7 @@ def segment_energies(signal, start, frames, edges, segment, energies):
 
 @compiled
 def cut_chunks(signal, edges, chunk, rows):
-    """Lay segments out for transforms of twice the chunk's length.
+    """Lay out segments for transforms of twice the chunk's length.
 
     Parameters
     ----------
@@ -325,7 +325,7 @@ def cut_chunks(signal, edges, chunk, rows):
         (segments + 1,): where they begin and end in ``signal``; the first begins at ``chunk``.
     rows : ndarray
         (at least segments, 1 + chunks, 2, 2 * chunk): for each segment the ``chunk`` frames before it, then its own
-        in chunks, the last one filled up with zeros; second halves stay zero.
+        in chunks, the last one zero-padded; second halves stay zero.
     """
     for segment in range(len(edges) - 1):
         start = edges[segment]
@@ -460,7 +460,7 @@ def correlate(spectra, sign, weights, edges, chunk, out):
 
 @inlined
 def _ear(heads, h, width, lr, li, rr, ri):
-    """Eight bins of what an ear receives of the left and of the right channel."""
+    """Eight bins of what an ear receives from the left and right channels."""
     re, im = times(lr, li, load(heads, h), load(heads, h + width))
     return plus_times(re, im, rr, ri, load(heads, h + 2 * width), load(heads, h + 3 * width))
 
@@ -474,14 +474,14 @@ def apply_hrirs(spectra, step, blocks, heads, first_head, head_count, product):
     spectra : ndarray
         (any, 2 channels, row): block ``b`` is at ``[b * step]``.
     step, blocks : int
-        Where the blocks are and how many.
+        Spacing and number of blocks.
     heads : ndarray
         (all heads, 8, N/2 + padding): real and imaginary part of left channel to left ear, right channel to left
         ear, left channel to right ear, right channel to right ear.
     first_head, head_count : int
         Which heads to apply.
     product : ndarray
-        (head_count * blocks, 2 * (N + padding)): written, head after head.
+        (head_count * blocks, 2 * (N + padding)): written, head by head.
     """
     width = heads.shape[2]
     half = width - 8
@@ -502,7 +502,7 @@ def apply_hrirs(spectra, step, blocks, heads, first_head, head_count, product):
                     right_re, right_im = _ear(flat_heads, h + 4 * width, width, lr, li, rr, ri)
                     to = (s * blocks + b) * out_row
                     store_interleaved(flat_product, to + 2 * k, left_re - right_im, left_im + right_re)
-                    # Bins N-k: the conjugates of both ears. The one of k = 0, bin N, falls into the padding.
+                    # Bins N-k: the conjugates of both ears. That of k = 0, bin N, falls into the padding.
                     to += 2 * (2 * half - k - 7)
                     store_mirrored(flat_product, to, left_re + right_im, right_re - left_im)
     for b in range(blocks):
@@ -530,7 +530,7 @@ def row_energies(rows, start, stop, out):
 
 @compiled
 def begin_with(rows, blocks, carry):
-    """Add the end of the batch before to the first block of each head, in place; see :func:`overlap_add_int16`."""
+    """Add the end of the previous batch to the first block of each head, in place; see :func:`overlap_add_int16`."""
     width = rows.shape[1]
     overlap = carry.shape[1]
     flat = rows.reshape(-1)
@@ -563,18 +563,18 @@ def overlap_add_int16(rows, blocks, block, carry, first, out, out_start, wanted,
     rows : ndarray
         (heads * blocks, any): the blocks of each head in order, floats in units of one LSB; changed.
     block : int
-        Floats by which the next block begins later; a multiple of 8.
+        Floats between the starts of consecutive blocks; a multiple of 8.
     carry : ndarray
-        (heads, overlap): what the batch before adds to the first block; replaced by what this one adds to the
+        (heads, overlap): what the previous batch adds to the first block; replaced by what this one adds to the
         next. ``overlap`` is a multiple of 8 and at most ``block``.
     first : int
-        The head that the first rows belong to.
+        Head of the first rows.
     out : ndarray
         (all heads, any) int16: written from column ``out_start`` on.
     wanted : ndarray
-        (all heads,): of how many samples the clipped ones are counted; those behind are past the signal's end.
+        (all heads,): number of samples within the signal; clipping is counted in these only.
     clipped : ndarray
-        (all heads,): samples outside -32768 .. 32767 are added to it.
+        (all heads,): incremented by the number of samples outside -32768 .. 32767.
     """
     width = rows.shape[1]
     overlap = carry.shape[1]

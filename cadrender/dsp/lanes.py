@@ -2,14 +2,14 @@
 
 LLVM's loop vectoriser gives up on most of this package's kernels: too many arrays that might overlap,
 interleaved complex numbers, recurrences. Here a kernel says which eight numbers travel together, and LLVM
-turns them into AVX-512, AVX2 or NEON instructions, whichever the machine has (a wider type than the
-registers is split, which is correct everywhere).
+emits AVX-512, AVX2 or NEON instructions, whichever the machine has (types wider than the registers are split,
+which is correct everywhere).
 
 Inside ``@njit`` code: ``load``, ``store`` and ``store_int16`` move eight neighbours, ``splat`` repeats a
 scalar, ``fma(a, b, c)`` is ``a * b + c`` rounded once, ``+ - *`` work lane by lane. Addresses are an array
-and an element index; bounds are the caller's business.
+and an element index; bounds are up to the caller.
 
-Sixteen float32 lanes are two times eight: what moves lanes about moves them within either half. ``register`` and
+Sixteen float32 lanes are two halves of eight: shuffles stay within each half. ``register`` and
 ``set_register`` give arrays of both types the same addresses, counted in registers, so that one kernel serves both.
 """
 
@@ -41,7 +41,7 @@ float_lanes = Lanes(types.float32, 2 * WIDTH)
 
 
 def _of(array):
-    """The type of the registers of an array of floats."""
+    """The register type for an array of floats."""
     return {types.float64: lanes, types.float32: float_lanes}[array.dtype]
 
 
@@ -51,7 +51,7 @@ def _vector(type_of_lanes):
 
 
 def _suffix(type_of_lanes):
-    """How LLVM's functions call a type."""
+    """The type's suffix in the names of LLVM functions."""
     return "v8f64" if type_of_lanes == lanes else "v16f32"
 
 
@@ -79,7 +79,7 @@ def _call(builder, name, result, arguments):
 
 @intrinsic
 def load(typingctx, array, index):
-    """Eight neighbours of an array of floats or signed integers, as float64, from element ``index`` on."""
+    """Load eight neighbours of an array of floats or signed integers, starting at element ``index``, as float64."""
 
     def codegen(context, builder, signature, args):
         element = signature.args[0].dtype
@@ -96,7 +96,7 @@ def load(typingctx, array, index):
 
 @intrinsic
 def store(typingctx, array, index, value):
-    """Write eight lanes to a float64 array, from element ``index`` on."""
+    """Write eight lanes to a float64 array, starting at element ``index``."""
 
     def codegen(context, builder, signature, args):
         array, index, value = args
@@ -124,7 +124,7 @@ def splat(typingctx, scalar):
 
 @intrinsic
 def splat_like(typingctx, scalar, value):
-    """The same float64, rounded if need be, in all lanes of ``value``'s type."""
+    """The same float64, rounded if necessary, in all lanes of ``value``'s type."""
 
     def codegen(context, builder, signature, args):
         vector = _vector(signature.return_type)
@@ -142,7 +142,7 @@ def _register_pointer(context, builder, array_type, array, index):
 
 @intrinsic
 def register(typingctx, array, index):
-    """The lanes at place ``index`` of an array of floats, counted in registers."""
+    """The lanes at register ``index`` of an array of floats."""
 
     def codegen(context, builder, signature, args):
         pointer = _register_pointer(context, builder, signature.args[0], *args)
@@ -153,7 +153,7 @@ def register(typingctx, array, index):
 
 @intrinsic
 def set_register(typingctx, array, index, value):
-    """Write lanes to place ``index`` of an array of floats, counted in registers."""
+    """Write lanes to register ``index`` of an array of floats."""
 
     def codegen(context, builder, signature, args):
         array, index, value = args
@@ -197,7 +197,7 @@ highest = _reduced(lambda builder, a, b: builder.select(builder.fcmp_ordered(">"
 
 
 def _shuffled(indices):
-    """An intrinsic that picks eight of the sixteen lanes of ``a`` and ``b``, or of either half of theirs."""
+    """An intrinsic that picks eight of the sixteen lanes of ``a`` and ``b``, or does so in each half."""
     in_halves = [i % WIDTH + half + 2 * WIDTH * (i // WIDTH) for half in (0, WIDTH) for i in indices]
 
     @intrinsic
@@ -220,7 +220,7 @@ interleave_high = _shuffled([4, 12, 5, 13, 6, 14, 7, 15])
 mirror_low = _shuffled([7, 15, 6, 14, 5, 13, 4, 12])
 mirror_high = _shuffled([3, 11, 2, 10, 1, 9, 0, 8])
 
-# The steps of a transposition: single numbers, twos and fours of two registers side by side.
+# The steps of a transposition: single numbers, pairs and fours of two registers side by side.
 even_pairs = _shuffled([0, 8, 2, 10, 4, 12, 6, 14])
 odd_pairs = _shuffled([1, 9, 3, 11, 5, 13, 7, 15])
 even_twos = _shuffled([0, 1, 8, 9, 4, 5, 12, 13])
@@ -232,7 +232,7 @@ high_and_low = _shuffled([4, 5, 6, 7, 8, 9, 10, 11])
 
 @intrinsic
 def store_int16(typingctx, array, index, value):
-    """Truncate eight lanes toward zero and write them to an int16 array; the lanes must be in its range."""
+    """Truncate eight lanes toward zero and write them to an int16 array; they must be in its range."""
 
     def codegen(context, builder, signature, args):
         array, index, value = args
@@ -302,11 +302,11 @@ _lane_by_lane(operator.sub, "fsub")
 _lane_by_lane(operator.mul, "fmul")
 
 
-# Stereo frames: eight neighbours of an interleaved array, left and right channels in a register each.
+# Stereo frames: eight neighbours of an interleaved array, one register per channel.
 
 
 def _frames(channel):
-    """An intrinsic that loads one channel of eight frames as float64, from element ``index`` on."""
+    """An intrinsic that loads one channel of eight frames as float64, starting at element ``index``."""
 
     @intrinsic
     def load_channel(typingctx, array, index):
@@ -314,7 +314,7 @@ def _frames(channel):
             element = signature.args[0].dtype
             pointer = _element_pointer(context, builder, signature.args[0], *args)
             align = element.bitwidth // 8
-            if element == types.int16:  # shifts of 32-bit frames: no shuffles, which have one port only
+            if element == types.int16:  # shifts of 32-bit frames: no shuffles, which have only one port
                 wide = ir.VectorType(_I32, WIDTH)
                 value = builder.load(builder.bitcast(pointer, wide.as_pointer()), align=align)
                 half = ir.Constant(wide, [16] * WIDTH)
@@ -344,7 +344,7 @@ def _interleaved(builder, left, right):
 
 @intrinsic
 def store_frames(typingctx, array, index, left, right):
-    """Interleave eight frames and write them to an array of floats, from element ``index`` on."""
+    """Interleave eight frames and write them to an array of floats, starting at element ``index``."""
 
     def codegen(context, builder, signature, args):
         array, index, left, right = args
@@ -362,9 +362,9 @@ def store_frames(typingctx, array, index, left, right):
 
 @intrinsic
 def store_pcm_frames(typingctx, array, index, left, right):
-    """Truncate eight frames toward zero to 16 bits, in whose range they must be, and write them interleaved.
+    """Truncate eight frames toward zero to 16 bits (they must be in range) and write them interleaved.
 
-    To an int16 array as they are, to an array of floats divided by 32768.
+    As they are to an int16 array, divided by 32768 to an array of floats.
     """
 
     def codegen(context, builder, signature, args):
@@ -389,7 +389,7 @@ def store_pcm_frames(typingctx, array, index, left, right):
 
 @intrinsic
 def pointer_to(typingctx, address, like):
-    """An address, an int64, as a pointer to elements of the array ``like``'s type, for ``numba.carray``."""
+    """Turn an int64 address into a pointer to elements of the array ``like``'s type, for ``numba.carray``."""
 
     def codegen(context, builder, signature, args):
         return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
@@ -407,15 +407,15 @@ def _type_of_minus(context):
 
 @lower_builtin(operator.neg, Lanes)
 def _minus(context, builder, signature, args):
-    return builder.fneg(*args)  # costs nothing within a fused multiply-add
+    return builder.fneg(*args)  # free within a fused multiply-add
 
 
-# Two halves of sixteen float32 lanes: the left and the right channel.
+# Sixteen float32 lanes as two halves: the left and the right channel.
 
 
 @intrinsic
 def load_both(typingctx, array, index):
-    """Eight neighbours of an interleaved array, left and right channels in a half each, as float32."""
+    """Load eight frames of an interleaved array as float32, one channel in each half."""
 
     def codegen(context, builder, signature, args):
         element = signature.args[0].dtype
@@ -442,7 +442,7 @@ def load_both(typingctx, array, index):
 
 
 def _half(first):
-    """An intrinsic that gives eight of sixteen float32 lanes as float64."""
+    """An intrinsic that widens eight of sixteen float32 lanes to float64."""
 
     @intrinsic
     def widened(typingctx, value):
@@ -461,7 +461,7 @@ right_half = _half(WIDTH)
 
 @intrinsic
 def swap_halves(typingctx, value):
-    """The left half of sixteen float32 lanes at the place of the right one, and the other way round."""
+    """Swap the left and right halves of sixteen float32 lanes."""
 
     def codegen(context, builder, signature, args):
         return builder.shuffle_vector(args[0], args[0], _mask([*range(WIDTH, 2 * WIDTH), *range(WIDTH)]))
@@ -470,7 +470,7 @@ def swap_halves(typingctx, value):
 
 
 def _prefetching(write):
-    """An intrinsic that asks for the cache line of an element that is to be read or written soon."""
+    """An intrinsic that prefetches the cache line of an element about to be read or written."""
 
     @intrinsic
     def prefetch(typingctx, array, index):

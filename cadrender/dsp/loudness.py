@@ -19,13 +19,13 @@ OVERLAP = 0.75
 ABSOLUTE_GATE = -70.0  # LUFS
 RELATIVE_GATE = -10.0  # LU
 
-# Frames that are K-weighted at once: their float64 values stay in the L2 cache.
+# Frames K-weighted at once: their float64 values stay in the L2 cache.
 _STRIDE = 16 * 1024
 
-# Frames that one lane of the K-weighting takes at most.
+# Most frames per lane of the K-weighting.
 _QUARTER = 4096
 
-# Filter states below this count as zero: otherwise seconds of digital silence end in denormal numbers, which are a
+# Filter states below this count as zero: otherwise seconds of digital silence decay into denormals, which are a
 # hundred times slower. It is 2000 dB below full scale.
 _NOTHING = 1e-100
 
@@ -107,7 +107,7 @@ class KWeighting:
         self._state = np.zeros((2, 6))
 
     def __call__(self, signal: Floats, start: int, frames: int, out: Floats, out_start: int) -> None:
-        """Filter ``frames`` of ``signal`` (2, any) into ``out`` (2, any); the state is kept between calls."""
+        """Filter ``frames`` of ``signal`` (2, any) into ``out`` (2, any); the state persists between calls."""
         if np.abs(self._state).max() < _NOTHING:
             self._state[:] = 0.0
         kernels.k_weight(signal, start, frames, self._biquads, self._responses, self._state, out, out_start)
@@ -115,7 +115,7 @@ class KWeighting:
 
 @dataclass(frozen=True)
 class Gating:
-    """The 400 ms blocks of a signal, as runs of segments between their edges.
+    """The 400 ms blocks of a signal, as runs of the segments between block edges.
 
     Attributes
     ----------
@@ -139,7 +139,7 @@ class Gating:
 
 
 def gating(frames: int, samplerate: int) -> Gating:
-    """Cut a signal into BS.1770 blocks, with the rounding of pyloudnorm.
+    """Cut a signal into BS.1770 blocks, with pyloudnorm's rounding.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def gated_loudness(blocks: Gating, energies: Floats) -> float:
     Parameters
     ----------
     blocks : Gating
-        Where the blocks are.
+        The signal's blocks.
     energies : ndarray
         (segments,): sum of squares of both channels, full scale 1.
 

@@ -1,8 +1,8 @@
 """The gain mixer: weighted sums of four stems, and their loudness, block by block.
 
 Two passes: the first measures the mixture and every weighted sum (:class:`MixMeter`), the second scales each sum
-and goes straight to int16 (:func:`mix_int16`). A sum is kept from the first pass if it is the only one, and otherwise
-made again from its stems. A block stays in the L2 cache until it is finished.
+straight to int16 (:func:`mix_int16`). A single sum is kept from the first pass; several are computed again from
+their stems. A block stays in the L2 cache until it is finished.
 """
 
 import numpy as np
@@ -13,15 +13,15 @@ from cadrender.dsp.arrays import Floats, Samples
 from cadrender.dsp.loudness import full_scale, gated_loudness, gating, k_weighting
 
 BLOCK = 32768
-"""Frames of a block, a multiple of 4: five int16 files stay in the L2 cache."""
+"""Frames per block, a multiple of 4: blocks of five int16 files stay in the L2 cache."""
 
-# Filter states below this count as zero: otherwise a long silence ends in denormal numbers, which are slow.
+# Filter states below this count as zero: otherwise long silence decays into denormals, which are slow.
 _NOTHING = 1e-100
 
 _NOWHERE = np.empty(0)
 
 ALONE = np.eye(1, 4)[0]
-"""The weights of a sum of one stem."""
+"""The weights of a single stem."""
 
 
 class MixMeter:
@@ -59,14 +59,14 @@ class MixMeter:
         Parameters
         ----------
         stems : ndarray
-            (4, at least 2 * frames), interleaved stereo, int16, int32, float32 or float64; one row for one stem.
+            (4, at least 2 * frames), interleaved stereo, int16, int32, float32 or float64; one row for a single stem.
         mixture : ndarray
             (1, at least 2 * frames), likewise.
         frames : int
-            A multiple of 4 in all calls but the last one, in which up to three more frames are set to zero.
+            A multiple of 4 in all calls but the last, in which up to three more frames are zeroed.
         kept : ndarray, optional
             (at least 2 * frames, up to a multiple of 8,) float64: filled with the sum, interleaved, full scale 1. Only
-            for a meter of one sum.
+            for a meter of a single sum.
         """
         padded = -(-frames // 4) * 4
         for array in (stems, mixture):
@@ -110,18 +110,18 @@ def _coefficients(samplerate: int) -> tuple[float, Floats]:
 
 
 def mix_int16(stems: Samples, frames: int, weights: Floats, gain: float, out: npt.NDArray[np.int16]) -> int:
-    """Make a weighted sum, scale it, clip it and truncate it toward zero.
+    """Compute a weighted sum, scale it, clip it and truncate it toward zero.
 
     Parameters
     ----------
     stems : ndarray
-        (4, at least 2 * frames), interleaved stereo, int16, int32, float32 or float64; one row for one stem.
+        (4, at least 2 * frames), interleaved stereo, int16, int32, float32 or float64; one row for a single stem.
     frames : int
-        Frames to make.
+        Frames to compute.
     weights : ndarray
         (4,): linear factors.
     gain : float
-        The linear factor of the sum.
+        Linear factor applied to the sum.
     out : ndarray
         (at least frames, 2) int16.
 
@@ -136,7 +136,7 @@ def mix_int16(stems: Samples, frames: int, weights: Floats, gain: float, out: np
 
 
 def mix_float64(stems: Samples, frames: int, weights: Floats, gain: float, out: Floats) -> None:
-    """Make a weighted sum and scale it; as :func:`mix_int16`, but `out` is float64 with full scale 1."""
+    """Compute a weighted sum and scale it; as :func:`mix_int16`, but `out` is float64 with full scale 1."""
     scaled = np.asarray(weights) / full_scale(stems.dtype)
     mix_kernels.mix_float64(stems, frames, scaled, float(gain), out.reshape(-1))
 

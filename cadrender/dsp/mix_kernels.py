@@ -30,7 +30,7 @@ def _registers(weights):
 
 @inlined
 def _sum8(flat, width, single, i, w):
-    """Eight numbers of the weighted sum, from element ``i`` of each row on, or of the ``single`` one."""
+    """Eight numbers of the weighted sum, or of the ``single`` stem, starting at element ``i`` of each row."""
     s = load(flat, i) * w[0]
     if single:
         return s
@@ -52,7 +52,7 @@ def _sum1(stems, i, weights):
 
 @inlined
 def _truncate1(v, out, i):
-    """Write one sample in units of one LSB as int16; whether it had to be clipped."""
+    """Write one sample in units of one LSB as int16; return whether it had to be clipped."""
     clipped = v > 32767.0 + SNAP or v < -32768.0 - SNAP
     v += SNAP if v >= 0.0 else -SNAP
     out[i] = int(max(-32768.0, min(32767.0, v)))
@@ -61,14 +61,14 @@ def _truncate1(v, out, i):
 
 @inlined
 def _step(x, x1, x2, y1, y2, c):
-    """One step of eight biquads with b0 = 1: the zeros as they stand, then the poles; ``y1`` comes last."""
+    """One step of eight biquads with b0 = 1: zeros first, then poles; ``y1`` comes last."""
     zeros = fma(c[1], x2, fma(c[0], x1, x))
     return fma(c[3], y1, fma(c[2], y2, zeros))
 
 
 @inlined
 def _add(accumulated, buffer, energies, row, segment):
-    """Add what lanes 4 and 5, 6 and 7 have accumulated to the segments of the two signals."""
+    """Add the energy accumulated in lanes 4 and 5, 6 and 7 to the segments of the two signals."""
     store(buffer, 0, accumulated)
     energies[row, segment] += buffer[4] + buffer[5]
     energies[row + 1, segment] += buffer[6] + buffer[7]
@@ -104,16 +104,16 @@ def measure_pair(
 ):
     """K-weight two weighted sums and add their energies to the segments they belong to.
 
-    Both biquads of all four channels travel in one register: lanes 0 to 3 are the first biquad of the left and
-    right channel of the first and of the second sum, lanes 4 to 7 the second biquad of the same. The second gets
-    what the first gave four frames earlier, so that no frame waits for both.
+    Both biquads of all four channels share one register: lanes 0 to 3 are the first biquad of the left and right
+    channels of the first and second sums, lanes 4 to 7 the second biquad of the same. The second is fed the first's
+    output of four frames earlier, so that no frame waits for both.
 
     Parameters
     ----------
     first, second : ndarray
-        (4, any): the stems of each sum; (1, any) is a sum of one.
+        (4, any): the stems of each sum; (1, any) for a single stem.
     first_weights, second_weights : ndarray
-        (4,): their linear factors; full scale included.
+        (4,): their linear factors, full scale included.
     frames : int
         A multiple of 4.
     coefficients : ndarray
@@ -121,15 +121,15 @@ def measure_pair(
     state : ndarray
         (48,), carried from call to call: the last two inputs and the last four outputs.
     at : int
-        Which frame's energy comes out first: four less than the first frame that goes in.
+        The first frame whose energy comes out: four before the first frame that goes in.
     edges : ndarray
         (segments + 1,): segment ``i`` is the frames ``edges[i] .. edges[i + 1]``; others are not counted.
     row : int
-        Which rows of `energies` the sums are: this one and the next.
+        Rows of `energies` for the sums: this one and the next.
     energies : ndarray
-        (any, segments): those of filters whose b0 is 1.
+        (any, segments): of filters with b0 = 1.
     kept : ndarray
-        (at least 2 * frames,): where the second sum is written, interleaved; (0,) if it is not.
+        (at least 2 * frames,): receives the second sum, interleaved; (0,) if it is not wanted.
     """
     a = first.reshape(-1)
     b = second.reshape(-1)
@@ -210,8 +210,8 @@ def mix_float64(stems, frames, weights, gain, out):
 def mix_int16(stems, frames, weights, gain, out):
     """The weighted sum times the gain, in units of one LSB, clipped and truncated toward zero.
 
-    To ``out`` (2 * frames,) int16. The gain is applied to the sum, not to the weights, so that a sum that was kept
-    (:func:`measure_pair`) gives the same bits as one that is made again.
+    To ``out`` (2 * frames,) int16. The gain is applied to the sum, not to the weights, so that a kept sum
+    (:func:`measure_pair`) gives the same bits as a recomputed one.
 
     Returns
     -------

@@ -1,7 +1,7 @@
-"""NAL-R: the gain of a linear hearing aid for an audiogram, as a linear-phase filter for each ear.
+"""NAL-R: the gains of a linear hearing aid for an audiogram, as a linear-phase filter for each ear.
 
-The prescription is that of Byrne and Dillon, in the form used by the authors of the HAAQI metric and by the challenge's
-baseline: gains at six frequencies, none of them negative, and a filter of order 220. The baseline (pyclarity 0.4.1)
+The prescription is Byrne and Dillon's, in the form used by the authors of the HAAQI metric and by the challenge's
+baseline: gains at six frequencies, none negative, and a filter of order 220. The baseline (pyclarity 0.4.1)
 scores a system's output against the rebalanced target after this filter.
 
 References
@@ -23,20 +23,20 @@ import numpy as np
 from cadrender.dsp.arrays import Floats
 
 FREQUENCIES = (250, 500, 1000, 2000, 4000, 6000)
-"""Hz at which gains are prescribed."""
+"""Frequencies in Hz at which gains are prescribed."""
 
 ORDER = 220
-"""Of the filter, which has one more tap and a delay of half the order."""
+"""Order of the filter, which has one more tap and a delay of half the order."""
 
-# k of Byrne and Dillon (1986) at the FREQUENCIES, in dB.
+# k of Byrne and Dillon (1986) at FREQUENCIES, in dB.
 _CONSTANTS = np.array([-17.0, -8.0, 1.0, -1.0, -2.0, -2.0])
 _SLOPE = 0.31
-# Of the sum of the thresholds at 500, 1000 and 2000 Hz; above 180 dB (60 dB on average) the slope of 1990.
+# Of the sum of the thresholds at 500, 1000 and 2000 Hz; above 180 dB (60 dB on average) the 1990 slope applies.
 _SUM_SLOPE = 0.05
 _SEVERE = 180.0
 _SEVERE_SUM_SLOPE = 0.116
 
-# Points of the response between 0 Hz and half the sample rate.
+# Points of the response from 0 Hz to half the sample rate.
 _GRID = 512
 
 
@@ -49,8 +49,8 @@ def insertion_gains(frequencies: Sequence[float], levels: Sequence[float]) -> Fl
     Parameters
     ----------
     frequencies : sequence of number
-        Of the audiogram, in Hz, ascending. Between them levels are interpolated over the logarithm of the frequency;
-        outside, the outermost level is used.
+        Of the audiogram, in Hz, ascending. Levels are interpolated over the logarithm of the frequency; outside, the
+        outermost level is used.
     levels : sequence of number
         Hearing thresholds in dB HL.
 
@@ -82,7 +82,7 @@ def nalr_filter(
 
     Decibels are interpolated linearly over the frequency, constant below 250 and above 6000 Hz; the filter is made from
     this response by frequency sampling and a Hamming window. For an ear without any loss (no threshold above 0 dB HL)
-    it is only a delay.
+    it is a pure delay.
 
     Parameters
     ----------
@@ -108,10 +108,10 @@ def nalr_filter(
 
 
 def _frequency_sampling(positions: Floats, response: Floats) -> Floats:
-    """A linear-phase filter with as many taps as its response has points.
+    """A linear-phase filter with as many taps as the response has points.
 
-    The design of MATLAB's ``fir2``: the points are moved to a grid, with ramps between them, each ending one grid point
-    before the next begins; then an inverse transform with a delay of half the filter, and a Hamming window.
+    As MATLAB's ``fir2``: the points are moved to a grid, with ramps between them, each ending one grid point before
+    the next begins; then an inverse transform with a delay of half the filter, and a Hamming window.
     """
     taps = len(positions)
     grid = np.empty(_GRID + 1)

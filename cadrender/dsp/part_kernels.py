@@ -1,21 +1,21 @@
-"""The compiled loops of :mod:`cadrender.dsp.parts`: own transforms, so that a block never leaves the caches.
+"""The compiled loops of :mod:`cadrender.dsp.parts`, with their own transforms so that a block never leaves the caches.
 
 **Two blocks travel as one complex signal**, one as its real part, one as its imaginary part; left and right channels
-are two such signals. An HRIR is real, so that its spectrum multiplies both blocks at once, and no spectrum has to be
-taken apart.
+are two such signals. HRIRs are real, so one spectrum multiplies both blocks at once, and none has to be taken
+apart.
 
 **Layout**: a signal or spectrum of ``N`` complex numbers is a row of *registers*: eight real parts, the eight
 imaginary parts, and so on. In float64 that is one channel; in float32 a register has two halves, for the left and the
-right channel, which the same loops treat alike. All places and spans are counted in registers.
+right channel, which the same loops treat alike. Positions and spans are counted in registers.
 
-The forward transform decimates in frequency, the inverse one in time, so that the order of the bins in between is
-the one that falls out (digits reversed); HRIRs are transformed by the same loops and so have the same order. Passes of
-radix 8 and 4 run over strides of at least one register; the last eight-point transforms, of neighbours, need the
-8 x 8 transposition of a *tile* of 64 numbers, which stays transposed until the inverse.
+The forward transform decimates in frequency, the inverse in time, so the bins in between stay in digit-reversed
+order; HRIRs are transformed by the same loops and share it. Passes of radix 8 and 4 run over strides of at least
+one register; the last eight-point transforms, of neighbours, need the 8 x 8 transposition of a *tile* of 64
+numbers, which stays transposed until the inverse.
 
-**Overlap-save**: a block's window of ``N`` frames gives its last ``hop`` frames; nothing is carried over.
+**Overlap-save**: a block's window of ``N`` frames yields its last ``hop`` frames; nothing is carried over.
 
-Where the time goes: nearly all of it is arithmetic and shuffles, two instructions a cycle.
+Nearly all the time goes into arithmetic and shuffles, two instructions per cycle.
 """
 
 import numba
@@ -49,7 +49,7 @@ from cadrender.dsp.lanes import (
 
 @inlined
 def _four(r0, i0, r1, i1, r2, i2, r3, i3):
-    """The four-point transform of the numbers in each lane; with ``re`` and ``im`` exchanged, the inverse."""
+    """The four-point transform in each lane; with ``re`` and ``im`` swapped, the inverse."""
     ar, ai, br, bi = r0 + r2, i0 + i2, r0 - r2, i0 - i2
     cr, ci, dr, di = r1 + r3, i1 + i3, r1 - r3, i1 - i3
     return ar + cr, ai + ci, br + di, bi - dr, ar - cr, ai - ci, br - di, bi + dr
@@ -95,7 +95,7 @@ def _get_times(z, p, twiddles, t):
 
 @inlined
 def _set_eight(z, p, step, twiddles, t, a):
-    """Write an eight-point transform, all but the first number times its twiddle factor."""
+    """Write an eight-point transform, all but the first number multiplied by its twiddle factor."""
     _set(z, p, a[0], a[1])
     _set_times(z, p + step, a[2], a[3], twiddles, t)
     _set_times(z, p + 2 * step, a[4], a[5], twiddles, t + 2)
@@ -144,7 +144,7 @@ def first_left(a, a_at, b, b_at, registers, z, twiddles):
     a, b : ndarray
         (any,), interleaved stereo of one type: the windows begin at elements ``a_at`` and ``b_at``.
     registers : int
-        Of ``z``.
+        Number of registers of ``z``.
     z : ndarray
         (8 * registers,) float64: written.
     twiddles : ndarray
@@ -196,7 +196,7 @@ def forward_eight(z, registers, span, twiddles, t0):
 
 @compiled
 def inverse_eight(z, registers, span, twiddles, t0):
-    """What undoes :func:`forward_eight`, but for a factor of 8."""
+    """Undo :func:`forward_eight`, up to a factor of 8."""
     step = span // 8
     for base in range(0, registers, span):
         t = t0
@@ -243,7 +243,7 @@ def _forward_four(z, p, step, twiddles, t):
 
 @inlined
 def _set_inverse_four(z, p, step, twiddles, t, r0, i0, r1, i1, r2, i2, r3, i3):
-    """What undoes :func:`_forward_four`, but for a factor of 4."""
+    """Undo :func:`_forward_four`, up to a factor of 4."""
     r1, i1 = times_conjugate(r1, i1, register(twiddles, t), register(twiddles, t + 1))
     r2, i2 = times_conjugate(r2, i2, register(twiddles, t + 2), register(twiddles, t + 3))
     r3, i3 = times_conjugate(r3, i3, register(twiddles, t + 4), register(twiddles, t + 5))
@@ -271,7 +271,7 @@ def forward_four(z, registers, span, twiddles, t0):
 
 @compiled
 def inverse_four(z, registers, span, twiddles, t0):
-    """What undoes :func:`forward_four`, but for a factor of 4."""
+    """Undo :func:`forward_four`, up to a factor of 4."""
     step = span // 4
     for base in range(0, registers, span):
         t = t0
@@ -296,7 +296,7 @@ def inverse_four(z, registers, span, twiddles, t0):
 
 @inlined
 def _forward_tile(z, p, twiddles, t):
-    """The last two passes, of radix 4 and of radix 8, over a tile, which stays transposed."""
+    """The last two passes, radix 4 and radix 8, over a tile, which stays transposed."""
     r0, i0, r1, i1, r2, i2, r3, i3 = _forward_four(z, p, 2, twiddles, t)
     r4, i4, r5, i5, r6, i6, r7, i7 = _forward_four(z, p + 8, 2, twiddles, t)
     r0, r1, r2, r3, r4, r5, r6, r7 = _transpose(r0, r1, r2, r3, r4, r5, r6, r7)
@@ -316,7 +316,7 @@ def _forward_tile(z, p, twiddles, t):
 
 @inlined
 def _inverse_tile(z, p, twiddles, t):
-    """What undoes :func:`_forward_tile`, but for a factor of 32."""
+    """Undo :func:`_forward_tile`, up to a factor of 32."""
     i0, r0, i1, r1, i2, r2, i3, r3, i4, r4, i5, r5, i6, r6, i7, r7 = _eight(
         register(z, p + 1),
         register(z, p),
@@ -363,14 +363,14 @@ def inverse(z, registers, passes, twiddles):
 
 @compiled
 def forward_tiles(z, registers, twiddles, t):
-    """The last two passes of the forward transform, in place; ``t`` is where those twiddle factors are."""
+    """The last two passes of the forward transform, in place; their twiddle factors start at ``t``."""
     for p in range(0, registers, 16):
         _forward_tile(z, p, twiddles, t)
 
 
 @inlined
 def _expect(array, start, stop, write):
-    """Ask for some elements of an array of which a few more are wanted for each tile."""
+    """Prefetch some elements of an array, a few for each tile."""
     for n in range(start, min(stop, len(array)), 64 // array.itemsize):
         if write:
             prefetch_to_write(array, n)
@@ -380,17 +380,17 @@ def _expect(array, start, stop, write):
 
 @compiled
 def multiply(left, right, registers, twiddles, t, hrirs, out_a, out_b, source):
-    """From the channels before their last two passes to the ears after their first two inverse ones, in place.
+    """From the channels before their last two forward passes to the ears after their first two inverse ones, in place.
 
     Parameters
     ----------
     left, right : ndarray
         (8 * registers,) float64.
     hrirs : ndarray
-        (32 * registers,): for every eight bins those of left channel to left ear, right to left, left to right and
-        right to right, real parts and imaginary parts.
+        (32 * registers,): for every eight bins, left channel to left ear, right to left, left to right and right to
+        right, real parts and imaginary parts.
     out_a, out_b, source : ndarray
-        What is going to be written and read next, so that it is in the caches by then: memory is idle here.
+        What is written and read next, prefetched into the caches: memory is idle here.
     """
     h = 0
     for tile in range(0, registers, 16):
@@ -442,7 +442,7 @@ def multiply_both(z, registers, twiddles, t, hrirs, out_a, out_b, source):
 
 @inlined
 def _ears(left, right, p):
-    """The ears' values at place ``p``: of a row each, or of one of both in float32."""
+    """The ears' values at ``p``: from one row each, or from one float32 row of both."""
     return register(left, p), register(right, p)
 
 
@@ -454,7 +454,7 @@ def _ears_of_both(z, nothing, p):
 
 @inlined
 def _truncatable(v, gain):
-    """A value times a gain, within 16 bits, so that truncating it gives what exact arithmetic would."""
+    """A value times a gain, limited to 16 bits, so that truncating it gives what exact arithmetic would."""
     v = fma(v, gain, with_sign_of(splat(SNAP), v))
     return larger(splat(-32768.0), smaller(splat(32767.0), v))
 
@@ -486,18 +486,18 @@ def _put(put, ears, left, right, p, gain, out, at, frames, rest):
 
 @compiled
 def put_pcm(left, right, p, gain, out, at, frames, rest):
-    """Write frames of both ears times a gain: clipped to 16 bits and truncated toward zero.
+    """Write frames of both ears times a gain, clipped to 16 bits and truncated toward zero.
 
     Parameters
     ----------
     left, right : ndarray
-        (any,) float64: the first eight frames are at place ``p``, the next ones at ``p + 2``.
+        (any,) float64: the first eight frames are at ``p``, the next at ``p + 2``.
     gain : float
         Not negative; the product is in units of one LSB.
     out : ndarray
-        (any,) int16, or floats, then divided by 32768; from element ``at`` on.
+        (any,) int16, or floats (then divided by 32768); written from element ``at`` on.
     frames : int
-        How many.
+        Number of frames.
     rest : ndarray
         (16,) as `out`: overwritten.
     """
@@ -506,7 +506,7 @@ def put_pcm(left, right, p, gain, out, at, frames, rest):
 
 @compiled
 def put_floats(left, right, p, gain, out, at, frames, rest):
-    """As :func:`put_pcm`, but the products as they are."""
+    """As :func:`put_pcm`, but the products are written unchanged."""
     _put(_put_floats, _ears, left, right, p, gain, out, at, frames, rest)
 
 
@@ -532,7 +532,7 @@ def _is_silent(source, start, stop):
 
 @compiled
 def cut_window(source, start, first, last, window):
-    """Copy elements ``first .. last`` of ``source`` to a window that begins at ``start``, zeros elsewhere."""
+    """Copy elements ``first .. last`` of ``source`` to a window starting at ``start``, zeros elsewhere."""
     window[: first - start] = 0
     window[first - start : last - start] = source[first:last]
     window[last - start :] = 0
@@ -564,7 +564,7 @@ def _render(
 ):
     size = 32 * length // twiddles.itemsize
     memory = np.empty(size + 24, twiddles.dtype)
-    # On cache lines, and the right row not where the left one is in a page of 4096 bytes.
+    # On cache lines, and with the right row at a different offset in a 4096-byte page from the left one.
     skip = -memory.ctypes.data % 64 // memory.itemsize
     left = memory[skip:]
     right = memory[skip + size // 2 + 16 :]
@@ -577,8 +577,8 @@ def _render(
     a_at = a_stem = a_to = 0
     blocks = -(-width // (2 * hop))
     total = len(addresses) * blocks
-    # One step more than there are blocks, for one that is left over: the loop convolves in one place only, as each
-    # such place takes seconds to compile.
+    # One step more than there are blocks, for a leftover one: the loop convolves in one place only, as each such
+    # place takes seconds to compile.
     for step in range(total + 1):
         stem = min(step // blocks, len(addresses) - 1)
         to = step % blocks * 2 * hop
@@ -622,20 +622,20 @@ def _render(
 
 @compiled
 def render_pcm(addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest):
-    """Convolve parts of some stems with one head's HRIRs; :func:`put_pcm` says in what form.
+    """Convolve parts of some stems with one head's HRIRs, written as by :func:`put_pcm`.
 
     Parameters
     ----------
     addresses : ndarray
-        (stems,) int64: of each part, interleaved stereo of `like`'s type.
+        (stems,) int64: address of each part, interleaved stereo of `like`'s type.
     lengths : ndarray
-        (stems,) int64: frames of each part; before and behind them there is nothing but zeros.
+        (stems,) int64: frames of each part; those before and after it count as zeros.
     firsts : ndarray
-        (stems,) int64: the frame of each part that an HRIR's first tap brings to the first one wanted.
+        (stems,) int64: the frame of each part that an HRIR's first tap maps to the first output frame.
     gains : ndarray
-        (stems,): linear factors, those of the transforms included.
+        (stems,): linear factors, including those of the transforms.
     length, hop : int
-        Frames of a window, and how many of them, the last ones, are of use; the others are a multiple of 8.
+        Frames per window, and how many of them, at the end, are valid; the others are a multiple of 8.
     passes, twiddles : ndarray
         See :func:`cadrender.dsp.parts.transform`.
     hrirs : ndarray
@@ -665,7 +665,7 @@ def render_pcm(addresses, like, lengths, firsts, gains, length, hop, passes, twi
 
 @compiled
 def render_floats(addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest):
-    """As :func:`render_pcm`, in the form of :func:`put_floats`."""
+    """As :func:`render_pcm`, written as by :func:`put_floats`."""
     _render(
         _convolve,
         put_floats,
@@ -709,7 +709,7 @@ def render_both_pcm(addresses, like, lengths, firsts, gains, length, hop, passes
 def render_both_floats(
     addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest
 ):
-    """As :func:`render_both_pcm`, in the form of :func:`put_floats`."""
+    """As :func:`render_both_pcm`, written as by :func:`put_floats`."""
     _render(
         _convolve_both,
         put_both_floats,

@@ -1,11 +1,11 @@
-"""Any part of the at-mic stems of a sample, at about the cost of reading it from stored files.
+"""Any part of a sample's at-mic stems, at about the cost of reading it from stored files.
 
-The loudness of whole stems is known, and with it each one's gain: what is left is the convolution of the part and of
-the few frames before it. One compiled loop, free of the GIL, takes the stems of a sample from their interleaved
-samples to the caller's array, in windows of a length that suits the part; see :mod:`cadrender.dsp.part_kernels`.
+The loudness of whole stems is known, and with it each one's gain; what remains is convolving the part and the
+few frames before it. One compiled loop, free of the GIL, takes a sample's stems from interleaved PCM to the
+caller's array, in windows sized to suit the part; see :mod:`cadrender.dsp.part_kernels`.
 
-Values are those of :func:`cadrender.dsp.convolve.convolve` over the whole stem: equal if they are truncated to 16
-bits, to 1e-15 of full scale or so if not.
+Values are those of :func:`cadrender.dsp.convolve.convolve` over the whole stem: identical if truncated to 16
+bits, otherwise equal to about 1e-15 of full scale.
 """
 
 import functools
@@ -24,8 +24,8 @@ from cadrender.dsp.grid import Grid
 from cadrender.dsp.hrir import Heads
 from cadrender.dsp.loudness import full_scale
 
-# Nanoseconds of a pair of windows, all included, measured (AVX-512); longer ones grow on as these do. Only their ratios
-# matter: they choose the length.
+# Nanoseconds per pair of windows, all included, measured (AVX-512); longer ones are extrapolated. Only the ratios
+# matter: they determine the length.
 _WINDOW_NS = {1024: 5670, 2048: 12700, 4096: 29200, 8192: 62900, 16384: 146000}
 _LENGTHS = tuple(1 << e for e in range(10, 21))
 
@@ -35,17 +35,17 @@ _RENDER = {
     ("single", True): part_kernels.render_both_pcm,
     ("single", False): part_kernels.render_both_floats,
 }
-# Frames of which a helper may take half.
+# Smallest part, in frames, of which a helper may take half.
 _WORTH_HELP = 1 << 16
 
 helpers: ContextVar[Executor | None] = ContextVar("helpers", default=None)
-"""Who may take half of a large part of one stem; nobody by default."""
+"""The executor that may take half of a large part of a single stem; none by default."""
 
 _TYPES = ("int16", "int32", "float32", "float64")
 
 
 def history(heads: Heads, head: int = 0) -> int:
-    """Frames before a part that its first frame depends on."""
+    """Frames before a part on which its first frame depends."""
     return heads.delays[head] + heads.trimmed_taps - 1
 
 
@@ -68,18 +68,18 @@ def convolve_parts(
     ----------
     parts : sequence of ndarray
         For each stem (n, 2), interleaved stereo, all int16, int32, float32 or float64: its frames from
-        ``start - before`` on. Frames that a part does not hold count as zeros, as those before a stem's first frame
-        and after its last one do.
+        ``start - before`` on. Missing frames count as zeros, like those before a stem's first frame and after its
+        last.
     before : int
-        Frames of each part before the first one wanted: ``min(start, history(heads, head))`` or more.
+        Frames of each part before the first wanted one: ``min(start, history(heads, head))`` or more.
     frames : int
         Number of frames wanted.
     heads : Heads
         The HRIRs.
     gains : array_like
-        (stems,): linear factors, not negative. A stem of gain 0 is all zeros.
+        (stems,): linear factors, not negative. A gain of 0 gives zeros.
     head : int
-        Which of the heads.
+        Index of the head.
     pcm16 : bool
         Whether values are clipped to 16 bits and truncated toward zero.
     dtype : str or dtype, optional
@@ -89,7 +89,7 @@ def convolve_parts(
         (stems, frames, 2), C-contiguous: filled and returned.
     precision : str
         "double", or "single": three fifths of the time, with errors of 2e-7 of the signal's level (root mean square);
-        enough for training, but the samples are not the files'.
+        enough for training, but the samples differ from the files'.
 
     Returns
     -------
@@ -152,13 +152,13 @@ def convolve_parts(
     finally:  # never leave while another thread writes to the caller's memory
         if not (alone := second.cancel()):
             second.result()
-    if alone:  # nobody had time for it
+    if alone:  # no helper was free
         render(half, frames)
     return out
 
 
 def _source_type(parts: Sequence[Samples]) -> np.dtype[Any]:
-    """The type of all parts."""
+    """The common type of all parts."""
     dtype = parts[0].dtype
     if dtype not in _TYPES:
         raise ValueError(f"parts of type {dtype}: one of {', '.join(_TYPES)} is needed")
@@ -181,7 +181,7 @@ def _check_out(out: Samples, shape: tuple[int, ...], dtype: npt.DTypeLike | None
 
 
 def window(heads: Heads, stems: int, frames: int) -> Grid:
-    """The fastest windows for a part of some frames; the block is their last frames."""
+    """The fastest windows for a part of ``frames`` frames; the block is their last frames."""
     return _window(-(-(heads.trimmed_taps - 1) // 8) * 8, stems, frames)
 
 
@@ -196,7 +196,7 @@ def _window(overlap: int, stems: int, frames: int) -> Grid:
 
 
 def _radices(length: int) -> list[int]:
-    """The radices of all passes but the last, which is 8: eights, then at least one four."""
+    """The radices of all passes but the last (8): eights, then at least one four."""
     bits = length.bit_length() - 6
     eights = next(n for n in range(bits // 3, -1, -1) if (bits - 3 * n) % 2 == 0)
     return [8] * eights + [4] * ((bits - 3 * eights) // 2 + 1)
@@ -212,7 +212,7 @@ def transform(length: int, precision: str = "double") -> tuple[npt.NDArray[np.in
         (passes, 3) int64: radix, span, and first twiddle factor, in registers.
     twiddles : ndarray
         The factors ``exp(-2 pi i q n / span)`` of each pass: for every eight ``n``, for each ``q`` but 0, eight real
-        parts and eight imaginary parts; each eight of them twice in single precision.
+        parts and eight imaginary parts; in single precision each group of eight appears twice.
     """
     passes, factors, at, span = [], [], 0, length
     for radix in _radices(length):
@@ -229,7 +229,7 @@ def transform(length: int, precision: str = "double") -> tuple[npt.NDArray[np.in
 
 
 def aligned(values: Floats, precision: str = "double") -> Samples:
-    """A flat copy that begins on a cache line."""
+    """A flat copy aligned to a cache line."""
     out: Samples = pyfftw.empty_aligned(
         values.size, {"double": "float64", "single": "float32"}[precision], n=64
     )

@@ -13,14 +13,14 @@ from cadrender.dsp.mix import BLOCK, MixMeter, mix_float64, mix_int16
 from cadrender.stems import MIXTURE, VDBO
 
 SILENCE = -80.0
-"""LUFS used for a loudness of minus infinity when a target is brought to its level."""
+"""LUFS that stands in for minus infinity when a target is brought to its level."""
 
 
 class BlockSource(Protocol):
     """A signal that is read block by block."""
 
     def read(self, start: int, out: Samples) -> None:
-        """Fill ``out`` (2 * frames,) with interleaved stereo from frame ``start`` on."""
+        """Fill ``out`` (2 * frames,) with interleaved stereo, starting at frame ``start``."""
 
 
 class ArraySource:
@@ -36,7 +36,7 @@ class ArraySource:
 
 @dataclass(frozen=True)
 class MixLevel:
-    """How loud a rebalanced sum is, and the gain that brings it to the mixture's level.
+    """The loudness of a rebalanced sum, and the gain that brings it to the mixture's level.
 
     Attributes
     ----------
@@ -72,10 +72,10 @@ def linear(gains_db: Sequence[float]) -> Floats:
 
 
 class StemBlocks:
-    """Signals side by side, block by block; can be iterated over more than once.
+    """Signals side by side, block by block; can be iterated over repeatedly.
 
-    Each iteration gives ``block``, (sources, 2 * BLOCK) interleaved, and how many frames of it are filled. Signals are
-    kept for the next iteration if there is memory for them, and read again otherwise.
+    Each iteration yields ``block``, (sources, 2 * BLOCK) interleaved, and the number of frames filled. Signals are
+    kept for the next iteration if memory is given, and read again otherwise.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ class StemBlocks:
 
 
 class KeptSum:
-    """A weighted sum that is kept while it is measured; iterated over like :class:`StemBlocks` of one row.
+    """A weighted sum kept while it is measured; iterated over like a one-row :class:`StemBlocks`.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ class KeptSum:
         return 2 * -(-frames // 4) * 4 * 8
 
     def place(self, start: int) -> Floats:
-        """The memory of the sum from frame `start` on."""
+        """The sum's memory starting at frame `start`."""
         return self._row[0, 2 * start :]
 
     def __iter__(self) -> Iterator[tuple[Floats, int]]:
@@ -170,7 +170,7 @@ def mix_levels(
     weights : ndarray
         (sums, stems): linear factors.
     kept : KeptSum, optional
-        Filled with the sum; only if there is one.
+        Filled with the sum; only if there is just one.
 
     Raises
     ------
@@ -195,8 +195,7 @@ def rebalance(
 ) -> Samples:
     """Make the rebalanced target of a scene.
 
-    Each at-mic stem is raised or lowered by its gain, and their sum is brought to the loudness of the at-mic
-    mixture.
+    Each at-mic stem is scaled by its gain, and their sum is brought to the loudness of the at-mic mixture.
 
     Parameters
     ----------
@@ -204,7 +203,7 @@ def rebalance(
         The at-mic signals of vocals, drums, bass and other, (frames, 2): int16, int32 (fractions of their full
         scale), float32 or float64 (full scale 1).
     gains_db : mapping of str to float
-        The gain of each of them in dB.
+        Gain of each stem in dB.
     mixture : array_like
         The at-mic mixture, (frames, 2).
     samplerate : int

@@ -15,7 +15,7 @@ from cadrender.dsp.hrir import Heads
 
 @dataclass(frozen=True)
 class Level:
-    """How loud a stem is, and the gain that brings its at-mic signal to that loudness.
+    """The loudness of a stem, and the gain that brings its at-mic signal to it.
 
     Attributes
     ----------
@@ -85,7 +85,7 @@ def at_mic(
     Raises
     ------
     ValueError
-        If the signal is shorter than 400 ms; here, or with the first piece.
+        If the signal is shorter than 400 ms; raised here, or with the first piece.
     """
     measured: list[Level]
     if whole.suits(signal, heads):

@@ -1,8 +1,8 @@
-"""One pass over a stem for one head; its float64 signal is kept until its loudness is known.
+"""One pass over a stem for one head, keeping its float64 signal until its loudness is known.
 
-This takes half the time of the two passes in :mod:`cadrender.dsp.convolve` if there is only one head, as then the
-shared part of the first pass is not shared, and if HRIRs are long, which slow down that pass most. It needs 16 bytes
-per frame, so it is for stems that are not too long.
+This takes half the time of the two passes in :mod:`cadrender.dsp.convolve` if there is only one head, when the
+shared part of the first pass is not shared, or if HRIRs are long, which slow that pass down most. It needs 16
+bytes per frame, so it is for stems that are not too long.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from cadrender.dsp.mix import ALONE, MixMeter, to_int16
 # Bytes of a stem and of its float64 signal: six minutes of 16-bit music.
 _LIMIT = 320 * 2**20
 
-# Taps from which on it is faster for any number of heads, one after the other; measured.
+# Taps from which it is faster for any number of heads, one after the other; measured.
 _LONG = 3000
 
 
@@ -70,7 +70,7 @@ def _row(piece: Samples) -> Samples:
 
 
 def scaled(pieces: list[Floats], gain: float, pcm16: bool) -> Iterator[tuple[Samples, int]]:
-    """Scale the pieces to their loudness.
+    """Scale the pieces by their gain.
 
     Yields
     ------

@@ -1,13 +1,13 @@
 """A root's files, mounted: the tree that ``generate`` and ``remix`` would write, rendered as it is read (FUSE).
 
-Nothing is written and no disk space is taken. Two things are promised to readers:
+Nothing is written and no disk space is used. Readers get two guarantees:
 
 * The bytes are those of the file that would be written, header included, at every position.
-* What is read from one open file was made from the same inputs. Where a source or an HRIR changes, those who have a
-  file open that is made from it get EIO for all that has not been rendered yet; who opens it anew gets the new
-  content. Metadata are read once, when the tree is mounted.
+* All data read through one open file come from the same inputs. When a source or an HRIR changes, files already open
+  that depend on it give EIO for anything not yet rendered; reopening gives the new content. Metadata are read once, at
+  mount time.
 
-A file whose song is damaged is listed, and gives EIO; all others go on.
+Files of a damaged song are listed and give EIO; all others keep working.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ from cadrender.store import AtomicFile, AudioFormat, ClaimedError
 _log = logging.getLogger("cadrender")
 
 CACHE = 512 << 20
-"""Bytes of rendered blocks that are kept, by default."""
+"""Default size of the cache of rendered blocks, in bytes."""
 
-# Kibibytes that the kernel reads ahead; more than one request holds gains nothing.
+# Kibibytes of kernel read-ahead; more than one request holds gains nothing.
 _READAHEAD = 2048
 
-# Bytes of address space that must be left: to begin with, and beside the cache for rendering.
+# Bytes of address space that must be left: at the start, and beside the cache for rendering.
 _TO_BEGIN = 1 << 30
 _TO_RENDER = 384 << 20
 
-# Frames of parts that are read of each song and at each head to begin with: windows of other lengths suit others.
+# Part lengths, in frames, read of each song and at each head to begin with: other lengths use other windows.
 _WARMED = (1024, 8192, 131072)
 
-# Seconds between two looks at the parent process, and to wait for a session to end.
+# Seconds between checks of the parent process, and to wait for a session to end.
 _WATCH = 0.5
 _PATIENCE = 10.0
 
@@ -69,9 +69,9 @@ class Tree:
     ----------
     place : pathlib.Path
     catalogues : tuple of AtMicCatalogue or TargetCatalogue
-        All that is shown there.
+        Everything shown there.
     lists : tuple of (pathlib.Path, str)
-        Files that list it, which are written while it is mounted, and their texts.
+        Lists of its files, written while it is mounted: path and text of each.
     """
 
     place: Path
@@ -87,25 +87,25 @@ def trees_of(
     audio_format: AudioFormat | None = None,
     remix: bool = False,
 ) -> list[Tree]:
-    """What is to be mounted of a root.
+    """The trees to mount for a root.
 
     Parameters
     ----------
     settings : sequence of Settings
-        Of the root: one for each split.
+        Of the root, one per split.
     place : pathlib.Path, optional
-        Where the at-mic music is shown; by default where ``generate`` writes it, and then its list is written too.
+        Where to show the at-mic music; by default where ``generate`` writes it, in which case its list is written too.
     heads : {"scenes", "all"}
-        As :class:`cadrender.catalogue.at_mic.AtMicCatalogue` has it.
+        As for :class:`cadrender.catalogue.at_mic.AtMicCatalogue`.
     audio_format : AudioFormat, optional
-        Of all files; by default WAV, of the subtype that is recorded, or PCM_16.
+        Of all files; by default WAV, with the recorded subtype or PCM_16.
     remix : bool
-        Whether the targets are shown too, where ``remix`` writes them; they are mixed from 16-bit at-mic stems.
+        Whether to show the targets too, where ``remix`` writes them; they are mixed from 16-bit at-mic stems.
 
     Raises
     ------
     UsageError
-        If metadata or an HRIR cannot be used, or FLAC files are wanted.
+        If metadata or an HRIR cannot be used, or FLAC is requested.
     """
     found: dict[Path, Tree] = {}
 
@@ -131,29 +131,29 @@ def trees_of(
 
 
 class Mount:
-    """Some trees, mounted as long as the context lasts.
+    """Trees that stay mounted for the duration of the context.
 
-    They are for other processes. In this one, a page of a mapped file of the tree must not be touched: Python's lock
-    would be held while waiting for it.
+    They are for other processes. This one must not touch a page of a memory-mapped file of the tree: it would hold
+    the GIL while waiting for it.
 
     Parameters
     ----------
     trees : sequence of Tree
     cache : int
-        Bytes of rendered blocks that are kept.
+        Size of the cache of rendered blocks, in bytes.
     threads : int, optional
-        How many render ahead of sequential readers; default: all usable CPUs.
+        Number of threads rendering ahead of sequential readers; default: all usable CPUs.
     allow_other : bool
-        Whether other users may read, too.
+        Whether other users may read too.
     signals : bool
         Whether SIGINT, SIGTERM and SIGHUP end :meth:`wait`; in the main thread only.
     say : callable
-        Told one line on each thing that goes wrong; default: a warning in the log called ``cadrender``.
+        Called with one line per problem; default: a warning in the log called ``cadrender``.
 
     Raises
     ------
     UsageError
-        If a place cannot be used, or there is no FUSE.
+        If a place cannot be used, or FUSE is missing.
     """
 
     def __init__(
@@ -207,16 +207,16 @@ class Mount:
 
     @property
     def mounted(self) -> bool:
-        """Whether all trees are: somebody else may unmount them."""
+        """Whether all trees still are: another process may unmount them."""
         return all(session.running for session in self._sessions)
 
     def wait(self, parent: int | None = None) -> None:
-        """Wait until somebody unmounts a tree, or for a signal, if these are caught.
+        """Wait until a tree is unmounted or, if they are caught, for a signal.
 
         Parameters
         ----------
         parent : int, optional
-            The parent process whose end ends the wait, too; not where SIGHUP is ignored, as ``nohup`` has it.
+            Parent process whose exit also ends the wait, unless SIGHUP is ignored (``nohup``).
         """
         if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
             parent = None
@@ -225,14 +225,14 @@ class Mount:
                 os.read(self._wake, 64)
 
     def describe(self) -> str:
-        """What has been read so far, on one line."""
+        """A one-line summary of what has been read so far."""
         opened = sum(session.operations.opened for session in self._sessions)
         cache = self._cache
         megabytes = (cache.rendered * BLOCK + cache.filled) / 1e6
         return f"{opened} files opened, {megabytes:.0f} MB rendered, {cache.found} blocks found in the cache"
 
     def _warm_up(self) -> None:
-        """Compile and plan what reading needs, with the first file that can be read."""
+        """Compile and plan what reading needs, with the first readable file."""
         for tree in self._trees:
             for catalogue in tree.catalogues:
                 for path in _files(catalogue):
@@ -241,7 +241,7 @@ class Mount:
                         break
 
     def _go_on_warming_up(self) -> None:
-        """Look at each song and prepare each head, so that no reader has to wait for that; nothing is measured."""
+        """Look at each song and prepare each head, so that no reader has to wait for it; nothing is measured."""
         known: set[str] = set()
         catalogues = [catalogue for tree in self._trees for catalogue in tree.catalogues]
         for catalogue in (each for each in catalogues if isinstance(each, AtMicCatalogue)):
@@ -257,13 +257,13 @@ class Mount:
                         if wanted and isinstance(signal, AtMic) and signal.is_measured:
                             for frames in _WARMED if number == 0 else (1,):
                                 signal.read(0, frames)
-                except CadrenderError:  # who reads it will be told, unless it is repaired by then
+                except CadrenderError:  # reported on reading, unless repaired by then
                     catalogue.look_again()
 
 
 @contextlib.contextmanager
 def _caught(stopped: list[int], waker: int) -> Iterator[None]:
-    """Note the signals that end a program, and wake who waits; what is ignored stays ignored."""
+    """Note termination signals and wake the waiter; ignored signals stay ignored."""
     os.set_blocking(waker, False)
     wakeup = signal.set_wakeup_fd(waker)
     handlers = {
@@ -280,7 +280,7 @@ def _caught(stopped: list[int], waker: int) -> Iterator[None]:
 
 
 class _Session:
-    """One mounted tree, served by threads of libfuse."""
+    """A mounted tree, served by libfuse threads."""
 
     def __init__(
         self,
@@ -302,7 +302,7 @@ class _Session:
         return self._thread.is_alive()
 
     def begin(self, allow_other: bool) -> None:
-        """Mount; return when the tree can be used."""
+        """Mount; return once the tree is usable."""
         options = self._options = {"ro": True, "fsname": KIND, "default_permissions": True}
         if allow_other:
             options["allow_other"] = True
@@ -317,7 +317,7 @@ class _Session:
             while not self.operations.begun.wait(0.01) and self._thread.is_alive():
                 pass
             reason = said()
-        os.chdir(here)  # libfuse goes to /
+        os.chdir(here)  # libfuse changes to /
         if not self.operations.begun.is_set():
             raise failed(self._place, reason or str(self._error or ""))
         if sys.platform == "linux":
@@ -335,11 +335,11 @@ class _Session:
                 os.write(self._waker, b"\0")
 
     def end(self) -> None:
-        """Unmount, whatever is open."""
+        """Unmount, even if files are open."""
         if self.running:
-            # The name is answered by ending the session, and the answer wakes its threads.
+            # Looking up this name ends the session, and the reply wakes its threads.
             name = self._place / self.operations.farewell
-            with what_libfuse_says():  # it complains when it has served another tree, too
+            with what_libfuse_says():  # it complains if it has served another tree too
                 threading.Thread(target=os.access, args=(name, os.F_OK), daemon=True).start()
                 self._thread.join(_PATIENCE)
         if self._place.is_mount():
@@ -347,9 +347,9 @@ class _Session:
 
 
 def _check_memory(needed: int) -> int:
-    """How much address space is left to this process; an error where that is less than needed.
+    """The address space left to this process; an error if less than needed.
 
-    Compilers and threads end the process, or the tree, where an allocation fails.
+    A failed allocation in a compiler or thread ends the process, or the tree.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit == resource.RLIM_INFINITY:
@@ -365,7 +365,7 @@ def _check_memory(needed: int) -> int:
 
 @contextlib.contextmanager
 def _listed(file: Path, text: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Have a file hold a list for a while; what was there before comes back."""
+    """Make a file hold a list for a while, then restore its previous content."""
     before = _text_of(file)
     if before == text:
         yield

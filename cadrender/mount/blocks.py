@@ -1,4 +1,4 @@
-"""The bytes of mounted files: rendered block by block when somebody reads them, kept in bounded memory."""
+"""The bytes of mounted files: rendered block by block on demand, kept in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ from cadrender.signals.stored import Stored
 from cadrender.store.writing import frame_bytes, wav_header
 
 BLOCK = 1 << 16
-"""Bytes of the unit in which files are rendered and kept: 0.4 s of 16-bit music."""
+"""Bytes per block, the unit of rendering and caching: 0.4 s of 16-bit music."""
 
 BEGINNING = 4
-"""Blocks of a file that are rendered before it is opened, if it is going to be."""
+"""Leading blocks rendered before a file that is expected next is opened."""
 
-# Blocks that are rendered ahead of a sequential reader, at most: 2 MiB, and never more than this part of the cache. As
-# far may the kernel's own requests ahead overtake each other; small ones less far.
+# Most blocks rendered ahead of a sequential reader: 2 MiB, and never more than this share of the cache. The kernel's
+# own read-ahead requests may overtake each other by as much; small requests by less.
 _FARTHEST = 32
 _SHARE = 8
 _OVERTAKEN = 4
 
-# Requests one after the other that make a sequential reader. Large ones need nothing ahead: the kernel has several on
-# their way at once.
+# Consecutive requests that make a reader sequential. Large ones need no rendering ahead: the kernel keeps several
+# in flight.
 _SEQUENTIAL = 4
 _LARGE = 1 << 18
 
-# Blocks that are rendered together ahead of a reader.
+# Blocks rendered together ahead of a reader.
 _TOGETHER = 16
 
-# Renderings ahead that wait for a thread, at most.
+# Most read-ahead tasks waiting for a thread.
 _MOST_AHEAD = 16
 
 _T = TypeVar("_T")
 
-# What is known of the inputs of a file: see :func:`state_of`.
+# What is known of a file's inputs: see :func:`state_of`.
 Seen = tuple[int, int, int]
 State = tuple[tuple[Path, Seen | None], ...]
 
@@ -53,11 +53,11 @@ _STORED_AS = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
 
 
 class ChangedError(CadrenderError):
-    """What a file is made from is no longer what it was when the file was opened."""
+    """A file's inputs have changed since it was opened."""
 
 
 class MountedFile:
-    """A file of the tree as it is while none of its inputs changes.
+    """A file of the tree, for as long as its inputs do not change.
 
     Attributes
     ----------
@@ -65,13 +65,13 @@ class MountedFile:
     state : tuple
         Its inputs as they were when it was opened; see :func:`state_of`.
     size : int
-        Its bytes.
+        Size in bytes.
     handles : int
-        How many readers have it open.
+        Number of open handles.
     in_kernel : bool
-        Whether what the kernel keeps of it is of this state.
+        Whether the kernel's cache of it is of this state.
     earlier : list of MountedFile
-        The same file in earlier states, as long as readers have these open.
+        Earlier states of the same file that readers still have open.
     """
 
     def __init__(self, output: Output, state: State) -> None:
@@ -98,11 +98,11 @@ class MountedFile:
         try:
             if len(header) < len(memory):
                 self._fill(memory[len(header) :], max(0, offset - len(self.header)))
-        finally:  # where something has changed, no other error counts
+        finally:  # a change takes precedence over any other error
             self._check()
 
     def _fill(self, out: np.ndarray, at: int) -> None:
-        """The bytes of the samples from byte ``at`` on."""
+        """Fill ``out`` with the bytes of the samples, starting at byte ``at``."""
         signal, width = self.output.signal, self.output.audio_format.bytes_per_frame
         start, skipped = divmod(at, width)
         frames = -(-(skipped + len(out)) // width)
@@ -125,34 +125,34 @@ class MountedFile:
 
 
 class BlockCache:
-    """The threads that render, and the blocks that they have rendered ahead of readers, in bounded memory.
+    """The rendering threads, and the blocks they have rendered ahead of readers, in bounded memory.
 
-    What nobody has ordered ahead is rendered to where it is wanted, and not kept: the kernel keeps what it has read,
-    and asks once, however many wait for it.
+    Blocks not queued ahead are rendered straight to where they are wanted and not kept: the kernel caches what it has
+    read, and asks once, however many readers wait.
 
     Parameters
     ----------
     limit : int
         Bytes.
     threads : int
-        How many render at the same time.
+        Number of rendering threads.
 
     Attributes
     ----------
     limit, threads : int
     bytes : int
-        Of the blocks that are there.
+        Of the cached blocks.
     rendered, found : int
-        How many blocks were rendered so far, and how often one was there already.
+        Blocks rendered so far, and cache hits.
     filled : int
-        Bytes that were rendered straight to where they were wanted.
+        Bytes rendered straight to where they were wanted.
     """
 
     def __init__(self, limit: int, threads: int) -> None:
         self.limit, self.threads = limit, threads
         self.bytes = self.rendered = self.filled = self.found = 0
-        self._runs: dict[tuple[MountedFile, int], _Run] = {}  # of every block that is there or ordered
-        self._kept: OrderedDict[_Run, None] = OrderedDict()  # rendered, the ones used last at the end
+        self._runs: dict[tuple[MountedFile, int], _Run] = {}  # for every cached or queued block
+        self._kept: OrderedDict[_Run, None] = OrderedDict()  # rendered, most recently used last
         self._urgent: deque[_Run] = deque()
         self._ahead: deque[_Run | Callable] = deque()
         self._changed = threading.Condition()
@@ -166,7 +166,7 @@ class BlockCache:
             thread.start()
 
     def get(self, file: MountedFile, number: int) -> np.ndarray | None:
-        """A block, not to be changed, as soon as it is there; None if nobody has ordered it.
+        """A block, not to be changed, waiting for it if necessary; None if neither cached nor queued.
 
         Raises
         ------
@@ -180,7 +180,7 @@ class BlockCache:
             if run in self._kept:
                 self._kept.move_to_end(run)
                 self.found += 1
-            elif not (run.begun or run.urgent):  # now it is in a hurry
+            elif not (run.begun or run.urgent):  # now it is urgent
                 run.urgent = True
                 self._urgent.append(run)
         block = run.done.result()[number - run.first]
@@ -189,7 +189,7 @@ class BlockCache:
         return block
 
     def missing(self, file: MountedFile, first: int, last: int) -> int:
-        """How many blocks from the first one on, the last one at most, nobody has ordered."""
+        """Number of consecutive blocks, from the first to the last at most, neither cached nor queued."""
         for number in range(first, last + 1):
             if (file, number) in self._runs:
                 return number - first
@@ -214,7 +214,7 @@ class BlockCache:
             helpers.reset(before)
 
     def _with_room(self, function: Callable[..., _T], *arguments: object) -> _T:
-        """Call a function, once more without any blocks where there is not enough memory."""
+        """Call a function; if memory runs out, drop all blocks and call it once more."""
         try:
             return function(*arguments)
         except MemoryError:
@@ -222,7 +222,7 @@ class BlockCache:
             return function(*arguments)
 
     def ahead(self, file: MountedFile, numbers: range) -> None:
-        """Order some blocks that will be needed soon, unless they are there or ordered."""
+        """Queue blocks that will be needed soon, unless cached or queued already."""
         with self._changed:
             run = None
             for number in numbers:
@@ -238,14 +238,14 @@ class BlockCache:
             self._leave_old()
 
     def submit(self, function: Callable) -> None:
-        """Have something done that is not urgent, and may be left undone."""
+        """Queue work that is not urgent and may be dropped."""
         with self._changed:
             self._ahead.append(function)
             self._leave_old()
             self._changed.notify()
 
     def _leave_old(self) -> None:
-        """Where more is ordered ahead than can be done, readers have gone on without the oldest."""
+        """Drop the oldest tasks when too many are queued ahead: their readers have moved on."""
         while len(self._ahead) > _MOST_AHEAD:
             task = self._ahead.popleft()
             if isinstance(task, _Run) and not task.urgent and not task.begun:
@@ -265,13 +265,13 @@ class BlockCache:
                     return
                 task = (self._urgent or self._ahead).popleft()
                 if isinstance(task, _Run):
-                    if task.begun:  # it was in a hurry, and stood in both queues
+                    if task.begun:  # it became urgent, and was in both queues
                         continue
                     task.begun = True
             if isinstance(task, _Run):
                 self._render(task)
             else:
-                with contextlib.suppress(Exception):  # who reads the file will be told
+                with contextlib.suppress(Exception):  # reported when the file is read
                     task()
 
     def _render(self, run: _Run) -> None:
@@ -282,7 +282,7 @@ class BlockCache:
             if run.count == 1 or isinstance(error, ChangedError):
                 blocks = [error] * run.count
             else:
-                blocks = [run.alone(number) for number in run.numbers]  # is each of them bad?
+                blocks = [run.alone(number) for number in run.numbers]  # find out which ones are bad
         whole = all(isinstance(block, np.ndarray) for block in blocks)
         with self._changed:
             self.rendered += run.count if whole else 0
@@ -295,19 +295,19 @@ class BlockCache:
             run.done.set_result(blocks)
 
     def _shrink(self, limit: int) -> None:
-        """Let go of the blocks that were not used for longest; those that are being rendered stay."""
+        """Evict the least recently used blocks; those being rendered stay."""
         while self.bytes > limit:
             run, _ = self._kept.popitem(last=False)
             self.bytes -= run.bytes
             self._forget(run)
 
     def clear(self) -> None:
-        """Let go of all blocks."""
+        """Drop all blocks."""
         with self._changed:
             self._shrink(0)
 
     def close(self) -> None:
-        """Render nothing more."""
+        """Stop rendering."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -319,7 +319,7 @@ class BlockCache:
 
 @dataclass(eq=False)
 class _Run:
-    """Blocks of a file that are rendered together, and kept as long as each other: they share their memory."""
+    """Blocks of a file that are rendered together, and evicted together: they share their memory."""
 
     file: MountedFile
     first: int
@@ -344,7 +344,7 @@ class _Run:
         return [data[at : at + BLOCK] for at in range(0, len(data), BLOCK)]
 
     def alone(self, number: int) -> np.ndarray | BaseException:
-        """One of its blocks, or the error that it gives."""
+        """One of its blocks, or the error it raises."""
         try:
             return self.rendered(number, 1)[0]
         except BaseException as error:
@@ -352,25 +352,25 @@ class _Run:
 
 
 class Reader:
-    """One open file: notices that it is read from front to back, and has the next blocks rendered ahead."""
+    """An open file: detects sequential reading, and has the next blocks rendered ahead."""
 
     def __init__(self, file: MountedFile, cache: BlockCache) -> None:
         self.file = file
         self._cache = cache
         self._lock = threading.Lock()
-        self._reached = 0  # the block after the last one that was read
-        self._run = 0  # blocks that were read one after the other
-        self._requests = 0  # small ones, one close to the other
-        self._ordered = 0  # the block after the last one that was rendered ahead
+        self._reached = 0  # the block after the last one read
+        self._run = 0  # blocks read consecutively
+        self._requests = 0  # small ones, close together
+        self._ordered = 0  # the block after the last one rendered ahead
         self._blocks = -(-file.size // BLOCK)
 
     @property
     def whole(self) -> bool:
-        """Whether the file has been read from its beginning to its end."""
+        """Whether the file has been read from start to end."""
         return self._run >= self._blocks
 
     def read(self, memory: np.ndarray, offset: int) -> int:
-        """Fill memory with the bytes of the file from an offset on; how many there were."""
+        """Fill memory with the bytes of the file from an offset on; returns their number."""
         count = min(len(memory), self.file.size - offset)
         if count <= 0:
             return 0
@@ -409,7 +409,7 @@ class Reader:
 
 
 def header_of(signal: Signal) -> bytes:
-    """What a WAV file of a signal begins with."""
+    """The header of a signal's WAV file."""
     return _header(signal.frames, signal.samplerate, signal.subtype)
 
 
@@ -417,18 +417,18 @@ _header = functools.lru_cache(maxsize=4096)(wav_header)
 
 
 def size_of(output: Output) -> int:
-    """The bytes of a WAV file."""
+    """The size of a WAV file in bytes."""
     return len(header_of(output.signal)) + (output.signal.frames or 0) * output.audio_format.bytes_per_frame
 
 
 def state_of(signal: Signal, look: Callable[[Path], Seen | None] | None = None) -> State:
-    """What a signal is made from, as it is on disk now: pairs of a path and its inode, size and time.
+    """What a signal is made from, as currently on disk: pairs of a path and its inode, size and mtime.
 
     Parameters
     ----------
     signal : Signal
     look : callable, optional
-        What says how a file is; by default :func:`look_at`.
+        Gives the state of a file; by default :func:`look_at`.
     """
     look = look or look_at
     states: list[tuple[Path, Seen | None]] = []
@@ -442,7 +442,7 @@ def state_of(signal: Signal, look: Callable[[Path], Seen | None] | None = None) 
 
 
 def look_at(file: Path) -> Seen | None:
-    """Inode, size and time of a file; None if it cannot be looked at."""
+    """Inode, size and mtime of a file; None if it cannot be read."""
     try:
         status = file.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""What mfusepy does at too great a cost: folders listed with attributes in one request, bytes read without copies."""
+"""Faster versions of parts of mfusepy: folders listed with attributes in one request, bytes read without copies."""
 
 import ctypes
 import threading
@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-# Of libfuse 3: the kernel wants attributes; an entry has them.
+# libfuse 3 flags: the kernel wants attributes; an entry has them.
 _WANTED = 1 << 0
 _GIVEN = 1 << 1
 
 
 def fuse_class(fuse: ModuleType) -> type:
-    """mfusepy's FUSE, whose own listings hold names only (as they do with libfuse 2) and whose reads copy twice.
+    """A subclass of mfusepy's FUSE, which lists names only (as with libfuse 2) and copies twice when reading.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def fuse_class(fuse: ModuleType) -> type:
     class Fuse(base):
         def read(self, path: bytes | None, buffer: Any, size: int, offset: int, info: Any) -> int:
             if not hasattr(of_this_thread, "kept"):
-                # Else Python would forget the thread, and the memory that it keeps for the next read, after each call.
+                # Otherwise Python would drop the thread state, and the memory kept for the next read, after each call.
                 ctypes.pythonapi.PyGILState_Ensure()
                 of_this_thread.kept = True
             memory = memoryview((ctypes.c_uint8 * size).from_address(ctypes.addressof(buffer.contents)))

@@ -1,4 +1,4 @@
-"""What the kernel asks of the tree: names, attributes, bytes. Nothing can be changed in it."""
+"""What the kernel asks of the tree: names, attributes, bytes. The tree is read-only."""
 
 from __future__ import annotations
 
@@ -37,41 +37,41 @@ from cadrender.mount.blocks import (
 )
 from cadrender.mount.order import Order
 
-# Seconds for which attributes hold, as the kernel keeps them.
+# Seconds for which the kernel caches attributes.
 _FRESH = 1.0
 
-# Seconds for which names hold: they do not change.
+# Seconds for which names are cached: they do not change.
 _NAMED = 60.0
 
-# Closed files that are remembered, so that the kernel's own cache of them stays good.
+# Closed files remembered, so that the kernel's cache of them stays valid.
 _REMEMBERED = 4096
 
 
 class Operations:
-    """The callbacks of one mounted tree, as mfusepy wants them.
+    """The FUSE callbacks of a mounted tree, as mfusepy expects them.
 
     Parameters
     ----------
     catalogues : sequence of AtMicCatalogue or TargetCatalogue
-        What is shown, in one tree.
+        What is shown, as a single tree.
     cache : BlockCache
     say : callable
-        Told the one line on each thing that goes wrong.
+        Called with one line per problem.
     leave : callable
         Ends the session that calls it; see :attr:`farewell`.
 
     Attributes
     ----------
     farewell : str
-        A name that nobody knows: who looks it up unmounts the tree.
+        A secret name: looking it up unmounts the tree.
     begun : threading.Event
-        Set as soon as the kernel has been answered first.
+        Set once the kernel has had its first answer.
     opened : int
-        How many files have been opened.
+        Number of files opened.
     """
 
     use_ns = True
-    flag_nopath = flag_nullpath_ok = True  # open files are known by their handles
+    flag_nopath = flag_nullpath_ok = True  # open files are identified by their handles
 
     def __init__(
         self,
@@ -144,17 +144,17 @@ class Operations:
         return 0
 
     def readdir(self, path: str | None, handle: int) -> list[tuple[str, int, int]]:
-        """The names in a folder, as they were when it was opened."""
+        """The names in a folder as of when it was opened."""
         return [(name, attributes["st_mode"], 0) for name, attributes, _ in self.listing(handle, 0, False)]
 
     def listing(self, handle: int, offset: int, wanted: bool) -> Iterator[tuple[str, dict[str, int], bool]]:
-        """The entries of an open folder: names, attributes, and whether these are complete, not the mode alone.
+        """The entries of an open folder: name, attributes, and whether these are complete rather than the mode alone.
 
         Parameters
         ----------
         handle : int
         offset : int
-            How many entries are left out.
+            Number of entries to skip.
         wanted : bool
             Whether files' attributes are needed.
         """
@@ -169,27 +169,27 @@ class Operations:
                 try:
                     yield name, self._attributes(*self._find(f"{folder}/{name}")), True
                     continue
-                except OSError:  # told; who looks at the file itself will get it
+                except OSError:  # already reported; stat on the file itself will raise it
                     pass
             yield name, self._file, False
 
     def open(self, path: str, info: Any) -> int:
-        """Open a file: what it is made from is looked at, and is not to change from now on."""
+        """Open a file: record the state of its inputs, which must not change from now on."""
         if info.flags & (os.O_WRONLY | os.O_RDWR):
             raise OSError(errno.EROFS, path)
         path = path[1:]
         output, state = self._find(path, fresh=True)
-        # The kernel may still go by the size that it had.
+        # The kernel may still be using the old size.
         changed = max((self._changed.get(input, 0.0) for input, _ in state), default=0.0)
         time.sleep(max(0.0, changed + _FRESH - time.monotonic()))
         with self._lock:
             file = self._file_of(path, output, state)
-            # The kernel has one cache for all who have a file open. Where some still have one that was made from
-            # other inputs, it is not used: nobody gets a mixture of the two.
+            # The kernel has one cache for all handles of a file. While some are still open on a state made from other
+            # inputs, it is bypassed: nobody gets a mixture of the two.
             file.earlier = [each for each in file.earlier if each.handles]
             info.direct_io = bool(file.earlier)
             info.keep_cache = info.direct_io or file.in_kernel
-            info.noflush = True  # closing is no request, where libfuse knows that
+            info.noflush = True  # no request on close, if libfuse supports that
             file.in_kernel |= not info.direct_io
             file.handles += 1
             self.opened += 1
@@ -201,7 +201,7 @@ class Operations:
         return 0
 
     def read(self, memory: np.ndarray, offset: int, handle: int) -> int:
-        """Fill an array with the bytes of an open file from an offset on; how many there were."""
+        """Fill an array with the bytes of an open file from an offset on; returns their number."""
         reader = self._readers[handle]
         try:
             count = reader.read(memory, offset)
@@ -226,10 +226,10 @@ class Operations:
         return 0
 
     def statfs(self, path: str) -> dict[str, int]:
-        """No space is taken, and none is free."""
+        """No space is used, and none is free."""
         return {"f_bsize": 4096, "f_frsize": 4096, "f_namemax": 255}
 
-    # What stands behind them
+    # Behind the callbacks
 
     def _names(self, folder: str) -> list[str] | None:
         """The names in a folder, sorted; None if there is no such folder."""
@@ -244,7 +244,7 @@ class Operations:
         return found
 
     def _file_of(self, path: str, output: Output, state: State) -> MountedFile:
-        """A file of the tree as it is now: the one that is known, or another in its place."""
+        """The current state of a file of the tree: the known one, or a new one in its place."""
         file = self._files.get(path)
         if file is None or file.state != state or file.output != output:
             earlier = [*file.earlier, file] if file else []
@@ -259,7 +259,7 @@ class Operations:
         return file
 
     def _prepare(self, path: str) -> None:
-        """Do what must be done before a file's first samples are there: it is going to be read."""
+        """Do what has to precede a file's first samples: it is about to be read."""
         with contextlib.suppress(OSError):
             output, state = self._find(path)
             with self._lock:
@@ -267,7 +267,7 @@ class Operations:
             self._cache.ahead(file, range(BEGINNING))
 
     def _find(self, path: str, fresh: bool = False) -> tuple[Output, State]:
-        """An output, and how its inputs are: now, or within the last second."""
+        """An output and the state of its inputs: now, or within the last second."""
         look = self._look_now if fresh else self._look
         for catalogue in self._catalogues:
             try:
@@ -275,7 +275,7 @@ class Operations:
                     changes = self._changes
                     output = catalogue.find(path)
                     state = state_of(output.signal, look)
-                    if changes == self._changes:  # else it may no longer be as long as it was
+                    if changes == self._changes:  # otherwise its length may have changed
                         return output, state
             except UsageError:
                 continue
@@ -286,12 +286,12 @@ class Operations:
         raise OSError(errno.ENOENT, path)
 
     def _look(self, file: Path) -> Seen | None:
-        """How a file was within the last second."""
+        """The state of a file within the last second."""
         when, state = self._seen.get(file, (0.0, None))
         return state if time.monotonic() - when < _FRESH else self._look_now(file)
 
     def _look_now(self, file: Path) -> Seen | None:
-        """How a file is; if it has changed, all that was seen of the songs is forgotten."""
+        """The current state of a file; if it has changed, forget everything known about the songs."""
         now = time.monotonic()
         state = look_at(file)
         _, before = self._seen.get(file, (0.0, state))
@@ -304,7 +304,7 @@ class Operations:
         return state
 
     def _try_again(self, catalogue: AtMicCatalogue | TargetCatalogue) -> None:
-        """Forget which songs could not be used, now and then: they may have been repaired."""
+        """Forget unusable songs from time to time: they may have been repaired."""
         now = time.monotonic()
         if now - self._tried >= _FRESH:
             self._tried = now
@@ -317,7 +317,7 @@ class Operations:
         return {**self._file, **times, "st_size": size, "st_blocks": -(-size // 512), "st_blksize": BLOCK}
 
     def _damaged(self, file: MountedFile, error: Exception) -> None:
-        """Tell of a song that cannot be rendered, once, whichever of its files is read."""
+        """Report a song that cannot be rendered, once, whichever of its files is read."""
         inputs = [path for path, _ in file.state]
         song = inputs[0].parent if inputs else file.output.unit
         whole = isinstance(error, CadrenderError)

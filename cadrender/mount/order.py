@@ -1,16 +1,16 @@
-"""Programs that read one file after the other, as ``cp -r`` does: which files they will want next."""
+"""Programs that read files in order, as ``cp -r`` does: which files they will want next."""
 
 import bisect
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-# Files that are expected next, at most: as many programs can be followed at a time.
+# Most files expected next: as many programs can be followed at once.
 _MOST = 64
 
 
 class Order:
-    """The order of a tree's files, and who follows it.
+    """The order of a tree's files, and the programs following it.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class Order:
         self._lock = threading.Lock()
 
     def finished(self, path: str) -> None:
-        """Somebody has read a file from its beginning to its end."""
+        """Note that a file has been read from start to end."""
         following = self.after(path, 1)
         with self._lock:
             self._expected.update(dict.fromkeys(following))
@@ -32,12 +32,12 @@ class Order:
                 self._expected.popitem(last=False)
 
     def expected(self, path: str) -> bool:
-        """Whether a file that is opened is the one after a file that was finished; asked once."""
+        """Whether a file being opened follows one that was finished; true only once."""
         with self._lock:
             return self._expected.pop(path, self) is None
 
     def after(self, path: str, count: int) -> list[str]:
-        """The next files of the tree, as many as there are."""
+        """The next files of the tree, at most ``count``."""
         found: list[str] = []
         folder, _, name = path.rpartition("/")
         while len(found) < count:

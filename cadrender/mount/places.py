@@ -18,7 +18,7 @@ from cadrender.errors import CadrenderError, UsageError
 
 KIND = "cadrender"
 
-# What a look at a mount says whose process is gone: on Linux, on macOS.
+# errno on accessing a mount whose process is gone: on Linux, on macOS.
 _DEAD = (errno.ENOTCONN, errno.ENXIO)
 
 _INSTALL = "apt-get install fuse3, or macFUSE on a Mac"
@@ -52,7 +52,7 @@ def load_fuse() -> ModuleType:
 
 @contextlib.contextmanager
 def claimed(place: Path) -> Iterator[Path]:
-    """Hold a place while something is mounted there; what a killed mount left is removed.
+    """Hold a place while something is mounted there; the remains of a killed mount are removed.
 
     Yields
     ------
@@ -66,7 +66,7 @@ def claimed(place: Path) -> Iterator[Path]:
     """
     place = Path(os.path.realpath(place))
     try:
-        os.statvfs(place)  # the kernel may still remember the rest of a dead one
+        os.statvfs(place)  # the kernel may still have the remains of a dead mount
     except FileNotFoundError:
         place.mkdir(parents=True)
     except OSError as error:
@@ -79,7 +79,7 @@ def claimed(place: Path) -> Iterator[Path]:
         raise UsageError(f"{place}: something is mounted there already")
     if next(place.iterdir(), None):
         raise UsageError(f"{place}: not empty: mount at an empty folder, or generate what is missing there")
-    # Of two that come at the same time, one sees the other's lock.
+    # Of two simultaneous claims, one sees the other's lock.
     folder = os.open(place, os.O_RDONLY | os.O_CLOEXEC)
     try:
         try:
@@ -105,7 +105,7 @@ def _remove_dead(place: Path) -> None:
 
 
 def _kind_at(place: Path) -> str | None:
-    """The type of the file system mounted at a place, as far as the system lists them."""
+    """The type of the file system mounted at a place, if the system lists it."""
     with contextlib.suppress(OSError):
         for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
             fields, _, kind = line.partition(" - ")
@@ -115,7 +115,7 @@ def _kind_at(place: Path) -> str | None:
 
 
 def unmount(place: Path) -> None:
-    """Unmount a place whatever is open there; nothing happens where nothing is mounted."""
+    """Unmount a place even if files are open there; does nothing if nothing is mounted."""
     commands = (
         ("fusermount3", "-u", "-z", "-q"),
         ("fusermount", "-u", "-z", "-q"),
@@ -129,7 +129,7 @@ def unmount(place: Path) -> None:
 
 
 def set_readahead(place: Path, kibibytes: int) -> None:
-    """Let the kernel read further ahead than 128 KiB, where it may be told so: that needs root."""
+    """Let the kernel read further ahead than 128 KiB, if permitted: that needs root."""
     with contextlib.suppress(OSError):
         device = place.stat().st_dev
         setting = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
@@ -138,12 +138,12 @@ def set_readahead(place: Path, kibibytes: int) -> None:
 
 @contextlib.contextmanager
 def what_libfuse_says() -> Iterator[Callable[[], str]]:
-    """Collect what is written to standard error meanwhile; libfuse gives its reasons there only.
+    """Collect what is written to standard error meanwhile; libfuse reports its reasons only there.
 
     Yields
     ------
     callable
-        What has been written, on one line.
+        The text written so far, on one line.
     """
     import tempfile
 
@@ -165,5 +165,5 @@ def what_libfuse_says() -> Iterator[Callable[[], str]]:
 
 
 def failed(place: Path, reason: str) -> CadrenderError:
-    """The error of a mount that did not come about."""
+    """The error for a failed mount."""
     return UsageError(f"{place}: cannot be mounted: {reason or 'libfuse does not say why'}")

@@ -1,1 +1,1 @@
-"""From outputs to finished files: what is not current and why, one run loop, one commit, and the proof."""
+"""From outputs to finished files: what is out of date and why, one run loop, one commit, and verification."""

@@ -1,7 +1,7 @@
-"""Checkpoints: what a run has written is made durable every few seconds, and before the run is reported complete.
+"""Checkpoints: a run's files are made durable every few seconds, and before the run is reported complete.
 
-The order is that of section 15 of ``docs/contract.md``. Files that another run made and that count as complete are
-made durable too.
+The order is that of section 15 of ``docs/contract.md``. Files made by another run that count as complete are made
+durable too.
 """
 
 import contextlib
@@ -17,23 +17,23 @@ from cadrender.pipeline.plan import Share
 from cadrender.store.durable import Disks, this_mount
 from cadrender.store.manifest import Manifest
 
-# Seconds, and bytes written, between two checkpoints; they bound what the end of a run has to wait for.
+# Seconds, and bytes written, between two checkpoints; they bound the wait at the end of a run.
 _INTERVAL = 5.0
 _MOST_BYTES = 2 << 30
 
-# The files of a share that are not durable yet, with the ids of their records, if any.
+# Files of a share that are not durable yet, with the ids of their records, if any.
 _Pending = list[tuple[Path, str]]
 
 
 class Checkpoints:
-    """Makes durable what a run writes, in a thread of its own; a context manager.
+    """Makes a run's files durable, in its own thread; a context manager.
 
     Parameters
     ----------
     shares : sequence of Share
         What the run makes.
     sync : callable, optional
-        Makes files durable that several machines write; default: this machine does.
+        Makes files written by several machines durable; default: this machine does.
     """
 
     def __init__(self, shares: Sequence[Share], sync: Callable[[Sequence[Path]], None] | None = None) -> None:
@@ -58,7 +58,7 @@ class Checkpoints:
         self._error: CadrenderError | None = None
 
     def begin(self) -> None:
-        """Note in the manifests, durably, that the run begins.
+        """Record durably in the manifests that the run begins.
 
         Raises
         ------
@@ -68,13 +68,13 @@ class Checkpoints:
         for number, manifest in enumerate(self._manifests):
             if self._busy[number]:
                 self._disks.open(self._folders[number])
-                # Each of several machines may fail by itself, so the next run must prove what was written.
+                # Any of several machines may fail on its own, so the next run must prove what was written.
                 mount = this_mount(self._folders[number][0]) if self._one_machine else ""
                 with _named(manifest):
                     self._runs[number] = manifest.begin_run(mount, self._replaced[number])
 
     def wrote(self, number: int, written: Sequence[Written]) -> None:
-        """Take note of files of a share that are in place.
+        """Register files of a share that are in place.
 
         Raises
         ------
@@ -94,16 +94,16 @@ class Checkpoints:
             self._thread.start()
 
     def found(self, number: int, files: Sequence[Path]) -> None:
-        """Take note of files of a share that another process has completed meanwhile."""
+        """Register files of a share that another process has completed meanwhile."""
         self._pending[number] += [(file, "") for file in files]
 
     def finish(self, *, ended: bool = True) -> None:
-        """Make everything durable, and note that the run has ended.
+        """Make everything durable, and record that the run has ended.
 
         Parameters
         ----------
         ended : bool
-            Whether nothing will be written for this run any more.
+            Whether nothing more will be written for this run.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class Checkpoints:
                 manifest.mark_durable(_ids(taken[number]), self._runs[number] if ended else "")
 
     def _give_up(self, taken: list[_Pending]) -> None:
-        """Note that files may never reach the disk, even if they can still be read: the system does not retry."""
+        """Record that files may never reach the disk, even if still readable: the system does not retry."""
         for number, manifest in enumerate(self._manifests):
             with contextlib.suppress(OSError, CadrenderError):  # perhaps on the same disk
                 manifest.mark_lost(_ids(taken[number]))
@@ -163,7 +163,7 @@ def _ids(taken: Iterable[tuple[Path, str]]) -> list[str]:
 
 @contextlib.contextmanager
 def _named(manifest: Manifest) -> Iterator[None]:
-    """Turn the system's errors into one that names a manifest."""
+    """Turn system errors into one that names a manifest."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Making one batch and committing its files: claimed, written, recorded, renamed; the same for all products."""
+"""Making a batch and committing its files: claim, write, record, rename; the same for all products."""
 
 import contextlib
 import errno
@@ -21,13 +21,13 @@ _OF_ONE_PATH = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.ENOENT}
 
 @dataclass(frozen=True)
 class Written:
-    """One file that was written.
+    """A file that was written.
 
     Attributes
     ----------
     output : Output
     levels : dict
-        What was measured: see :class:`cadrender.store.manifest.Record`.
+        Its levels: see :class:`cadrender.store.manifest.Record`.
     frames, bytes : int
         Its length and its size.
     id : str
@@ -50,13 +50,13 @@ class BatchReport:
     batch : Batch
     written : tuple of Written
     found : tuple of Output
-        Files that another process has completed since the batch was planned.
+        Files completed by another process since the batch was planned.
     claimed : tuple of Output
         Files that another process is writing.
     waiting : str
         What it waits for, in one line; empty for nothing.
     on_the_way : int
-        How many at-mic signals had to be rendered because they were not on disk.
+        Number of at-mic signals rendered because they were not on disk.
     error : str
         One line; empty if there was none.
     fatal : bool
@@ -81,7 +81,7 @@ class BatchReport:
 
 @dataclass
 class _Done:
-    """The growing fields of a report."""
+    """The fields of a report, as they accumulate."""
 
     written: list[Written] = field(default_factory=list)
     found: list[Output[Signal]] = field(default_factory=list)
@@ -121,10 +121,10 @@ def run_batch(batch: Batch) -> BatchReport:
 
 
 def is_there(output: Output[Signal], stale: State | None, manifest: Manifest) -> bool:
-    """Whether an output's file is complete, and not the one that was to be replaced."""
+    """Whether an output's file is complete, and not the one to be replaced."""
     if stale is not None and state_of(output.file) == stale:
         return False
-    if output.signal.frames is None and output.file.exists():  # only the manifest knows how long it should be
+    if output.signal.frames is None and output.file.exists():  # only the manifest knows its length
         record = manifest.read().get(output.key)
         output = output.of_length(record.frames) if record else output
     return output.is_complete()
@@ -162,8 +162,8 @@ def _commit(
 ) -> None:
     """Record finished files, then move them into place.
 
-    If text files accompany a file, its old version is removed first and the new one comes after them, so that it
-    never exists with the wrong texts.
+    If text files accompany a file, its old version is removed first and the new one is moved in after them, so that
+    it never exists with the wrong texts.
     """
     records = []
     for output, writer, one in zip(outputs, writers, made, strict=True):
@@ -197,7 +197,7 @@ def _commit(
             for output, record in zip(outputs, records, strict=True)
         ]
         for output, own in zip(outputs, texts, strict=True):
-            if own or output.signal.remade_to_verify:  # only the record says what the latter's file holds
+            if own or output.signal.remade_to_verify:  # only the record describes the latter's file
                 output.file.unlink(missing_ok=True)
         batch.manifest.append(records)
         for output, writer, record, own in zip(outputs, writers, records, texts, strict=True):
@@ -212,7 +212,7 @@ def _commit(
 
 
 def _texts_beside(output: Output[Signal], record: Record) -> Iterator[AtomicFile]:
-    """The text files that accompany an output, complete but for their names."""
+    """The text files that accompany an output, complete except for their names."""
     for place, text in output.beside(record.levels).items():
         file = AtomicFile(place)
         yield file

@@ -1,8 +1,8 @@
-"""Running batches on a Dask cluster, through joblib's Dask backend: only paths travel, the data is on a shared disk.
+"""Running batches on a Dask cluster, through joblib's Dask backend: only paths travel; data is on a shared disk.
 
-The user starts the scheduler and the workers; a worker that dies loses only its current batch, which Dask runs again
-elsewhere. Every worker must run exactly the same source. Machines may differ: each compiles its kernels and plans its
-transforms for itself.
+The user starts the scheduler and the workers; a worker that dies loses only its current batch, which Dask reruns
+elsewhere. Every worker must run exactly the same source. Machines may differ: each compiles its own kernels and plans
+its own transforms.
 """
 
 import contextlib
@@ -62,7 +62,7 @@ class Cluster:
     Parameters
     ----------
     address : str
-        Of the scheduler, such as ``tcp://node1:8786``.
+        Address of the scheduler, such as ``tcp://node1:8786``.
     folder : pathlib.Path
         A folder that all workers must see: the root.
     say : callable
@@ -71,7 +71,7 @@ class Cluster:
     Attributes
     ----------
     workers : int
-        How many there are at the beginning.
+        Number of workers at the start.
     killed : type
         The exception that :meth:`run` raises if a batch's workers died repeatedly.
 
@@ -130,12 +130,12 @@ class Cluster:
         self.workers = len(answers)
 
     def _one_per_machine(self) -> list[str]:
-        """One worker of each machine."""
+        """One worker per machine."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"]
         return list({facts["host"]: worker for worker, facts in workers.items()}.values())
 
     def prepare(self, batches: list[Batch]) -> None:
-        """Compile and plan on one worker of each machine; the others find the results in the user's cache."""
+        """Compile and plan on one worker per machine; the others find the results in the user's cache."""
         from cadrender.pipeline.warmup import warm_up
 
         if workers := self._one_per_machine():
@@ -147,7 +147,7 @@ class Cluster:
         Raises
         ------
         CadrenderError
-            If the system of one reports that something could not be written.
+            If a worker's system reports a failed write.
         """
         answers = self._client.run(sync_files, files, workers=self._one_per_machine(), on_error="return")
         for worker, answer in answers.items():
@@ -164,7 +164,7 @@ class Cluster:
         work: Callable[[Batch], Any],
         flying: set[int],
     ) -> Generator[tuple[int, Any]]:
-        """Run numbered batches and yield each number with what `work` gave.
+        """Run numbered batches and yield each number with the result of `work`.
 
         Parameters
         ----------
@@ -174,9 +174,9 @@ class Cluster:
         n_jobs : int
             How many at a time; more if there are more workers.
         work : callable
-            What to do with a batch.
+            Function applied to each batch.
         flying : set of int
-            The numbers of batches handed to the scheduler are added here.
+            Receives the numbers of batches handed to the scheduler.
         """
         from joblib import Parallel, delayed
 
@@ -220,10 +220,10 @@ def _backend(client: "Client") -> Any:
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
-        """joblib's with two corrections.
+        """joblib's backend with two corrections.
 
-        joblib runs the batches in this process if there is a single worker, and waits for ever for a batch whose
-        workers all died.
+        joblib runs the batches in this process if there is a single worker, and waits forever for a batch whose
+        workers have all died.
         """
 
         def effective_n_jobs(self, n_jobs: int) -> int:

@@ -1,4 +1,4 @@
-"""What a run reports while it goes on: values, which ``str`` turns into one line."""
+"""What a run reports as it proceeds: values that ``str`` turns into one line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ class Event:
     Attributes
     ----------
     detail : bool
-        Whether it is shown only on request.
+        Whether to show it only on request.
     """
 
     detail: ClassVar[bool] = False
@@ -29,7 +29,7 @@ class Failed(Event):
     text : str
         One line.
     song : str
-        The song that it belongs to; empty if to none alone.
+        The song concerned; empty if no single one.
     """
 
     text: str
@@ -41,13 +41,13 @@ class Failed(Event):
 
 @dataclass(frozen=True)
 class Clipped(Event):
-    """A file that was written with clipped PCM values.
+    """A file written with clipped PCM values.
 
     Attributes
     ----------
     file : pathlib.Path
     count : int
-        How many values.
+        Number of clipped values.
     """
 
     detail: ClassVar[bool] = True
@@ -60,7 +60,7 @@ class Clipped(Event):
 
 @dataclass(frozen=True)
 class Silent(Event):
-    """A file that was written as zeros because it has no loudness.
+    """A file written as zeros because it has no loudness.
 
     Attributes
     ----------
@@ -99,11 +99,11 @@ class Progressed(Event):
     frame_scenes : int
         Frames of the files that were completed, or found complete.
     units : int
-        Samples, or whatever the run counts, that these files completed.
+        Samples, or whatever the run counts, completed by these files.
     unit : str
-        What they are, in the plural.
+        The name of these units, in the plural.
     seconds : float
-        How long that took one process; 0 if unknown.
+        Time it took one process; 0 if unknown.
     """
 
     detail: ClassVar[bool] = True

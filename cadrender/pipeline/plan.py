@@ -1,4 +1,4 @@
-"""Which outputs of a catalogue are not current, and why: by size and time, then by digest. Nothing is written here."""
+"""Which outputs of a catalogue are out of date, and why: by size and mtime, then by digest. Nothing is written here."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reason:
-    """Why an output is not current.
+    """Why an output is out of date.
 
     Attributes
     ----------
     kind : str
         ``missing``, ``incomplete`` (another length, or not an audio file), ``damaged`` (by a power cut),
-        ``unrecorded``, ``format``, ``parameters``, ``input`` (an input has changed), ``together`` (a file that is
-        made together with it is not current) or ``asked`` (requested again).
+        ``unrecorded``, ``format``, ``parameters``, ``input`` (an input has changed), ``together`` (a file made
+        together with it is out of date) or ``asked`` (requested again).
     cause : pathlib.Path, optional
         The input that changed.
     replaces : bool
-        Whether a complete file exists, which stays until the new one is complete.
+        Whether a complete file exists, to be kept until the new one is complete.
     """
 
     kind: str
@@ -58,15 +58,15 @@ class Share:
     ----------
     catalogue : Catalogue
     units : dict
-        How many outputs each unit lacks; 0 if it is complete.
+        Number of outputs each unit lacks; 0 if it is complete.
     selected : list of Output
         All outputs that were checked.
     reasons : dict
-        File to Reason, for what is not current.
+        File to Reason, for outputs that are out of date.
     touched : list of Record
-        New records of files whose inputs changed only in time or name, or that had to be proven.
+        New records of files whose inputs changed only in mtime or name, or that had to be proven.
     unsynced : list of (pathlib.Path, str)
-        Current files that are not known to be on the disk, with the ids of their records.
+        Current files not known to be on disk, with the ids of their records.
     batches : list of Batch
         What to make, the most expensive songs first.
     """
@@ -86,20 +86,20 @@ class Share:
 
     @property
     def todo(self) -> list[Output[Signal]]:
-        """The outputs that are not current."""
+        """The outputs that are out of date."""
         return [output for output in self.selected if output.file in self.reasons]
 
 
 @dataclass
 class Plan:
-    """The work of one run; made by :func:`make_plan`.
+    """The work of one run; created by :func:`make_plan`.
 
     Attributes
     ----------
     shares : list of Share
         One for each catalogue.
     shard : Shard, optional
-        The part of the work that is this run's.
+        This run's part of the work.
     """
 
     shares: list[Share]
@@ -137,7 +137,7 @@ class Plan:
 
     @property
     def unstored(self) -> int:
-        """How many at-mic signals are not on disk and will be rendered on the way."""
+        """Number of at-mic signals that are not on disk and will be rendered on the way."""
         parts = {}
         for output in self.todo:
             for value in output.signal.inputs().values():
@@ -149,8 +149,8 @@ class Plan:
         """The batches to make, in the order in which `jobs` processes start them.
 
         A batch that needs others comes soon after them, while their files are in the page cache, with as many batches
-        in between as there are other processes, so that what it needs is probably done when it starts. One that
-        starts too early is put off to the end.
+        in between as there are other processes, so that what it needs is probably done when it starts. One that starts
+        too early is postponed to the end.
         """
         order: list[Batch] = []
         for share in self.shares:
@@ -175,21 +175,21 @@ class Plan:
         on_event: Callable[[Event], None] = lambda event: None,
         cluster: Cluster | None = None,
     ) -> Summary:
-        """Make what is not current, and write the lists of what is complete.
+        """Make what is out of date, and write the lists of what is complete.
 
         Parameters
         ----------
         jobs : int, optional
             Processes; default: all usable CPUs.
         on_event : callable
-            Called with each :class:`cadrender.pipeline.events.Event` when it happens.
+            Called with each :class:`cadrender.pipeline.events.Event` as it happens.
         cluster : Cluster, optional
-            Where the work is done; default: processes of this machine.
+            Where to do the work; default: processes on this machine.
 
         Raises
         ------
         CadrenderError
-            If nothing more can be written (disk full, read-only); the lists have been written before if possible.
+            If nothing more can be written (disk full, read-only); the lists are written first if possible.
         """
         from cadrender.pipeline.run import run
 
@@ -201,7 +201,7 @@ class Plan:
         Parameters
         ----------
         jobs : int
-            Processes; each may need temporary files beside those that it writes.
+            Number of processes; each may need temporary files besides its outputs.
 
         Raises
         ------
@@ -233,7 +233,7 @@ def make_plan(
     Parameters
     ----------
     *catalogues : Catalogue
-        A later one may need what an earlier one makes.
+        Later ones may need what earlier ones make.
     again : collection of pathlib.Path
         Files to make again in any case.
     only : collection of pathlib.Path, optional
@@ -241,14 +241,14 @@ def make_plan(
     shard : Shard, optional
         Plan only this part of the work; default: all.
     by_song : bool
-        Whether a shard takes whole songs; it always does if there are several catalogues.
+        Whether a shard takes whole songs, as it always does with several catalogues.
     shard_songs : collection of str, optional
-        The songs that it takes; default: they are chosen here.
+        The shard's songs; default: chosen here.
 
     Raises
     ------
     UsageError
-        If metadata, or an HRIR, cannot be used.
+        If metadata or an HRIR cannot be used.
     """
     by_song = by_song or len(catalogues) > 1 or shard_songs is not None
     making: dict[Path, _Making] = {}
@@ -264,7 +264,7 @@ def make_plan(
     return Plan(shares, shard)
 
 
-# An output that is to be made, and the file that it replaces.
+# An output to be made, and the file that it replaces.
 _Making = tuple[Output[Signal], State | None]
 
 
@@ -275,7 +275,7 @@ def _look_at(
     only: Collection[Path] | None,
     making: dict[Path, _Making],
 ) -> Share:
-    """Find the outputs that are not current; those to be made are added to `making`."""
+    """Find the outputs that are out of date; those to be made are added to `making`."""
     share, planned = Share(catalogue), []
     check = Check(catalogue, contents=_contents(batches))
     for batch in batches:
@@ -325,7 +325,7 @@ def _look_at(
 
 
 def _contents(batches: Iterable[Batch]) -> dict[Path, bool]:
-    """Whether files hold their signals, for signals that are verified by making them; checked in threads."""
+    """Whether files hold their signals, for signals verified by making them; checked in threads."""
     outputs = [
         output
         for batch in batches
@@ -350,27 +350,27 @@ def _most_expensive_songs_first(batches: Sequence[Batch]) -> list[Batch]:
 
 
 class Check:
-    """Tells whether outputs of a catalogue are current; each input is checked once.
+    """Decides whether outputs of a catalogue are current; each input is checked once.
 
     Parameters
     ----------
     catalogue : Catalogue
     recorded : Contents, optional
-        The manifest, read again; default: as the catalogue has it.
+        The manifest, reread; default: the catalogue's.
     digested : dict, optional
-        Files that have been digested already: path to Input, or to None if it cannot be read. Such a file is known by
-        its digest, whatever its size and time.
+        Files already digested: path to Input, or to None if unreadable. Such a file is identified by its digest,
+        whatever its size and mtime.
     contents : dict, optional
-        Path to whether a file holds its signal, for signals that are verified by making them; default: checked when
+        Path to whether a file holds its signal, for signals verified by making them; default: checked when
         needed.
 
     Attributes
     ----------
     touched : list of Record
-        New records of files whose inputs have another time or name and the same bytes, and of files that were proven
-        by reading them.
+        New records of files whose inputs differ in mtime or name but not in bytes, and of files proven by reading
+        them.
     unsynced : list of (pathlib.Path, str)
-        Current files that are not known to be on the disk, with the ids of their records.
+        Current files not known to be on disk, with the ids of their records.
     """
 
     def __init__(
@@ -391,7 +391,7 @@ class Check:
         self.unsynced: list[tuple[Path, str]] = []
 
     def reason(self, output: Output[Signal]) -> Reason | None:
-        """Why an output is not current; None if it is."""
+        """Why an output is out of date; None if it is current."""
         signal = output.signal
         record = self._records.get(output.key)
         if signal.frames is None:  # only the record knows
@@ -424,7 +424,7 @@ class Check:
         return None
 
     def _reason_by_contents(self, output: Output[Signal], record: Record | None) -> Reason | None:
-        """Why an output is not current whose signal is verified by making it."""
+        """Why an output whose signal is verified by making it is out of date."""
         parameters = output.signal.parameters()
         other = record is not None and record.parameters != parameters
         if not (holds_signal(output) if self._contents is None else self._contents[output.file]):
@@ -437,8 +437,8 @@ class Check:
         return None
 
     def _proven(self, output: Output[Signal], record: Record) -> Record | None:
-        """The record of a file that is known to be intact, a new one if it had to be read; None if it is not."""
-        same_format = record.subtype == output.signal.subtype  # else it is not the file that is there
+        """The record of a file known to be intact, a new one if it had to be read; None if it is not intact."""
+        same_format = record.subtype == output.signal.subtype  # otherwise it is not this file
         if same_format and self._recorded.vouches_for(record, output.file):
             return record
         mount = this_mount(output.file.parent)
@@ -448,11 +448,11 @@ class Check:
             return None
         if seen.digest != record.digest:
             return None
-        # A new id, because runs that a power cut ended were going to replace the file of the old one.
+        # A new id: runs cut off by a power cut were going to replace the file of the old one.
         return replace(record, id=new_id(), mount=mount, mtime_ns=seen.mtime_ns, durable=False)
 
     def record(self, output: Output[Signal]) -> Record | None:
-        """The record of an output, whatever its container."""
+        """The record of an output, in any container."""
         return self._records.get(output.key)
 
     def obsolete(self, output: Output[Signal]) -> list[Path]:
@@ -465,7 +465,7 @@ class Check:
         ]
 
     def changed_input(self, output: Output[Signal], record: Record) -> Path | None:
-        """The first input of an output that differs from its record; None if none does."""
+        """The first input of an output that differs from its record; None if all match."""
         return self._compare(output.signal, record.inputs)[0]
 
     def _compare(self, signal: Signal, recorded: Inputs) -> tuple[Path | None, dict[str, Input | Inputs]]:
@@ -493,7 +493,7 @@ class Check:
     def _compare_stored(
         self, part: Stored, known: Input | Inputs | None
     ) -> tuple[Path | None, Input | Inputs | None]:
-        """Compare an at-mic stem's file, if that was read, else the inputs that it was rendered from."""
+        """Compare an at-mic stem's file if that was read, otherwise the inputs it was rendered from."""
         if isinstance(known, Input):
             states = [self._stat(file) for file in part.files]
             there = [file for file, state in zip(part.files, states, strict=True) if state[0] >= 0]
@@ -507,14 +507,14 @@ class Check:
         return self._compare(part.at_mic, known)
 
     def _now(self, file: Path, known: Input) -> Input | None:
-        """A file as it is now: `known` itself if it looks unchanged, None if it differs or cannot be read."""
+        """A file's current state: `known` itself if it looks unchanged, None if it differs or is unreadable."""
         name = relative_name(file, self._manifest.base)
         if file in self._digests:
             return self._digests[file]
         size, mtime_ns = self._stat(file)
         if (name, size, mtime_ns) == (known.path, known.bytes, known.mtime_ns):
             return known
-        if size != known.bytes or not known.digest:  # it differs, or is taken to: no need to read it
+        if size != known.bytes or not known.digest:  # it differs, or counts as different: no need to read it
             return None
         try:
             self._digests[file] = self._manifest.look_at(file)
@@ -533,7 +533,7 @@ class Check:
 
 
 def _why_incomplete(output: Output[Signal]) -> Reason:
-    """Tell another format from a file that is damaged or missing."""
+    """Distinguish another format from a damaged or missing file."""
     for file in (output.file, *output.in_other_containers()):
         if not file.exists():
             continue
@@ -549,7 +549,7 @@ def _why_incomplete(output: Output[Signal]) -> Reason:
 
 
 def wrong_beside(output: Output[Signal], record: Record) -> Path | None:
-    """The first of an output's text files that does not hold what it should; None if all do."""
+    """The first of an output's text files with wrong content; None if all are right."""
     texts = output.beside(record.levels)
     return next((place for place, text in texts.items() if not holds(place, text)), None)
 
@@ -568,12 +568,12 @@ def holds_signal(output: Output[Signal]) -> bool:
     try:
         wanted = signal.read(dtype={"PCM_24": "int32", "FLOAT": "float32"}.get(signal.subtype, "int16"))
     except AudioError:
-        return True  # making it will report that its source cannot be read
+        return True  # making it will report the unreadable source
     return np.array_equal(present, wanted)
 
 
 def check_free(folder: Path, needed: int) -> None:
-    """Compare the bytes that will be written with the free space of a folder's disk.
+    """Compare the bytes to be written with the free space of a folder's disk.
 
     Raises
     ------
@@ -588,7 +588,7 @@ def check_free(folder: Path, needed: int) -> None:
 
 
 def free_space(folder: Path) -> int:
-    """Free bytes on the disk that ``folder`` is or will be on."""
+    """Free bytes on the disk that holds or will hold ``folder``."""
     while not folder.exists() and folder != folder.parent:
         folder = folder.parent
     return shutil.disk_usage(folder).free

@@ -25,19 +25,19 @@ _KILLED = "a worker process was killed, perhaps for want of memory"
 # Smallest bundle of batches (frames x heads) worth dispatching, some 30 ms of work: five excerpts, or a song.
 _WORTH_A_TRIP = 2_000_000
 
-# Seconds that an idle worker has to end.
+# Seconds an idle worker has to exit.
 _LEAVE = 2.0
 
-# Seconds between two checks of a worker whether its parent is alive.
+# Seconds between a worker's checks that its parent is alive.
 _WATCH_INTERVAL = 0.5
 
-# Batches by number, and what each of them gave.
+# Batches by number, and the result of each.
 _Batches = Mapping[int, Batch]
 _Reports = Generator[tuple[int, Any]]
 
 
 def usable_cpus() -> int:
-    """How many CPUs this process may use (affinity and container limits included)."""
+    """Number of CPUs this process may use (affinity and container limits included)."""
     from joblib import cpu_count
 
     return int(cpu_count())
@@ -51,13 +51,13 @@ def run_batches(
     say: Callable[[str], None] = _log.warning,
     cluster: Cluster | None = None,
 ) -> Generator[Any]:
-    """Run batches and yield their reports as they come.
+    """Run batches and yield their reports as they arrive.
 
-    Closing the generator, or an exception in it, ends the workers at once; what they were writing keeps its temporary
-    name, and the next run removes it. No worker outlives the generator, or this process.
+    Closing the generator, or an exception in it, ends the workers at once; files being written keep their temporary
+    names, and the next run removes them. No worker outlives the generator or this process.
 
-    If a worker process is killed, new ones take over, with fewer at a time from the second death on. A batch that was
-    in flight at two deaths runs by itself; if its worker dies again, the batch has failed.
+    If a worker process is killed, new ones take over, with fewer at a time from the second death on. A batch in flight
+    at two deaths runs by itself; if its worker dies again, the batch has failed.
 
     Parameters
     ----------
@@ -69,9 +69,9 @@ def run_batches(
     failed : callable
         Makes the report of a batch whose workers were killed: ``failed(batch, error=line)``.
     say : callable
-        Called with a line about killed workers.
+        Called with one line about killed workers.
     cluster : Cluster, optional
-        Where the batches run; default: processes of this machine.
+        Where the batches run; default: processes on this machine.
     """
     batches = list(batches)
     n_jobs = min(n_jobs, len(batches))
@@ -103,7 +103,7 @@ def run_batches(
                     yield report
         except killed:
             if not left:
-                break  # everything was done already
+                break  # everything was already done
             if alone:
                 batch = left.pop(alone[0])
                 yield failed(
@@ -128,7 +128,7 @@ def _names(batches: Iterable[Batch]) -> str:
 def _bundles(
     batches: _Batches, numbers: Sequence[int], n_jobs: int, flying: set[int]
 ) -> Iterator[list[tuple[int, Batch]]]:
-    """Neighbours in bundles worth dispatching; more bundles than workers, so that none is idle."""
+    """Adjacent batches in bundles worth dispatching; more bundles than workers, so that none is idle."""
     worth = min(_WORTH_A_TRIP, sum(batches[number].frame_scenes for number in numbers) // (4 * n_jobs))
     bundle: list[tuple[int, Batch]] = []
     size = 0
@@ -161,7 +161,7 @@ def _on_pool(
         max(2, n_jobs),  # 1 would be this process itself
         backend="loky",
         batch_size=1,
-        # No more than loky's queue holds: it fails on the rest when it is ended early.
+        # No more than loky's queue holds: it fails on the rest if ended early.
         pre_dispatch=1 if n_jobs == 1 else 2 * n_jobs,
         return_as="generator_unordered",
         initializer=_begin_worker,
@@ -170,7 +170,7 @@ def _on_pool(
     finished = False
     try:
         with warnings.catch_warnings():
-            # About workers that were killed or replaced, and reports that nobody waited for.
+            # About killed or replaced workers, and reports that nobody collected.
             warnings.filterwarnings("ignore", category=UserWarning, module="joblib")
             with _interrupts_held_back():
                 bundles = pool(
@@ -187,9 +187,9 @@ def _on_pool(
 
 @contextlib.contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Block Ctrl-C while worker processes start: they inherit the mask and never see it, the parent ends them.
+    """Block Ctrl-C while worker processes start: they inherit the mask and never see it; the parent ends them.
 
-    A Ctrl-C that arrives meanwhile reaches this process at the end.
+    A Ctrl-C in the meantime reaches this process at the end.
     """
     _start_trackers()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -200,9 +200,9 @@ def _interrupts_held_back() -> Iterator[None]:
 
 
 def _start_trackers() -> None:
-    """Start the processes that clean up after the pool, without a way to print what killed workers left.
+    """Start the processes that clean up after the pool, unable to print what killed workers left behind.
 
-    This comes first because they, too, change the signal mask while they start.
+    This comes first because they, too, change the signal mask while starting.
     """
     from multiprocessing import resource_tracker
 
@@ -227,10 +227,10 @@ def _end_with(parent: int) -> None:
 
 
 def _end_workers(kill: bool) -> None:
-    """End the pool's processes, in the middle of their work if necessary.
+    """End the pool's processes, in mid-work if necessary.
 
-    Idle ones end by themselves, unless one was killed while it held the queue's lock, for which the others wait; so
-    they get little time. Killed ones are dead on return, and their files no longer claimed.
+    Idle ones exit on their own, unless one was killed while holding the queue's lock, which blocks the others; so they
+    get little time. Killed ones are dead on return, and their files no longer claimed.
     """
     from joblib.externals.loky import reusable_executor
 
@@ -254,7 +254,7 @@ def _end_workers(kill: bool) -> None:
 
 
 def _are_gone(processes: Iterable[BaseProcess]) -> bool:
-    """Wait a while for processes to end; returns whether all have."""
+    """Wait a while for processes to exit; returns whether all have."""
     deadline = time.monotonic() + _LEAVE
     while alive := any(process.is_alive() for process in processes):
         if time.monotonic() > deadline:

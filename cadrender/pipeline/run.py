@@ -23,7 +23,7 @@ from cadrender.store.durable import sync_descriptor, sync_folder
 from cadrender.store.names import check_distinct
 from cadrender.wording import plural
 
-# Seconds between two checks of files that another process is writing.
+# Seconds between checks of files that another process is writing.
 _PATIENCE = 0.5
 
 
@@ -34,15 +34,15 @@ class Tally:
     Attributes
     ----------
     unit, made : str
-        What is counted, in the plural (samples, targets, excerpts, songs), and what happened to it.
+        What is counted, in the plural (samples, targets, excerpts, songs), and the verb for it.
     done, skipped, incomplete : int
         Units completed by this run, complete before, and still lacking files.
     files, frames : int
-        Files written, and their frames in all.
+        Files written, and their total frames.
     clipped, silent : int
         Files with clipped PCM values, and files of digital silence because they have no loudness.
     on_the_way : int
-        At-mic signals that were rendered because they were not on disk.
+        At-mic signals rendered because they were not on disk.
     without_stems : int
         Songs that yield nothing because they have no stems.
     """
@@ -67,7 +67,7 @@ class Summary:
     Attributes
     ----------
     tallies : list of Tally
-        One for each catalogue of the plan.
+        One per catalogue of the plan.
     failures : list of str
         One line each.
     seconds : float
@@ -96,7 +96,7 @@ def run(
 
 
 class _Run:
-    """A run while it goes on."""
+    """A run in progress."""
 
     def __init__(
         self, plan: Plan, jobs: int, on_event: Callable[[Event], None], cluster: Cluster | None
@@ -135,7 +135,7 @@ class _Run:
         return self._summary
 
     def _begin(self) -> None:
-        """Make folders, remove temporary files of killed runs, bring the manifests up to date."""
+        """Create folders, remove temporary files of killed runs, bring the manifests up to date."""
         removed = 0
         for share in self._plan.shares:
             folders = dict.fromkeys(output.file.parent for output in share.todo)
@@ -150,12 +150,12 @@ class _Run:
         self._checkpoints.begin()
 
     def _sweep(self) -> None:
-        """Remove the temporary files of workers that were ended."""
+        """Remove the temporary files of workers that were killed."""
         for folder in {output.file.parent for output in self._plan.todo}:
             remove_leftovers(folder)
 
     def _make(self, batches: list[Batch]) -> None:
-        """Run batches; those whose files another process is writing are checked again until they are done."""
+        """Run batches; those whose files another process is writing are rechecked until they are done."""
         told = False
         while batches:
             claimed: list[Batch] = []
@@ -245,7 +245,7 @@ class _Run:
         raise AssertionError(output.file)
 
     def _still_lacking(self, batches: list[Batch]) -> list[Batch]:
-        """The outputs of batches that had to wait which nobody has made meanwhile."""
+        """The outputs of postponed batches that nobody has made meanwhile."""
         left = []
         checks: dict[int, Check] = {}
         for batch in batches:
@@ -268,7 +268,7 @@ class _Run:
         return left
 
     def _finish(self, ended: bool = True) -> None:
-        """Make everything durable, then write the lists of what is complete; of several shards the last one does."""
+        """Make everything durable, then write the lists of what is complete; with several shards the last one does."""
         for folder in self._failed:
             with contextlib.suppress(OSError):  # it is not empty
                 folder.rmdir()
@@ -287,12 +287,12 @@ class _Run:
 
 
 def make_folders(bases: Iterable[Path], folders: Iterable[Path]) -> int:
-    """Make folders, and remove the temporary files of killed runs in them; returns how many there were.
+    """Create folders and remove the temporary files of killed runs in them; returns their number.
 
     Raises
     ------
     CadrenderError
-        If a folder cannot be made, or leads elsewhere through a symbolic link under one of `bases`.
+        If a folder cannot be created, or a symbolic link under one of `bases` leads elsewhere.
     """
     removed = 0
     bases = tuple(bases)
@@ -331,7 +331,7 @@ def _begin_manifest(share: Share) -> None:
 def write_lists(catalogue: Catalogue) -> None:
     """Write the lists of what is complete.
 
-    Several processes take turns, so that the newest list stays.
+    Several processes take turns, so that the newest list remains.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Dividing the work into shares for several machines that do not communicate."""
+"""Dividing the work among several machines that do not communicate."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,9 +16,9 @@ class Shard:
     Attributes
     ----------
     index : int
-        Which one, from 1 to `count`.
+        Its number, from 1 to `count`.
     count : int
-        How many there are.
+        The number of shares.
     """
 
     index: int
@@ -52,7 +52,7 @@ class Shard:
         batches : sequence of Batch
             All of them, complete or not.
         by : callable, optional
-            A key; batches with the same one stay together. Default: each batch by itself.
+            A key that keeps batches together; default: each batch by itself.
         """
         groups: dict[Any, list[Batch]] = {}
         for batch in batches:

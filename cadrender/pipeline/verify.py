@@ -27,13 +27,13 @@ _ONE_IN = 10**7
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that is wrong with a file.
+    """A fault found in a file.
 
     Attributes
     ----------
     kind : str
         ``missing``, ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the manifest), ``parameters``
-        (the metadata ask for others), ``source`` (a source or HRIR has changed), ``excerpt`` (differs from its song),
+        (differ from the metadata), ``source`` (a source or HRIR has changed), ``excerpt`` (differs from its song),
         ``different`` (from a new rendering), ``failed`` or ``list``.
     file : pathlib.Path
         The file; for ``source`` the source.
@@ -60,13 +60,13 @@ class Verdict:
     ----------
     problems : list of Problem
     files : int
-        How many files were verified.
+        Number of files verified.
     bytes : int
-        How many bytes were read, including sources.
+        Bytes read, including sources.
     compared : int
-        How many files were compared with a new rendering.
+        Number of files compared with a new rendering.
     differing : int
-        PCM values of these that differ by one step, within what ``docs/contract.md`` accepts.
+        PCM values in these that differ by one step, within what ``docs/contract.md`` accepts.
     extra : list of pathlib.Path
         Other files in the same folders that belong to nothing.
     seconds : float
@@ -84,7 +84,7 @@ class Verdict:
 
 @dataclass
 class _Part:
-    """One catalogue while it is verified."""
+    """A catalogue being verified."""
 
     catalogue: Catalogue
     batches: list[Batch]
@@ -93,7 +93,7 @@ class _Part:
 
     @property
     def files(self) -> dict[Path, tuple[str, str]]:
-        """All files, and the keys of their records."""
+        """All files, with the keys of their records."""
         return {output.file: output.key for output in self.outputs} | dict(self.orphans)
 
 
@@ -109,25 +109,25 @@ def verify(
     begin: Callable[[str, int], None] = lambda what, total: None,
     advance: Callable[[int], None] = lambda count: None,
 ) -> Verdict:
-    """Compare files with their manifests, and these with the sources.
+    """Compare files with their manifests, and the manifests with the sources.
 
     Parameters
     ----------
     catalogues : sequence of Catalogue
     n_jobs : int
-        Threads that read, and processes that render.
+        Number of threads for reading and of processes for rendering.
     sources : bool
         Whether to read the sources and HRIRs too.
     deep : float
-        Percentage of the files, chosen at random, to compare with a new rendering value by value.
+        Percentage of files, chosen at random, to compare with a new rendering value by value.
     seed : int
-        Of that choice.
+        Seed of that choice.
     only : collection of pathlib.Path, optional
         Verify only these files.
     found : callable
-        Called with each problem when it is found.
+        Called with each problem as it is found.
     begin : callable
-        Called with the next step and its amount: bytes to read, or frames to render.
+        Called with each new step and its size: bytes to read, or frames to render.
     advance : callable
         Called with the amount done since the last call; from several threads.
 
@@ -177,14 +177,14 @@ def repair(
     n_jobs: int = 1,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> set[Path]:
-    """Make again what is wrong or missing.
+    """Make wrong or missing files again.
 
     Parameters
     ----------
     catalogues : sequence of Catalogue
-        New ones, which read manifests and files again.
+        Fresh ones, which reread manifests and files.
     problems : sequence of Problem
-        As :func:`verify` found them.
+        As returned by :func:`verify`.
     n_jobs : int
         Processes.
     on_event : callable
@@ -193,7 +193,7 @@ def repair(
     Returns
     -------
     set of pathlib.Path
-        The files that were to be made again; they should be verified.
+        The files that had to be made again; they should be verified.
 
     Raises
     ------
@@ -216,7 +216,7 @@ def _part(catalogue: Catalogue, only: Collection[Path] | None) -> _Part:
 
 
 def _of(batch: Batch, only: Collection[Path] | None) -> Batch:
-    """A batch with those of its outputs that are to be verified."""
+    """The part of a batch that is to be verified."""
     if only is None:
         return batch
     return batch.having([output for output in batch.outputs if output.file in only])
@@ -240,7 +240,7 @@ def _inputs(parts: Sequence[_Part]) -> dict[Path, Manifest]:
     return inputs
 
 
-# The digest and size of files; None for one that cannot be read.
+# Digest and size of files; None for unreadable ones.
 _Digests = dict[Path, tuple[str, int] | None]
 
 
@@ -252,7 +252,7 @@ def _read(
     begin: Callable[[str, int], None],
     advance: Callable[[int], None],
 ) -> tuple[_Digests, dict[Path, Input | None]]:
-    """Digest files and inputs, several at once; what cannot be read has None."""
+    """Digest files and inputs, several at once; None for unreadable ones."""
     from joblib import Parallel, delayed
 
     def digest(file: Path) -> tuple[Path, tuple[str, int] | None]:
@@ -342,7 +342,7 @@ def _judge_sources(
     inputs: dict[Path, Input | None],
     report: Callable[[Problem], None],
 ) -> None:
-    """Compare sources and HRIRs with what the files were made from; one problem per source."""
+    """Compare sources and HRIRs with those the files were made from; one problem per source."""
     check = Check(part.catalogue, digested=inputs)
     redo: dict[Path, list[Path]] = {}
     for output in part.outputs:
@@ -411,7 +411,7 @@ def _compare(
 
 @dataclass(frozen=True)
 class Comparison:
-    """The outcome of a batch whose files were compared.
+    """The outcome of comparing a batch's files.
 
     Attributes
     ----------

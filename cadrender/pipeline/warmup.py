@@ -1,4 +1,4 @@
-"""Compiling kernels and planning transforms once, before the workers start, unless that was done before."""
+"""Compiling kernels and planning transforms once, before the workers start, unless already done."""
 
 import contextlib
 import hashlib
@@ -12,10 +12,10 @@ from cadrender.version import version
 
 
 def warm_up(batches: Iterable[Batch]) -> None:
-    """Fill the user's cache with everything that the workers of these batches need.
+    """Fill the user's cache with everything the workers of these batches need.
 
-    A file in the cache marks shapes, machine and version for which this was done. If the cache cannot be written, each
-    worker compiles for itself.
+    A marker file in the cache records the shapes, machine and version for which this was done. If the cache is not
+    writable, each worker compiles for itself.
     """
     shapes: dict[str, Batch] = {}
     for batch in batches:

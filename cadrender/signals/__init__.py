@@ -1,1 +1,1 @@
-"""What each product is: a signal that can be read anywhere without a file, and the fast way to make several."""
+"""The products: signals that can be read anywhere without a file, and the fast way to make several."""

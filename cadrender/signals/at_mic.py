@@ -1,4 +1,4 @@
-"""At-mic stems: a stem of a song as the microphones at a head position pick it up (``docs/contract.md``, section 2)."""
+"""At-mic stems: a song's stem as picked up by the microphones at a head position (``docs/contract.md``, section 2)."""
 
 import contextlib
 import functools
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from cadrender.dsp.hrir import Heads
     from cadrender.dsp.render import Level
 
-# Levels that are kept in this process: some 300 bytes each.
+# Levels kept in this process: some 300 bytes each.
 _MOST_LEVELS = 100_000
 
-# Size and time of a file.
+# Size and mtime of a file.
 _State = tuple[int, int]
-# An HRIR: file, samplerate, size, time. Size and time tell a changed file from the one in a cache.
+# An HRIR: file, samplerate, size, mtime. Size and mtime tell a changed file from the cached one.
 _Hrir = tuple[Path, int, int, int]
 _Pair = tuple[_Hrir, _Hrir]
 
@@ -41,7 +41,7 @@ _measured_lock = threading.Lock()
 
 
 def _renew_locks() -> None:
-    """Replace the locks after a fork: one that another thread held would stay locked in the child for ever."""
+    """Replace the locks after a fork: one held by another thread would stay locked in the child forever."""
     global _measured_lock
     _measured_lock = threading.Lock()
     _measured.clear()
@@ -61,12 +61,12 @@ class AtMic(Signal):
     source : pathlib.Path
         The stem's file.
     left_hrir, right_hrir : pathlib.Path
-        The HRIRs of the left and of the right loudspeaker.
+        The HRIRs of the left and right loudspeakers.
     frames, samplerate : int
         The stem's length, and its rate in hertz.
     subtype : str
     level_files : LevelFiles, optional
-        Where its level is kept once it has been measured; default: in this process's memory only.
+        Where its measured level is kept; default: in this process's memory only.
     measured_with : tuple of (pathlib.Path, pathlib.Path)
         HRIRs of other positions to measure at the same time: four cost little more than one.
     """
@@ -84,7 +84,7 @@ class AtMic(Signal):
     measured_with: tuple[tuple[Path, Path], ...] = field(default=(), compare=False, repr=False)
 
     def parameters(self) -> dict[str, Any]:
-        """None: it depends on its inputs only."""
+        """None: it depends only on its inputs."""
         return {}
 
     def inputs(self) -> dict[str, Path]:
@@ -92,12 +92,12 @@ class AtMic(Signal):
         return {"source": self.source, "left_hrir": self.left_hrir, "right_hrir": self.right_hrir}
 
     def level(self, state: _State | None = None) -> "Level":
-        """The stem's loudness before and after the HRIRs: measured once, then kept.
+        """The stem's loudness before and after the HRIRs, measured once and kept.
 
         Parameters
         ----------
         state : (int, int), optional
-            Size and time of the source, if known.
+            Size and mtime of the source, if known.
 
         Raises
         ------
@@ -114,7 +114,7 @@ class AtMic(Signal):
         return source is not None and not book.missing(source, [head_keys(self)])
 
     def book(self) -> LevelBook:
-        """Where its level is kept, as this process knows it."""
+        """This process's view of where its level is kept."""
         return (self.level_files or LevelFiles(self.source.parent, self.source.parent)).open()
 
     def _level(self, state: _State | None, keys: _Pair) -> "Level":
@@ -143,22 +143,22 @@ class AtMic(Signal):
             return before, after[head]
 
     def _with_others(self, book: LevelBook, source: Input) -> dict[str, "AtMic"]:
-        """The signals to measure together with it, and itself, by their heads' keys, in the same order for all."""
+        """The signals to measure together, itself included, by head key and in the same order for all."""
         found: dict[str, AtMic] = {}
         for left, right in self.measured_with:
             other = replace(self, left_hrir=left, right_hrir=right)
-            with contextlib.suppress(CadrenderError):  # reported when that one is read
+            with contextlib.suppress(CadrenderError):  # reported when that signal is read
                 for key in _keys_of(other):
                     _hrir(*key)
                 found[head_keys(other)] = other
         own = head_keys(self)
         found.setdefault(own, self)
-        # Its own may have come to be known in this moment, from another process: then it is measured once more.
+        # Another process may just have measured its own level: then it is measured once more.
         wanted = {own, *book.missing(source, found)}
         return {head: other for head, other in found.items() if head in wanted}
 
     def read_whole(self) -> npt.NDArray[Any]:
-        """All of it as it is stored, (frames, 2)."""
+        """The whole stem as stored, (frames, 2)."""
         return self._quantised(0, self.frames)
 
     def _quantised(self, start: int, frames: int) -> npt.NDArray[Any]:
@@ -173,7 +173,7 @@ class AtMic(Signal):
         dtype: str | None = None,
         out: npt.NDArray[Any] | None = None,
     ) -> npt.NDArray[Any]:
-        """Read the same part of several stems of one sample; they share the head's spectra.
+        """Read the same part of several stems of a sample; they share the head's spectra.
 
         Parameters
         ----------
@@ -182,7 +182,7 @@ class AtMic(Signal):
         start, frames : int
             The part; it must lie within the stems.
         dtype : {"int16", "float32", "float64"}, optional
-            As for :meth:`cadrender.signals.base.Signal.read`; default: as they are stored.
+            As for :meth:`cadrender.signals.base.Signal.read`; default: the stored type.
         out : ndarray, optional
             (stems, frames, 2), C-contiguous: filled and returned.
 
@@ -194,7 +194,7 @@ class AtMic(Signal):
         Raises
         ------
         AudioError
-            If a song or an HRIR cannot be used, or changes meanwhile.
+            If a song or an HRIR is unusable, or changes meanwhile.
         """
         from cadrender.dsp.parts import convolve_parts, history
 
@@ -223,7 +223,7 @@ class AtMic(Signal):
 
     @classmethod
     def make(cls, signals: Sequence[Self], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
-        """Render one stem for several heads; its source is read, weighted and transformed once."""
+        """Render one stem for several heads; the source is read, weighted and transformed once."""
         first = signals[0]
         source = manifest.look_at(first.source)
         signal = read_source(first.source, first.frames, first.samplerate)
@@ -280,7 +280,7 @@ def measure(signals: Sequence[AtMic], source: Input) -> list[tuple[float, float]
     signals : sequence of AtMic
         All of one source.
     source : Input
-        Its file as it was digested.
+        The source file, digested.
 
     Returns
     -------
@@ -303,7 +303,7 @@ def measure(signals: Sequence[AtMic], source: Input) -> list[tuple[float, float]
 
 @contextlib.contextmanager
 def _measuring(source: Path) -> Iterator[None]:
-    """Let one thread at a time measure a stem."""
+    """Let only one thread at a time measure a stem."""
     with _measured_lock:
         lock = _measured.setdefault(source, threading.Lock())
     with lock:
@@ -346,7 +346,7 @@ def render_into(
 
 
 def heads_of(signals: Sequence[AtMic]) -> "Heads":
-    """The HRIRs of some signals; kept for the next stem of the song.
+    """The HRIRs of some signals, kept for the song's next stem.
 
     Raises
     ------
@@ -368,7 +368,7 @@ def head_keys(one: AtMic) -> str:
 
 
 def look_at_hrir(file: Path, samplerate: int, manifest: Manifest) -> Input:
-    """Digest an HRIR; kept, since each belongs to many signals."""
+    """Digest an HRIR; cached, since each belongs to many signals."""
     return _looked_at(*_hrir_key(file, samplerate), manifest)
 
 
@@ -398,7 +398,7 @@ def _digest(file: Path, samplerate: int, size: int, mtime_ns: int) -> str:
 
 @functools.lru_cache(maxsize=160)
 def _head(left: _Hrir, right: _Hrir) -> "Heads":
-    """A single head; the spectra that are kept with it take some 150 kB."""
+    """A single head; its cached spectra take some 150 kB."""
     from cadrender.dsp.hrir import Heads
 
     return Heads([(_hrir(*left), _hrir(*right))])
@@ -416,7 +416,7 @@ def _heads(keys: tuple[_Pair, ...]) -> "Heads":
 
 
 def size_and_time(file: Path) -> tuple[int, int] | None:
-    """Size and time of a file; None if it is missing."""
+    """Size and mtime of a file; None if it is missing."""
     try:
         status = file.stat()
     except OSError:

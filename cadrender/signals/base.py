@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 DTYPES = ("int16", "int32", "float32", "float64")
 
-# Bytes of whole signals that are kept for the next read of a part.
+# Bytes of whole signals kept for the next read of a part.
 _KEPT_BYTES = 256 << 20
 
 
 class NotReadyError(CadrenderError):
-    """An input of a signal does not exist yet, and is being made by the same run."""
+    """An input of a signal does not exist yet, but is being made by the same run."""
 
 
 class Taker(Protocol):
@@ -34,35 +34,35 @@ class Taker(Protocol):
 
     @property
     def pcm16(self) -> bool:
-        """Whether it takes int16; else float64 with full scale 1."""
+        """Whether it takes int16 rather than float64 with full scale 1."""
 
     def write(self, piece: npt.NDArray[Any]) -> None:
         """Take the next (n, 2) frames."""
 
 
 class Sink(Taker, Protocol):
-    """Where a signal goes: :class:`cadrender.store.writing.AudioWriter` or its like."""
+    """A signal's destination: :class:`cadrender.store.writing.AudioWriter` or similar."""
 
     @property
     def folder(self) -> Path | None:
-        """Where large temporary files may go; default: the system's place for them."""
+        """Where large temporary files may go; default: the system's temporary folder."""
 
     def restart(self) -> None:
-        """Drop what was written and begin again."""
+        """Discard what was written and start again."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What was found when a signal was made.
+    """What was learned in making a signal.
 
     Attributes
     ----------
     levels : dict
         Loudness in LUFS, gains, clipped PCM values.
     inputs : Inputs
-        The files that it was made from.
+        The files it was made from.
     on_the_way : int
-        How many at-mic signals had to be rendered for it because they were not on disk.
+        Number of at-mic signals that had to be rendered for it because they were not on disk.
     notes : tuple of str
         Remarks for the user.
     """
@@ -74,28 +74,28 @@ class Made:
 
 
 class Signal:
-    """A stereo signal of which any part can be read; the samples are those that its file would hold.
+    """A stereo signal that can be read in parts; its samples are those its file would hold.
 
-    A frozen dataclass of paths and numbers, so that it can travel to another process.
+    A frozen dataclass of paths and numbers, so it can be sent to another process.
 
     Attributes
     ----------
     product : str
         ``at-mic``, ``target``, ``amplified``, ``excerpt`` or ``song``.
     frames : int or None
-        Its length; None if that is known only when it has been made.
+        Its length; None if known only once it has been made.
     samplerate : int
         Its rate in hertz.
     subtype : str
         How its samples are quantised: ``PCM_16``, ``PCM_24`` or ``FLOAT``.
     waits : bool
-        Whether its at-mic stems are made by the same run, and waited for if they do not exist yet.
+        Whether its at-mic stems are made by the same run, and waited for if missing.
     remade_to_verify : bool
         Whether it is verified by making it again, which is quicker than digesting its inputs.
     scratch : int
         Bytes on disk per frame while it is being made.
     unrecorded_counts : bool
-        Whether a file of the right format counts even if no manifest knows it.
+        Whether a file of the right format counts even if no manifest lists it.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
@@ -111,7 +111,7 @@ class Signal:
 
     @property
     def cost(self) -> int:
-        """What making it costs: its frames, or an estimate if they are not known."""
+        """The cost of making it: its frames, or an estimate if unknown."""
         return self.frames or 0
 
     def read(
@@ -121,14 +121,14 @@ class Signal:
         dtype: str = "int16",
         out: npt.NDArray[Any] | None = None,
     ) -> npt.NDArray[Any]:
-        """Read a part, as ``soundfile.read`` reads it from the file.
+        """Read a part, as ``soundfile.read`` would from the file.
 
         Parameters
         ----------
         start : int
             The first frame; negative numbers count from the end.
         frames : int
-            How many; -1 for all to the end. A read past the end is cut short.
+            Number of frames; -1 for all to the end. A read past the end is cut short.
         dtype : {"int16", "int32", "float32", "float64"}
             Integers are fractions of their full scale, floats have full scale 1. Ignored if `out` is given.
         out : ndarray, optional
@@ -170,19 +170,19 @@ class Signal:
         return out[:frames]
 
     def _quantised(self, start: int, frames: int) -> npt.NDArray[Any]:
-        """A part as it is stored: int16, the upper 24 bits of int32, or float32."""
+        """A part as stored: int16, the upper 24 bits of int32, or float32."""
         raise NotImplementedError
 
     def parameters(self) -> dict[str, Any]:
-        """Everything but inputs and format that the samples depend on, as JSON values."""
+        """Everything the samples depend on, except inputs and format, as JSON values."""
         raise NotImplementedError
 
     def inputs(self) -> Mapping[str, Path | Stored]:
-        """What the signal is made from, by role: files, and at-mic stems that may be stored or not."""
+        """What the signal is made from, by role: files, and at-mic stems that may or may not be stored."""
         raise NotImplementedError
 
     def beside(self, levels: Mapping[str, float]) -> dict[str, str]:
-        """The text files that accompany its file, by suffix, given what was measured when it was made."""
+        """The text files that accompany its file, by suffix, given its measured levels."""
         return {}
 
     @classmethod
@@ -198,16 +198,16 @@ class Signal:
 
     @classmethod
     def shape(cls, signals: Sequence[Self]) -> Hashable:
-        """Everything that decides what must be compiled and planned for :meth:`make`; None for nothing."""
+        """Everything that determines what :meth:`make` has to compile and plan; None for nothing."""
         return None
 
     @classmethod
     def rehearse(cls, signals: Sequence[Self]) -> None:
-        """Compile and plan what :meth:`make` needs; it is kept in the user's cache."""
+        """Compile and plan what :meth:`make` needs; the results stay in the user's cache."""
 
 
 class Kept:
-    """A cache of the last whole signals, as they are stored, in bounded memory; for signals read in parts."""
+    """A bounded cache of the last whole signals, as stored, for signals read in parts."""
 
     def __init__(self, limit: int = _KEPT_BYTES) -> None:
         self._limit = limit
@@ -226,7 +226,7 @@ class Kept:
             return self._arrays.get(key)
 
     def get(self, key: Hashable, make: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
-        """The array of a key, made by one thread if necessary; read-only."""
+        """The array for a key, made by one thread if necessary; read-only."""
         if (array := self._found(key)) is not None:
             return array
         with self._lock:
@@ -251,7 +251,7 @@ class Kept:
 
 
 def as_dtype(stored: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
-    """Convert samples as they are stored to another type, as soundfile does."""
+    """Convert stored samples to another type, as soundfile does."""
     if stored.dtype == dtype:
         return stored.copy() if not stored.flags.writeable else stored
     if stored.dtype.kind == "f":

@@ -1,4 +1,4 @@
-"""Excerpts: parts of a song's stem, cut before anything is rendered (section 8 of ``docs/contract.md``)."""
+"""Excerpts: parts of a song's stem, cut before rendering (section 8 of ``docs/contract.md``)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ class ExcerptStem(Signal):
     source : pathlib.Path
         The song's file.
     start, frames, samplerate : int
-        The excerpt's first frame in it, its length, and the rate of both in hertz.
+        The excerpt's first frame in the song, its length, and the rate of both in hertz.
     subtype : str
-        The song's if possible, so that no sample changes.
+        The song's if possible, so that samples are unchanged.
     """
 
     product: ClassVar[str] = "excerpt"
@@ -39,7 +39,7 @@ class ExcerptStem(Signal):
     subtype: str = "PCM_16"
 
     def parameters(self) -> dict[str, Any]:
-        """Where in the song it begins."""
+        """Where it begins in the song."""
         return {"start": self.start}
 
     def inputs(self) -> dict[str, Path]:
@@ -59,9 +59,9 @@ class ExcerptStem(Signal):
 
     @classmethod
     def make(cls, signals: Sequence[Self], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
-        """Cut each of them.
+        """Cut each excerpt.
 
-        The song's digest is not computed: that takes longer than cutting, and cutting again shows a change.
+        The song's digest is not computed: that takes longer than cutting, and cutting again reveals a change.
         """
         made = []
         for one, sink in zip(signals, sinks, strict=True):
@@ -74,7 +74,7 @@ class ExcerptStem(Signal):
 
 
 def excerpt_format(subtype: str) -> AudioFormat:
-    """The format that holds a song's samples without loss, as far as a stereo WAV file can."""
+    """The format that holds a song's samples without loss, as far as stereo WAV can."""
     return AudioFormat("wav", _KEPT_AS.get(subtype, "FLOAT"))
 
 

@@ -1,4 +1,4 @@
-"""At-mic stems as targets are mixed from them."""
+"""At-mic stems as inputs of targets."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ from cadrender.store.audio import exact_dtype
 
 @dataclass(frozen=True)
 class Stored:
-    """An at-mic stem that a target is mixed from: as it is stored or, if it is not, as it would be.
+    """An at-mic stem that a target is mixed from: the stored file or, failing that, the rendered signal.
 
     Attributes
     ----------
@@ -22,13 +22,13 @@ class Stored:
     files : tuple of pathlib.Path
         Where its file may be.
     frames, samplerate : int
-        What the file must have to count.
+        What the file must match to count.
     subtype : str
         Likewise; default: any.
     at_mic : AtMic, optional
         What to render if none of the files is complete.
     doubtful : bool
-        Whether a power cut may have damaged the files, so that they are not used.
+        Whether a power cut may have damaged the files, so they are not used.
     """
 
     stem: str
@@ -40,7 +40,7 @@ class Stored:
     doubtful: bool = False
 
     def find(self) -> tuple[Path, str] | None:
-        """The complete file, and the array type that holds its samples exactly; None if there is none."""
+        """The complete file and the array type that holds its samples exactly; None if there is none."""
         for file in () if self.doubtful else self.files:
             try:
                 header = read_header(file)
@@ -53,7 +53,7 @@ class Stored:
         return None
 
     def whole(self) -> npt.NDArray[Any]:
-        """All of it, (frames, 2), in the type that holds it exactly.
+        """The whole stem, (frames, 2), in the type that holds it exactly.
 
         Raises
         ------
@@ -65,14 +65,14 @@ class Stored:
         return self.signal.read_whole()
 
     def state(self) -> tuple[object, ...]:
-        """A key of its samples: size and time of its file, or of what it is rendered from."""
+        """A key for its samples: size and mtime of its file, or of what it is rendered from."""
         if found := self.find():
             return found[0], size_and_time(found[0])
         return tuple((file, size_and_time(file)) for file in self.signal.inputs().values())
 
     @property
     def signal(self) -> AtMic:
-        """The signal that is rendered if it is not stored.
+        """The signal to render if it is not stored.
 
         Raises
         ------

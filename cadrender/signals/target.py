@@ -1,4 +1,4 @@
-"""Rebalanced targets, plain, amplified for a listener, or as a submission: mixed from one sample's at-mic stems.
+"""Rebalanced targets, plain, amplified for a listener, or as a submission: mixed from a sample's at-mic stems.
 
 See section 7 of ``docs/contract.md``.
 """
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from cadrender.dsp.rebalance import KeptSum, StemBlocks
 
 QUALITIES = ("HQ", "VHQ")
-"""Qualities of soxr's resampling; the challenge uses the first."""
+"""Soxr resampling qualities; the challenge uses the first."""
 
-# Frames of a submission that are scaled at a time.
+# Frames of a submission scaled at a time.
 _CHUNK = 64 * 1024
 
-# Most bytes of memory for a sum or for stems in one process: seven minutes.
+# Most bytes of memory per process for a sum or for stems: seven minutes.
 _MOST_MEMORY = 300_000_000
 
 _memory_kept = np.empty(0, np.uint8)
@@ -51,16 +51,16 @@ class Target(Signal):
     scene, sample, gain : str
         Id of the scene, name of its sample, id of its gains.
     gains_db : tuple of number
-        Of vocals, drums, bass and other.
+        Gains of vocals, drums, bass and other.
     parts : tuple of Stored
         The sample's at-mic stems: vocals, drums, bass, other and the mixture.
     frames, samplerate : int
-        Of the target; its rate may differ from that of its parts.
+        Of the target; its rate may differ from its parts'.
     subtype : str
     waits : bool
-        Whether its parts are made by the same run, and waited for if they do not exist yet.
+        Whether its parts are made by the same run, and waited for if missing.
     resampler : str
-        The quality of soxr, ``HQ`` or ``VHQ``, if its rate differs from that of its parts.
+        Soxr quality, ``HQ`` or ``VHQ``, if its rate differs from its parts'.
     """
 
     product: ClassVar[str] = "target"
@@ -77,12 +77,12 @@ class Target(Signal):
 
     @property
     def listener(self) -> Listener | None:
-        """Whose prescription amplifies it; None for the target itself."""
+        """The listener whose prescription amplifies it; None for the target itself."""
         return None
 
     @property
     def resampled(self) -> bool:
-        """Whether its rate differs from that of its parts."""
+        """Whether its rate differs from its parts'."""
         return self.samplerate != self.parts[0].samplerate
 
     def parameters(self) -> dict[str, Any]:
@@ -100,7 +100,7 @@ class Target(Signal):
         return {part.stem: part for part in self.parts}
 
     def whole(self) -> npt.NDArray[Any]:
-        """All of it as it is stored, (frames, 2); kept for the next call, and read-only."""
+        """The whole target as stored, (frames, 2); kept for the next call, and read-only."""
         return _kept.get((self, tuple(part.state() for part in self.parts)), self._mix)
 
     def _mix(self) -> npt.NDArray[Any]:
@@ -135,7 +135,7 @@ class Target(Signal):
 
     @classmethod
     def make(cls, signals: Sequence[Self], sinks: Sequence[Sink], manifest: Manifest) -> list[Made]:
-        """Mix the targets of one sample, which come scene by scene; its stems are read once or twice."""
+        """Mix the targets of one sample, ordered by scene; its stems are read once or twice."""
         from cadrender.dsp.rebalance import common_dtype
 
         parts = signals[0].parts
@@ -165,7 +165,7 @@ class Target(Signal):
 
     @classmethod
     def shape(cls, signals: Sequence[Self]) -> Hashable:
-        """The rate, the most listeners of a scene, and the heads if a part must be rendered."""
+        """The rate, the most listeners of any scene, and the heads if a part must be rendered."""
         first = signals[0]
         rendered = first._rendered()
         heads = AtMic.shape(rendered) if rendered else None
@@ -205,12 +205,12 @@ class Target(Signal):
 
 @dataclass(frozen=True)
 class Amplified(Target):
-    """The target of a scene as a listener's linear hearing aid amplifies it (NAL-R).
+    """A scene's target as amplified by a listener's linear hearing aid (NAL-R).
 
     Attributes
     ----------
     heard_by : Listener
-        Whose prescription it is.
+        The listener whose prescription is used.
     """
 
     product: ClassVar[str] = "amplified"
@@ -218,11 +218,11 @@ class Amplified(Target):
 
     @property
     def listener(self) -> Listener:
-        """Whose prescription amplifies it."""
+        """The listener whose prescription amplifies it."""
         return self.heard_by
 
     def parameters(self) -> dict[str, Any]:
-        """The target's, the listener and the audiogram."""
+        """The target's parameters, the listener and the audiogram."""
         listener = self.heard_by
         audiogram = [list(listener.cfs), list(listener.levels_left), list(listener.levels_right)]
         return super().parameters() | {"listener": listener.id, "audiogram": audiogram}
@@ -239,14 +239,14 @@ class Amplified(Target):
 class Submission(Amplified):
     """An amplified target for the challenge's evaluator: PCM_16, divided by its peak if that exceeds 1.
 
-    The factor that undoes the division is in a text file of the same name.
+    The factor that undoes the division goes into a text file of the same name.
     """
 
     product: ClassVar[str] = "submission"
     scratch: ClassVar[int] = 16  # float64 until the peak is known
 
     def beside(self, levels: Mapping[str, float]) -> dict[str, str]:
-        """The factor, in a file that ends in ``.txt``."""
+        """The factor, in a ``.txt`` file."""
         return {".txt": repr(float(levels["factor"]))}
 
     def _as_stored(self, target: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
@@ -256,7 +256,7 @@ class Submission(Amplified):
 
 
 def target_frames(frames: int, samplerate: int, output_rate: int, amplified: bool) -> int:
-    """Length of a target, with the prescription's tail, at the output rate."""
+    """Length of a target, prescription tail included, at the output rate."""
     frames += ORDER if amplified else 0
     return int(frames * output_rate / samplerate + 0.5) if output_rate != samplerate else frames
 
@@ -316,7 +316,7 @@ def _mix_into(
 def _passes(
     sources: "Sequence[BlockReader | _Rendered]", frames: int, dtype: npt.DTypeLike, sums: int
 ) -> "tuple[StemBlocks, KeptSum | None]":
-    """The stems, and where their sum is kept for the second pass: cheapest if there is only one sum."""
+    """The stems, and where their sum is kept for the second pass: cheapest with a single sum."""
     from cadrender.dsp.rebalance import KeptSum, StemBlocks
 
     if sums == 1 and (memory := _memory(KeptSum.bytes_needed(frames))) is not None:
@@ -326,9 +326,9 @@ def _passes(
 
 
 def _memory(needed: int) -> npt.NDArray[np.uint8] | None:
-    """This process's memory between the passes, kept from batch to batch: fresh pages cost as much as reading does.
+    """This process's memory between the passes, kept across batches: fresh pages cost as much as reading.
 
-    None for songs that are too long; they are read twice.
+    None for songs that are too long; those are read twice.
     """
     global _memory_kept
     if needed > _MOST_MEMORY:
@@ -340,7 +340,7 @@ def _memory(needed: int) -> npt.NDArray[np.uint8] | None:
 
 
 class _Rendered:
-    """An at-mic stem that is not on disk: rendered as ``generate`` does, into a nameless file; a context manager."""
+    """An at-mic stem that is not on disk, rendered as by ``generate`` into a nameless file; a context manager."""
 
     pcm16 = True
 
@@ -366,7 +366,7 @@ class _Rendered:
         self._file.append(piece)
 
     def read(self, start: int, out: npt.NDArray[Any]) -> None:
-        """Fill ``out`` (2 * frames,) from frame ``start`` on."""
+        """Fill ``out`` (2 * frames,) starting at frame ``start``."""
         pcm = out if self._dtype == np.int16 else np.empty(len(out), np.int16)
         self._file.read(4 * start, pcm)
         if pcm is not out:
@@ -380,7 +380,7 @@ class _Rendered:
 
 
 class _NamelessFile:
-    """A file for arrays too large for memory, removed when it is closed or the process ends; a context manager."""
+    """A file for arrays too large for memory, removed on close or process exit; a context manager."""
 
     def __init__(self, folder: Path | None) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - closed on exit
@@ -392,7 +392,7 @@ class _NamelessFile:
             view = view[os.write(self._file.fileno(), view) :]
 
     def read(self, offset: int, out: npt.NDArray[Any]) -> None:
-        """Fill `out` with the bytes from `offset` on."""
+        """Fill `out` with the bytes starting at `offset`."""
         if os.preadv(self._file.fileno(), [out.data], offset) != out.nbytes:
             raise OSError("a temporary file was truncated")
 
@@ -421,7 +421,7 @@ class _Output:
 
     @property
     def takes_int16(self) -> bool:
-        """Whether the mixer's int16 can be written as it is."""
+        """Whether the mixer's int16 can be written unchanged."""
         return self._sink.pcm16 and self._resampler is None and self.signal.listener is None
 
     def write_int16(self, piece: npt.NDArray[np.int16], clipped: int) -> None:
@@ -459,12 +459,12 @@ class _Output:
 
     @property
     def levels(self) -> dict[str, float]:
-        """What was measured."""
+        """The measured levels."""
         return {"clipped": self.clipped}
 
 
 class _ScaledOutput(_Output):
-    """Keeps one target until its peak is known, then scales it."""
+    """Keeps a target until its peak is known, then scales it."""
 
     def __init__(self, signal: Target, sink: Sink, kept: _NamelessFile) -> None:
         super().__init__(signal, sink)
@@ -476,7 +476,7 @@ class _ScaledOutput(_Output):
         self._kept.append(np.ascontiguousarray(piece))
 
     def finish(self) -> None:
-        """Write all of it."""
+        """Write the whole target."""
         from cadrender.dsp.mix import to_int16
 
         super().finish()
@@ -493,7 +493,7 @@ class _ScaledOutput(_Output):
 
 
 class _Scene:
-    """Makes one scene's target, and the target as each listener's hearing aid amplifies it."""
+    """Makes a scene's target, plain and as amplified by each listener's hearing aid."""
 
     def __init__(self, outputs: Sequence[_Output], weights: npt.NDArray[np.float64], gain: float) -> None:
         from cadrender.dsp.mix import BLOCK

@@ -1,9 +1,9 @@
-"""Files that exist only when they are whole, written by one process at a time.
+"""Files that exist only when complete, written by one process at a time.
 
-A file is written under a temporary name beside its place and renamed when it is complete. The temporary name
-is always the same for a place, and its writer holds an exclusive lock on it (``flock``), so that
+A file is written under a temporary name next to its place and renamed when complete. The temporary name is fixed
+for each place, and its writer holds an exclusive lock on it (``flock``), so that
 
-* a second process that wants to write the same file finds it claimed and leaves it alone;
+* a second process wanting to write the same file finds it claimed and leaves it alone;
 * the temporary file of a killed process is recognised: nobody holds its lock;
 * all of this works between machines if their shared file system supports such locks.
 """
@@ -59,7 +59,7 @@ def same_file(descriptor: int, path: Path) -> bool:
 
 
 class AtomicFile:
-    """A file that appears in its place only when it is complete.
+    """A file that appears in its place only when complete.
 
     A context manager: leaving it by an exception, or without :meth:`commit`, removes the temporary file.
 
@@ -91,8 +91,8 @@ class AtomicFile:
                 claimed = not _lock(self.descriptor)
                 current = claimed or same_file(self.descriptor, self._temporary)
                 if current and not claimed:
-                    # Left by a killed process. Truncating a file that is empty already would make ext4 allocate
-                    # it on close, which costs a third of writing it.
+                    # Left by a killed process. Truncating an already empty file would make ext4 allocate it on close,
+                    # which costs a third of writing it.
                     if os.fstat(self.descriptor).st_size:
                         os.ftruncate(self.descriptor, 0)
                     return
@@ -110,7 +110,7 @@ class AtomicFile:
             view = view[os.write(self.descriptor, view) :]
 
     def rewind(self) -> None:
-        """Drop what was written."""
+        """Discard what was written."""
         os.ftruncate(self.descriptor, 0)
         os.lseek(self.descriptor, 0, os.SEEK_SET)
 
@@ -148,7 +148,7 @@ def remove_leftovers(folder: Path) -> int:
     with contextlib.suppress(OSError):
         for temporary in folder.glob(f".*{_SUFFIX}"):
             with contextlib.suppress(OSError), _opened(temporary) as descriptor:
-                # Meanwhile its writer may have renamed it, and another one created a new one.
+                # Its writer may have renamed it meanwhile, and another created a new one.
                 if _lock(descriptor) and same_file(descriptor, temporary):
                     temporary.unlink()
                     removed += 1

@@ -1,4 +1,4 @@
-"""Reading audio files: headers, stems and HRIRs. Each problem is one line that names the file."""
+"""Reading audio files: headers, stems and HRIRs. Each error is one line that names the file."""
 
 import contextlib
 import math
@@ -22,7 +22,7 @@ _EXACT |= {"DOUBLE": "float64"}
 LOUDEST = 1e6
 """Largest sample accepted in a stem, full scale being 1. Beyond it, rounding errors change too many PCM values."""
 
-# A damaged header may promise any length, and memory is allocated for it.
+# A damaged header may claim any length, and memory is allocated for it.
 _LONGEST_STEM = (2**32 - 44) // 4
 _LONGEST_HRIR = 2**20
 
@@ -79,7 +79,7 @@ def read_header(file: Path) -> Header:
     Raises
     ------
     AudioError
-        If the file is missing, not an audio file, or a WAV file shorter than its header promises.
+        If the file is missing, not an audio file, or a WAV file shorter than its header claims.
     """
     try:
         if not file.is_file():
@@ -94,14 +94,14 @@ def read_header(file: Path) -> Header:
 
 
 def _missing_bytes(file: Path) -> int:
-    """How many bytes a RIFF file lacks; to libsndfile a truncated file is just a shorter one."""
+    """Number of bytes a RIFF file lacks; to libsndfile a truncated file is just a shorter one."""
     with file.open("rb") as stream:
         head = stream.read(8)
         size = os.fstat(stream.fileno()).st_size
     if len(head) < 8 or head[:4] != b"RIFF":
         return 0
     promised: int = struct.unpack("<I", head[4:])[0]
-    if promised in (0, 0xFFFFFFFF):  # written to a pipe: the writer did not know
+    if promised in (0, 0xFFFFFFFF):  # written to a pipe: length unknown to the writer
         return 0
     return max(0, promised + 8 - size)
 
@@ -137,7 +137,7 @@ def exact_dtype(header: Header) -> str:
 
 
 def check_stem_header(file: Path, header: Header, samplerate: int) -> None:
-    """Raise an AudioError unless a stem is stereo, has this rate, and lasts the 400 ms that a loudness needs."""
+    """Raise an AudioError unless a stem is stereo, has this rate, and lasts the 400 ms needed to measure loudness."""
     if header.channels != 2:
         raise AudioError(f"{file}: {plural(header.channels, 'channel')}; stereo is needed")
     if header.samplerate != samplerate:
@@ -157,9 +157,9 @@ def read_stem(file: Path, samplerate: int, start: int = 0, frames: int | None = 
     Parameters
     ----------
     file : pathlib.Path
-        Stereo, at `samplerate`, in any format that libsndfile reads.
+        Stereo, at `samplerate`, in any format libsndfile reads.
     samplerate : int
-        The rate that the file must have, in hertz.
+        The required rate in hertz.
     start, frames : int, optional
         The excerpt; the whole file by default.
 
@@ -204,7 +204,7 @@ def read_hrir(file: Path, samplerate: int) -> npt.NDArray[np.float64]:
     Raises
     ------
     AudioError
-        If the file cannot be read, is not stereo, has another rate, or is empty or not finite.
+        If the file cannot be read, is not stereo, has another rate, is empty, or holds non-finite values.
     """
     header = read_header(file)
     if header.channels != 2:

@@ -16,9 +16,9 @@ from cadrender.wording import plural
 
 
 class BlockReader:
-    """A stereo file that is read piece by piece; a context manager.
+    """A stereo file read piece by piece; a context manager.
 
-    PCM_16 WAV files that this package wrote are read by the system directly, all others through soundfile.
+    PCM_16 WAV files written by this package are read by the system directly, all others through soundfile.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class BlockReader:
     Raises
     ------
     AudioError
-        If the file cannot be opened or is not such a file.
+        If the file cannot be opened or does not match.
     """
 
     def __init__(self, file: Path, frames: int, samplerate: int, dtype: npt.DTypeLike) -> None:
@@ -83,7 +83,7 @@ class BlockReader:
         check_values(self._file, out)
 
     def _read(self, start: int, out: npt.NDArray[Any]) -> int:
-        """Fill `out`; returns how many samples there were."""
+        """Fill `out`; returns the number of samples read."""
         if self._sound is None:
             return os.preadv(self._descriptor, [out.data], self._offset + 4 * start) // 2
         if start != self._position:

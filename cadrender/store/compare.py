@@ -1,4 +1,4 @@
-"""Comparing the samples of a file with others, piece by piece."""
+"""Comparing a file's samples with others, piece by piece."""
 
 from pathlib import Path
 from typing import Any, Self
@@ -11,7 +11,7 @@ from cadrender.errors import AudioError
 from cadrender.store.audio import AudioFormat
 from cadrender.store.writing import quantised
 
-# One step of the subtype in the values that soundfile returns; float32 has 24 bits.
+# One step of each subtype in the values soundfile returns; float32 has 24 bits.
 _STEP = {"PCM_16": 1, "PCM_24": 256, "FLOAT": 2.0**-23}
 # Convolving stems in other groups changes samples by a few 2**-53 of full scale before float32 rounds them.
 _ROUNDING = 2.0**-46
@@ -27,16 +27,16 @@ class AudioComparer:
     ----------
     file : pathlib.Path
     frames : int
-        The length that it should have.
+        The expected length.
     audio_format : AudioFormat
-        The format that it should have.
+        The expected format.
 
     Attributes
     ----------
     pcm16 : bool
-        Whether int16 is compared; else float64.
+        Whether int16 is compared rather than float64.
     different : int
-        Samples found so far that differ; for FLOAT, by more than rounding to float32 can explain.
+        Differing samples found so far; for FLOAT, by more than rounding to float32 can explain.
     largest : float
         The largest difference, in steps of the subtype.
 
@@ -64,7 +64,7 @@ class AudioComparer:
             raise AudioError(f"{file}: not {frames} frames of stereo {self._subtype}")
 
     def restart(self) -> None:
-        """Begin again."""
+        """Start again."""
         self._sound.seek(0)
         self.different, self.largest = 0, 0.0
 

@@ -19,7 +19,7 @@ from cadrender.errors import CadrenderError
 # On macOS fsync does not reach the medium; this does.
 _F_FULLFSYNC = 51
 
-# statx(2): what is asked for, and the offsets of the mask and the mount in struct statx.
+# statx(2): the request, and the offsets of the mask and the mount in struct statx.
 _AT_FDCWD, _STATX_MNT_ID_UNIQUE = -100, 0x4000
 _STATX_BYTES, _MASK_AT, _MOUNT_AT = 256, 0, 144
 
@@ -27,9 +27,9 @@ _STATX_BYTES, _MASK_AT, _MOUNT_AT = 256, 0, 144
 def this_mount(folder: Path) -> str:
     """An identifier of this boot and this mount of a folder's file system; empty if unknown.
 
-    What was written under the same mount reads as it was written, whether or not it has reached the disk. Where
-    mounts have no unique numbers (before Linux 6.8) the boot alone counts, so a disk that was lost and mounted again
-    goes unnoticed.
+    Files written under the same mount read back as written, whether or not they have reached the disk. Where mounts
+    have no unique numbers (before Linux 6.8) only the boot counts, so a disk that was lost and mounted again goes
+    unnoticed.
     """
     if not (boot := _this_boot()):
         return ""
@@ -51,7 +51,7 @@ def _this_boot() -> bytes:
 
 
 def _mount_number(folder: Path) -> int:
-    """The number of a mount, which is never reused; 0 where the system has none."""
+    """The number of a mount, never reused; 0 if the system has none."""
     statx = _from_libc("statx")
     if statx is None:
         folder.stat()
@@ -64,7 +64,7 @@ def _mount_number(folder: Path) -> int:
 
 
 class Disks:
-    """Makes files durable, and learns of every write that failed while it exists; a context manager.
+    """Makes files durable, and learns of every write that fails during its lifetime; a context manager.
 
     The system reports a failed write once, and only to those who had the file system open when it failed.
     """
@@ -99,7 +99,7 @@ class Disks:
 
 
 def sync_files(files: Iterable[Path], opened: Mapping[int, int] = MappingProxyType({})) -> None:
-    """Make files and their names durable: one call per file system where the system has it, else one per file.
+    """Make files and their names durable: with one call per file system where possible, else one per file.
 
     Parameters
     ----------
@@ -111,7 +111,7 @@ def sync_files(files: Iterable[Path], opened: Mapping[int, int] = MappingProxyTy
     Raises
     ------
     CadrenderError
-        If the system reports that something could not be written.
+        If the system reports a failed write.
     """
     files = list(files)
     if syncfs := _from_libc("syncfs"):
@@ -138,12 +138,12 @@ def sync_descriptor(descriptor: int) -> None:
     Raises
     ------
     OSError
-        If the system reports that something could not be written.
+        If the system reports a failed write.
     """
     if sys.platform == "darwin":
         import fcntl
 
-        with contextlib.suppress(OSError):  # not every file system has it
+        with contextlib.suppress(OSError):  # not every file system supports it
             fcntl.fcntl(descriptor, _F_FULLFSYNC)
             return
     os.fsync(descriptor)
@@ -155,7 +155,7 @@ def sync_folder(folder: Path) -> None:
     Raises
     ------
     CadrenderError
-        If the system reports that something could not be written.
+        If the system reports a failed write.
     """
     _with_descriptor(folder, sync_descriptor)
 
@@ -174,7 +174,7 @@ def _with_descriptor(place: Path, sync: Callable[[int], None]) -> None:
 
 @contextlib.contextmanager
 def _named(place: Path) -> Iterator[None]:
-    """Name the place in the system's errors."""
+    """Name the place in system errors."""
     try:
         yield
     except OSError as error:
@@ -183,7 +183,7 @@ def _named(place: Path) -> Iterator[None]:
 
 @functools.cache
 def _from_libc(name: str) -> Callable[..., None] | None:
-    """A function of Linux's C library that raises OSError where it fails; None if there is no such function."""
+    """A function of Linux's C library that raises OSError on failure; None if it does not exist."""
     if sys.platform != "linux":
         return None
     try:

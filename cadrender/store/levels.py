@@ -2,9 +2,9 @@
 
 One JSON object per line: a stem's file with its digest and loudness, and the loudness of its convolution with some
 pairs of HRIRs. Both are looked up by digest, so a changed file is noticed and a moved one is not measured again; a
-stem's digest is known as long as its size and time do not change.
+stem's digest stays valid while its size and mtime do not change.
 
-Lines are appended as in a manifest; readers skip a damaged line, and what it held is measured again. See section 12
+Lines are appended as in a manifest; readers skip damaged lines, and their levels are measured again. See section 12
 of ``docs/contract.md``.
 """
 
@@ -29,7 +29,7 @@ from cadrender.store.manifest import (
 )
 
 FORMAT = 1
-"""Format of a line; lines of another format are skipped."""
+"""Format of a line; other formats are skipped."""
 
 NAME = "levels.jsonl"
 
@@ -41,14 +41,14 @@ def head_key(left: str, right: str) -> str:
 
 @dataclass(frozen=True)
 class LevelFiles:
-    """Where levels are kept; picklable, so that :meth:`open` gives the same levels in another process.
+    """Where levels are kept; picklable, and :meth:`open` gives the same levels in another process.
 
     Attributes
     ----------
     folder : pathlib.Path
         The metadata folder.
     base : pathlib.Path
-        The root, which the stems' paths are relative to.
+        The root, to which the stems' paths are relative.
     manifests : tuple of pathlib.Path
         Manifests of at-mic music, whose levels are used too.
     """
@@ -70,7 +70,7 @@ _books_lock = Lock()
 
 
 def _renew_locks() -> None:
-    """Replace the locks after a fork: one that another thread held would stay locked in the child for ever."""
+    """Replace the locks after a fork: one held by another thread would stay locked in the child forever."""
     global _books_lock
     _books_lock = Lock()
     for book in _books.values():
@@ -103,7 +103,7 @@ class LevelBook:
             self._take_manifest(Manifest(manifest, files.base))
 
     def renew_lock(self) -> None:
-        """Replace the lock, in the child of a fork."""
+        """Replace the lock in the child of a fork."""
         self._lock = Lock()
 
     def _take_manifest(self, manifest: Manifest) -> None:
@@ -121,18 +121,18 @@ class LevelBook:
         self._after.setdefault(source.digest, {}).update(after)
 
     def look_at(self, file: Path, state: tuple[int, int] | None = None) -> Input:
-        """Digest a stem's file, unless its digest is known and its size and time are unchanged.
+        """Digest a stem's file, unless its digest is known and its size and mtime are unchanged.
 
         Parameters
         ----------
         file : pathlib.Path
         state : (int, int), optional
-            Its size and time, if the caller knows them.
+            Its size and mtime, if known to the caller.
 
         Raises
         ------
         AudioError
-            If it cannot be read, or no longer has that size and time.
+            If it cannot be read, or no longer has that size and mtime.
         """
         if state is None:
             now = self._manifest.stat(file)
@@ -183,18 +183,18 @@ class LevelBook:
         return None
 
     def missing(self, source: Input, heads: Iterable[str]) -> list[str]:
-        """The pairs of HRIRs for which the level of a stem is not known."""
+        """The pairs of HRIRs for which a stem's level is unknown."""
         with self._lock:
             known = self._after.get(source.digest, {})
             return [head for head in heads if head not in known]
 
     def refresh(self) -> None:
-        """Read what has been appended since the last call, by this and other processes."""
+        """Read what this and other processes have appended since the last call."""
         for place in self.places:
             with contextlib.suppress(OSError), place.open("rb") as stream:
                 offset, last = self._read_to.get(place, (0, b""))
                 stream.seek(max(0, offset - len(last)))
-                # Another file in its place may have the same size and even the same inode.
+                # A file that replaced it may have the same size and even the same inode.
                 if stream.read(len(last)) != last:
                     offset = stream.seek(0)
                 whole, newline, _ = stream.read().rpartition(b"\n")
@@ -221,12 +221,12 @@ class LevelBook:
         return self.places[0] if os.access(self.places[0].parent, os.W_OK) else self.places[-1]
 
     def check_writable(self) -> None:
-        """Check that levels can be kept.
+        """Check that levels can be saved.
 
         Raises
         ------
         CadrenderError
-            If neither place can be written.
+            If neither place is writable.
         """
         place = self.writable
         try:
@@ -236,7 +236,7 @@ class LevelBook:
             raise CadrenderError(f"{place}: cannot be written: {error.strerror or error}") from error
 
     def add(self, source: Input, before: float, after: Mapping[str, float], *, keep: bool = True) -> None:
-        """Keep what was measured.
+        """Save measured levels.
 
         Parameters
         ----------
@@ -247,7 +247,7 @@ class LevelBook:
         after : mapping of str to float
             LUFS for each pair of HRIRs.
         keep : bool
-            Whether to write it to :attr:`writable`; else only this process knows.
+            Whether to write it to :attr:`writable`; otherwise only this process knows.
         """
         with self._lock:
             self._take(source, before, after)
@@ -267,7 +267,7 @@ class LevelBook:
             }
         )
         for place in self.places:
-            # If neither can be written, each process measures for itself.
+            # If neither is writable, each process measures for itself.
             with contextlib.suppress(OSError):
                 if place is not self.places[0]:
                     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 One JSON object per line, one line per file; a file's last line counts. A line is appended *before* its file is
 renamed into place, so a kill at any moment leaves no file without a line. A line whose file never arrived is
-recognised: the file is missing, or is an older one with another time.
+recognisable: the file is missing, or is an older one with another mtime.
 
 After a power cut only durable files are trusted (section 15 of ``docs/contract.md``): the start of a run is on the
 disk before its first file, with the records whose files it may replace, and so is its end; in between, lines say which
@@ -29,26 +29,26 @@ from cadrender.store.durable import sync_descriptor, sync_folder, this_mount
 
 _T = TypeVar("_T")
 
-# A manifest is rewritten when it has more than this many lines per file, and this many more for runs.
+# A manifest is rewritten when it has more than this many lines per file, plus this many for runs.
 _SLACK = 2
 _RUNS = 50
 
-# Containers, and what each may hold: a line with anything else is damaged.
+# Containers and the subtypes each may hold: lines with anything else are damaged.
 _SUBTYPES = {"wav": ("PCM_16", "PCM_24", "FLOAT"), "flac": ("PCM_16", "PCM_24")}
 
 
 @dataclass(frozen=True)
 class Input:
-    """A file that another one was made from, as it was then.
+    """A file that another one was made from, as it was at the time.
 
     Attributes
     ----------
     path : str
         Relative to the manifest's base folder, with ``/``; absolute if it lies elsewhere.
     bytes, mtime_ns : int
-        Size and time of the last change.
+        Size and time of last modification.
     digest : str
-        BLAKE3 of its bytes; empty where it was not computed.
+        BLAKE3 of its bytes; empty if it was not computed.
     """
 
     path: str
@@ -57,7 +57,7 @@ class Input:
     digest: str
 
 
-# What a file was made from, by role. A nested mapping stands for an intermediate signal made from these.
+# What a file was made from, by role. A nested mapping stands for an intermediate signal made from its entries.
 Inputs = Mapping[str, "Input | Inputs"]
 
 
@@ -72,7 +72,7 @@ class Record:
     path : str
         The file, relative to its product's folder, with ``/``.
     parameters : dict
-        Everything else that its samples depend on, as JSON values.
+        Everything else its samples depend on, as JSON values.
     inputs : Inputs
         What it was made from.
     container, subtype : str
@@ -84,17 +84,17 @@ class Record:
     digest : str
         BLAKE3 of its bytes.
     levels : dict
-        What was measured when it was made: loudness in LUFS (minus infinity for silence), gains, clipped PCM values.
+        Measurements from when it was made: loudness in LUFS (minus infinity for silence), gains, clipped PCM values.
     version : str
         The version of cadrender that made it.
     id : str
-        Unique among all records, also of the same file.
+        Unique among all records, even of the same file.
     mount : str
         Boot and mount under which it was written: see :func:`cadrender.store.durable.this_mount`.
     mtime_ns : int
-        The time of the file's last change.
+        The file's time of last modification.
     durable : bool
-        Whether the file is known to have reached the disk, in its place.
+        Whether the file is known to have reached the disk under its final name.
     notes : tuple of str
         Remarks from when it was made.
     """
@@ -130,9 +130,9 @@ class Contents:
     Attributes
     ----------
     records : dict
-        The last record of each file by its key.
+        The last record of each file, by key.
     unfinished : dict
-        Runs that began and did not end, by id: what they wrote and did not make durable may be lost.
+        Runs that began but did not end, by id: what they wrote and did not make durable may be lost.
     """
 
     records: dict[tuple[str, str], Record]
@@ -142,8 +142,8 @@ class Contents:
     def vouches_for(self, record: Record, file: Path) -> bool:
         """Whether a file can be trusted to be the recorded one without reading it.
 
-        It can if it is durable and no run that a power cut may have ended was going to replace it; or if its file
-        system has stayed mounted since the file was written.
+        That holds if it is durable and no run possibly ended by a power cut was going to replace it, or if its
+        file system has stayed mounted since the file was written.
         """
         if record.durable and not self.unfinished:
             return True
@@ -165,11 +165,11 @@ class Contents:
             return False
 
     def doubts_unrecorded(self, folder: Path) -> bool:
-        """Whether unrecorded files in a folder may be damaged leftovers of a run that a power cut ended."""
+        """Whether unrecorded files in a folder may be damaged leftovers of a run ended by a power cut."""
         return bool(self.unfinished) and self._replaced_by_cut_runs(this_mount(folder)) is not None
 
     def _replaced_by_cut_runs(self, here: str) -> frozenset[str] | None:
-        """Ids of what unfinished runs under other mounts may have replaced; None if there are no such runs."""
+        """Ids of records that unfinished runs under other mounts may have replaced; None if there are no such runs."""
         if here not in self._cut_off:
             cut = [run.replaces for run in self.unfinished.values() if not here or run.mount != here]
             self._cut_off[here] = frozenset().union(*cut) if cut else None
@@ -178,7 +178,7 @@ class Contents:
 
 @dataclass(frozen=True)
 class Run:
-    """A run that began.
+    """A run that has begun.
 
     Attributes
     ----------
@@ -199,13 +199,13 @@ def new_id() -> str:
 
 def key_of(product: str, path: str) -> tuple[str, str]:
     """The key of a file's record: its product, and its path without suffix."""
-    dot = path.rfind(".", path.rfind("/") + 2)  # a dot at a name's beginning or end makes no suffix
+    dot = path.rfind(".", path.rfind("/") + 2)  # a leading or trailing dot makes no suffix
     return product, path[:dot] if 0 <= dot < len(path) - 1 else path
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """Where a manifest is, and the folder that its inputs' paths are relative to.
+    """Where a manifest is, and the folder to which its inputs' paths are relative.
 
     Attributes
     ----------
@@ -228,7 +228,7 @@ class Manifest:
         Raises
         ------
         CadrenderError
-            If the file exists and cannot be read, or was written by an unreleased version.
+            If the file exists but cannot be read, or was written by an unreleased version.
         """
         records: dict[tuple[str, str], Record] = {}
         runs: dict[str, Run] = {}
@@ -259,7 +259,7 @@ class Manifest:
         return self.load().records
 
     def begin_run(self, mount: str, replaces: Iterable[str] = ()) -> str:
-        """Note, durably, that a run begins; returns its id.
+        """Record durably that a run begins; returns its id.
 
         Until it has ended, neither files without a record nor the files that it may replace are trusted under another
         mount.
@@ -282,7 +282,7 @@ class Manifest:
         return run
 
     def mark_durable(self, ids: Collection[str], ended: str = "") -> None:
-        """Note, durably, that the files of some records are on the disk, and that a run has ended.
+        """Record durably that the files of some records are on disk, and that a run has ended.
 
         Raises
         ------
@@ -296,7 +296,7 @@ class Manifest:
             append_lines(self.file, lines, durable=True)
 
     def mark_lost(self, ids: Collection[str]) -> None:
-        """Note that the files of some records never reached the disk, even if they can still be read.
+        """Record that the files of some records never reached the disk, even if still readable.
 
         Raises
         ------
@@ -318,7 +318,7 @@ class Manifest:
             append_lines(self.file, lines)
 
     def compact(self) -> bool:
-        """Rewrite the file with one line for each key, if many of its lines no longer count.
+        """Rewrite the file with one line per key, if many of its lines are obsolete.
 
         Returns
         -------
@@ -333,7 +333,7 @@ class Manifest:
         if sum(map(bool, read_lines(self.file))) <= _SLACK * len(self.read()) + _RUNS:
             return False
         try:
-            with _opened(self.file):  # keeps others from appending
+            with _opened(self.file):  # prevents others from appending
                 contents = self.load()
                 current = {record.id for record in contents.records.values()}
                 lines = [
@@ -365,7 +365,7 @@ class Manifest:
         return seen
 
     def stat(self, file: Path) -> Input:
-        """Describe an input file by its size and time alone.
+        """Describe an input file by its size and mtime alone.
 
         Raises
         ------
@@ -377,7 +377,7 @@ class Manifest:
         return Input(relative_name(file, self.base), status.st_size, status.st_mtime_ns, "")
 
     def _record(self, fields: dict[str, Any]) -> Record | None:
-        """The record in a line's fields, None if there is none."""
+        """The record in a line's fields; None if there is none."""
         if "product" not in fields and {"path", "blake3", "hrirs"} <= fields.keys():
             raise UsageError(
                 f"{self.file}: written by an unreleased version of cadrender and no longer read; "
@@ -423,7 +423,7 @@ def _read_errors(file: Path) -> Iterator[None]:
 
 
 def check_unchanged(file: Path, seen: Input) -> None:
-    """Raise an AudioError if a file's size or time has changed since it was digested, or it is missing."""
+    """Raise an AudioError if a file's size or mtime has changed since it was digested, or it is missing."""
     with contextlib.suppress(OSError):
         now = file.stat()
         if (now.st_size, now.st_mtime_ns) == (seen.bytes, seen.mtime_ns):
@@ -432,12 +432,12 @@ def check_unchanged(file: Path, seen: Input) -> None:
 
 
 def read_lines(file: Path) -> list[bytes]:
-    """Read the lines of a manifest; a missing file has none.
+    """Read the lines of a manifest; none if the file is missing.
 
     Raises
     ------
     CadrenderError
-        If the file exists and cannot be read.
+        If the file exists but cannot be read.
     """
     try:
         return file.read_bytes().split(b"\n")
@@ -454,9 +454,9 @@ def append_lines(file: Path, lines: Iterable[str], *, durable: bool = False) -> 
     ----------
     file : pathlib.Path
     lines : iterable of str
-        Each with a newline at its end.
+        Each ending with a newline.
     durable : bool
-        Whether to return only when they are on the disk, and the file's name too.
+        Whether to wait until they, and the file's name, are on disk.
 
     Raises
     ------
@@ -574,12 +574,12 @@ def _one_of(known: Collection[str], value: object) -> str:
 
 
 def level_to_json(value: float) -> float | None:
-    """A level as a line holds it: silence, minus infinity, is null."""
+    """A level as stored in a line: silence, minus infinity, is null."""
     return value if math.isfinite(value) else None
 
 
 def level_from_json(value: object) -> float:
-    """The level that :func:`level_to_json` wrote; a TypeError if it is not one."""
+    """Parse a level written by :func:`level_to_json`; a TypeError if it is not one."""
     if value is None:
         return -math.inf
     if isinstance(value, bool) or not isinstance(value, int | float):

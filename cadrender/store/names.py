@@ -1,4 +1,4 @@
-"""Names that some file systems do not tell apart: upper and lower case, composed and decomposed letters."""
+"""Names that some file systems do not distinguish: upper and lower case, composed and decomposed characters."""
 
 import unicodedata
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from cadrender.errors import MetadataError
 
 
 def check_distinct(folders: Iterable[Path]) -> None:
-    """Check that folders with similar names are different folders on this disk, as far as they exist.
+    """Check that folders with similar names, if they exist, are different folders on this disk.
 
     Raises
     ------

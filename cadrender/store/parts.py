@@ -1,4 +1,4 @@
-"""Reading parts of stereo files at the least cost: by one system call, where the file holds plain samples."""
+"""Reading parts of stereo files as cheaply as possible: with one system call if the file holds plain samples."""
 
 import functools
 import os
@@ -23,7 +23,7 @@ _of_this_thread = threading.local()
 
 @dataclass(frozen=True)
 class Layout:
-    """How a stereo file's samples lie in it.
+    """How samples are laid out in a stereo file.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Layout:
 
 @functools.lru_cache(maxsize=4096)
 def _layout(file: Path, samplerate: int, size: int, mtime_ns: int) -> Layout:
-    """A file's layout; size and time are part of the cache's key, so that a changed file is read again."""
+    """A file's layout; size and mtime are part of the cache key, so that a changed file is read again."""
     header = read_header(file)
     check_stem_header(file, header, samplerate)
     plain = header.format in ("WAV", "WAVEX") and header.subtype in _PLAIN
@@ -50,7 +50,7 @@ def _layout(file: Path, samplerate: int, size: int, mtime_ns: int) -> Layout:
 
 
 def _data_offset(file: Path, frames: int, size: int) -> int:
-    """Where the samples of a RIFF file begin; -1 if that is not clear."""
+    """Where the samples of a RIFF file begin; -1 if unclear."""
     with file.open("rb") as stream:
         if stream.read(4) != b"RIFF":
             return -1
@@ -64,9 +64,9 @@ def _data_offset(file: Path, frames: int, size: int) -> int:
 
 
 def scratch(slot: int, frames: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """Memory of this thread that is reused, (frames, 2): fresh pages cost as much as reading does.
+    """Reusable memory of this thread, (frames, 2): fresh pages cost as much as reading.
 
-    Each `slot` is memory of its own.
+    Each `slot` has its own memory.
     """
     memory: dict[int, npt.NDArray[np.uint8]] = _of_this_thread.__dict__.setdefault("memory", {})
     needed = 2 * frames * dtype.itemsize
@@ -83,25 +83,25 @@ def read_part(
     Parameters
     ----------
     file : pathlib.Path
-        Stereo, at `samplerate`, in any format that libsndfile reads.
+        Stereo, at `samplerate`, in any format libsndfile reads.
     samplerate, frames : int
-        What it must have.
+        What the file must have.
     start, count : int
         The part; it must lie within the file.
     slot : int, optional
-        Of :func:`scratch`, to reuse memory; default: new memory.
+        Slot of :func:`scratch` whose memory to reuse; default: new memory.
 
     Returns
     -------
     part : ndarray
         (count, 2) in the type that holds the samples exactly; valid until this thread uses the slot again.
     state : (int, int)
-        The file's size and time of last change, the same before and after reading.
+        The file's size and mtime, the same before and after reading.
 
     Raises
     ------
     AudioError
-        If the part cannot be read, the file is not the expected one, or it changes meanwhile.
+        If the part cannot be read, the file is not as expected, or it changes meanwhile.
     """
     try:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
@@ -134,7 +134,7 @@ def read_part(
 
 
 def _read(descriptor: int, layout: Layout, start: int, part: npt.NDArray[Any]) -> int:
-    """Fill an array; returns how many frames there were."""
+    """Fill an array; returns the number of frames read."""
     if layout.offset < 0:
         with soundfile.SoundFile(descriptor, closefd=False) as sound:
             sound.seek(start)

@@ -17,7 +17,7 @@ from cadrender.store.atomic import AtomicFile, temporary_name
 from cadrender.store.audio import AudioFormat, Header, read_header
 from cadrender.store.digest import digest_of
 
-# Bytes gathered for one write: more gains nothing, 32 KiB costs a third more.
+# Bytes gathered per write: more gains nothing, 32 KiB costs a third more.
 _BUFFER = 256 * 1024
 
 _WAV_LIMIT = 2**32 - 64
@@ -29,8 +29,8 @@ _WAV_CODES = {"PCM_16": (1, 2), "PCM_24": (1, 3), "FLOAT": (3, 4)}
 def wav_header(frames: int, samplerate: int, subtype: str = "PCM_16") -> bytes:
     """The bytes before the samples of a stereo WAV file.
 
-    For PCM they are libsndfile's. Float files lack the time of day that libsndfile adds: the same samples give the
-    same file.
+    For PCM they are libsndfile's. Float files lack the timestamp that libsndfile adds, so that the same samples give
+    the same file.
     """
     tag, size = _WAV_CODES[subtype]
     data = 2 * size * frames
@@ -65,17 +65,17 @@ class _Sink:
 
 
 class AudioWriter:
-    """A stereo file that is written piece by piece and appears when it is complete.
+    """A stereo file that is written piece by piece and appears when complete.
 
-    A context manager; see :class:`cadrender.store.atomic.AtomicFile`. WAV goes to the system directly, at a third of
-    soundfile's cost; FLAC through soundfile.
+    A context manager; see :class:`cadrender.store.atomic.AtomicFile`. WAV is written directly, at a third of the
+    cost of soundfile; FLAC through soundfile.
 
     Parameters
     ----------
     file : pathlib.Path
         Its folder must exist.
     frames : int or None
-        How many frames will be written; None if that is not known yet.
+        Number of frames to be written; None if not known yet.
     samplerate : int
         In hertz.
     audio_format : AudioFormat
@@ -84,16 +84,16 @@ class AudioWriter:
     Attributes
     ----------
     frames : int or None
-        The file's length, once that is known.
+        The file's length, once known.
     pcm16 : bool
-        Whether int16 is written; else float64.
+        Whether int16 is written rather than float64.
     folder : pathlib.Path
-        Where the file is.
+        The file's folder.
 
     Raises
     ------
     AudioError
-        If the file would be larger than a WAV file can be.
+        If the file would exceed the size limit of WAV.
     """
 
     def __init__(self, file: Path, frames: int | None, samplerate: int, audio_format: AudioFormat) -> None:
@@ -119,7 +119,7 @@ class AudioWriter:
             frame_bytes = self._format.bytes_per_frame
             self._buffer = np.empty((_BUFFER // frame_bytes, frame_bytes), np.uint8)
             self._filled = 0
-            if self.frames is not None:  # otherwise the header is written last, and digested after that
+            if self.frames is not None:  # otherwise the header is written and digested last
                 self._hasher = blake3()
             self._append(wav_header(self.frames or 0, self._samplerate, self._subtype))
         else:
@@ -136,7 +136,7 @@ class AudioWriter:
             )
 
     def restart(self) -> None:
-        """Drop what was written and begin again."""
+        """Discard what was written and start again."""
         if self._sound is not None:
             self._through_sink(self._sound.close)
         self._atomic.rewind()
@@ -158,7 +158,7 @@ class AudioWriter:
             self._through_sink(lambda: sound.write(piece))
             return
         frames = frame_bytes(piece, self._subtype)
-        if not self._filled and frames.size >= _BUFFER // 2:  # large enough as it is
+        if not self._filled and frames.size >= _BUFFER // 2:  # already large enough
             self._append(frames.data)
             return
         while len(frames):
@@ -176,14 +176,14 @@ class AudioWriter:
             self._filled = 0
 
     def _append(self, data: bytes | memoryview) -> None:
-        """Write to the file, and digest the bytes while they are in the CPU's cache."""
+        """Write to the file, and digest the bytes while they are in the CPU cache."""
         data = memoryview(data).cast("B")
         if self._hasher is not None:
             self._hasher.update(data)
         self._atomic.write(data)
 
     def _through_sink(self, action: Callable[[], Any]) -> Any:
-        """Let libsndfile do something; the system's error is raised in place of its own."""
+        """Call into libsndfile; a system error is raised in place of libsndfile's own."""
         try:
             return action()
         finally:
@@ -200,7 +200,7 @@ class AudioWriter:
         size : int
             Its size in bytes.
         mtime_ns : int
-            The time of its last change.
+            Its time of last modification.
 
         Raises
         ------
@@ -248,7 +248,7 @@ def quantised(piece: npt.NDArray[Any], subtype: str) -> npt.NDArray[Any]:
 
 
 def frame_bytes(piece: npt.NDArray[Any], subtype: str) -> npt.NDArray[np.uint8]:
-    """The bytes of quantised frames as a WAV file holds them, one row per frame."""
+    """The bytes of quantised frames as in a WAV file, one row per frame."""
     rows = np.ascontiguousarray(piece).view(np.uint8).reshape(len(piece), -1)
     if subtype != "PCM_24":
         return rows
@@ -266,7 +266,7 @@ def is_complete(file: Path, frames: int, samplerate: int, audio_format: AudioFor
                     return True
         except OSError:
             return False
-    try:  # another writer's file may have another header
+    try:  # another writer's header may differ
         header = read_header(file)
     except AudioError:
         return False

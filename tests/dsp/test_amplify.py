@@ -1,4 +1,4 @@
-"""NAL-R: gains by hand from the published formula, filters as the challenge's baseline designs them."""
+"""NAL-R: gains by hand from the published formula, filters as designed by the challenge's baseline."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ RATE = 44100
 CFS = (250, 500, 1000, 2000, 3000, 4000, 6000, 8000)
 
 # Standard audiograms of Bisgaard, Vlaming and Dahlquist (2010), and their gains by Byrne and Dillon's (1986) formula,
-# 0.05 (H500 + H1000 + H2000) + 0.31 H(f) + k(f) with k = -17, -8, 1, -1, -2, -2, reckoned by hand. N2: the sum is
+# 0.05 (H500 + H1000 + H2000) + 0.31 H(f) + k(f) with k = -17, -8, 1, -1, -2, -2, calculated by hand. N2: the sum is
 # 80, so 4 + 0.31 H + k: 4 + 6.2 - 17 < 0, 4 + 6.2 - 8, 4 + 7.75 + 1, ... N6's sum of 255 is above 180:
 # 9 + 0.116 * 75 = 17.7 (Byrne, Parkinson and Newall, 1990).
 N2 = (20, 20, 25, 35, 40, 45, 50, 55)
@@ -39,7 +39,7 @@ def test_the_slope_changes_at_60_db_without_a_step():
 
 
 def test_other_frequencies_are_interpolated_on_a_logarithmic_axis():
-    # Half an octave of two: 40 dB at 2000 Hz, and what lies outside is the outermost.
+    # 2000 Hz is halfway through two octaves: 40 dB; outside, the outermost level.
     gains = insertion_gains((500, 1000, 4000), (20, 30, 50))
     total = 20 + 30 + 40
     np.testing.assert_allclose(
@@ -49,7 +49,7 @@ def test_other_frequencies_are_interpolated_on_a_logarithmic_axis():
     )
 
 
-# Taps 0, 37, 90, 105, 109 and 110 of the filters that pyclarity 0.4.1's NALR(220, 44100) designs, as it gave them.
+# Taps 0, 37, 90, 105, 109 and 110 of the filters designed by pyclarity 0.4.1's NALR(220, 44100).
 TAPS = (0, 37, 90, 105, 109, 110)
 BASELINE = {
     N2: [
@@ -80,7 +80,7 @@ def test_filters_are_the_baselines(levels):
 @pytest.mark.parametrize(
     ("frequencies", "magnitude"),
     [
-        # What pyclarity's own tests expect of the sum of magnitudes (tests/enhancer/test_nalr.py).
+        # The sum of magnitudes expected by pyclarity's own tests (tests/enhancer/test_nalr.py).
         ((250, 500, 1000, 1500, 4000, 6000), 29.808253441926134),
         ((250, 500, 1000, 2000, 4000, 6000), 28.846583644263408),
     ],
@@ -92,8 +92,8 @@ def test_filters_have_the_magnitude_that_the_baselines_tests_expect(frequencies,
 
 @pytest.mark.parametrize("levels", BY_HAND)
 def test_the_filters_response_is_the_prescription(levels):
-    spectrum = np.abs(np.fft.rfft(nalr_filter(CFS, levels, RATE), RATE))  # a bin a hertz
-    # 221 taps resolve 400 Hz: the low frequencies are smeared, the others are met within half a decibel.
+    spectrum = np.abs(np.fft.rfft(nalr_filter(CFS, levels, RATE), RATE))  # one bin per hertz
+    # 221 taps resolve 400 Hz: low frequencies are smeared, the others match within half a decibel.
     for frequency, gain in list(zip(FREQUENCIES, BY_HAND[levels], strict=True))[2:]:
         assert 20 * np.log10(spectrum[frequency]) == pytest.approx(gain, abs=0.7), frequency
 

@@ -1,4 +1,4 @@
-"""What the public functions on arrays take, and what they say of the rest: never silent zeros."""
+"""What the public array functions accept, and how they reject the rest: never silent zeros."""
 
 import numpy as np
 import pytest

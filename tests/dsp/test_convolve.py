@@ -20,7 +20,7 @@ SHORTEST = 17640
 
 
 def engine(signal, hrirs, rate=RATE):
-    """What the engine makes of a stem: (heads, frames, 2) int16, and the clipped samples of each head."""
+    """The engine's output for a stem: (heads, frames, 2) int16, and the clipped samples of each head."""
     heads = Heads(hrirs)
     gains = [level.gain for level in levels(signal, rate, heads)]
     out, clipped = together(convolve(signal, heads, gains), signal, len(hrirs))
@@ -36,7 +36,7 @@ def engine(signal, hrirs, rate=RATE):
 
 
 def together(pieces, signal, count):
-    """The heads' pieces put together, and the clipped samples of each head."""
+    """The heads' pieces joined, and the clipped samples of each head."""
     out = np.full((count, len(signal), 2), 12345, np.int16)
     clipped, at = [0] * count, [0] * count
     for head, piece, clips in pieces:
@@ -72,7 +72,7 @@ def noise_hrirs(count, taps, seed=0):
 
 
 def measured_hrirs(count, taps=384, seed=0):
-    """As measured: each with delays of its own, none as long as the other."""
+    """As measured: each with its own delays, no two of the same length."""
     return [
         (
             head_response(taps + 7 * k, 20 + 2 * k, seed + k),
@@ -102,7 +102,7 @@ def _entry_in_the_middle():
 
 
 def _clipping():
-    """A square wave at full scale and noise on top: much of it is clipped after the HRIRs."""
+    """A square wave at full scale with noise on top: much of it clips after the HRIRs."""
     wave = 40_000 * np.sign(np.sin(2 * np.pi * 220 * np.arange(44_100) / RATE))
     return np.clip(wave[:, None] + _noise()[:44_100], -32768, 32767).astype(np.int16)
 
@@ -113,7 +113,7 @@ def _lowest_bits():
 
 
 def _one_bit():
-    """Nothing but -1, 0 and 1: under the absolute gate, and so written as zeros."""
+    """Nothing but -1, 0 and 1: below the absolute gate, and so written as zeros."""
     return np.random.default_rng(3).integers(-1, 2, (44_100, 2), dtype=np.int16)
 
 
@@ -235,7 +235,7 @@ def test_signals_shorter_than_the_hrir():
 
 
 def test_batches_and_pieces_of_every_length():
-    """A little under and over what is handed over at once."""
+    """Slightly below and above the size of a piece."""
     hrirs = measured_hrirs(3)
     for frames in (65_535, 65_536, 65_537, 131_073):
         signal = np.resize(_noise(), (frames, 2))
@@ -243,7 +243,7 @@ def test_batches_and_pieces_of_every_length():
 
 
 def test_silence_that_begins_with_a_block():
-    """What a response leaves behind in the silence after a block's last frame."""
+    """The tail a response leaves in the silence after a block's last frame."""
     hrirs = noise_hrirs(1, 384)
     _, block = Heads(hrirs).block()
     for blocks in (8, 9, 16):
@@ -306,7 +306,7 @@ def test_trailing_zeros():
 
 
 def test_identity_gives_the_samples_back():
-    """The gain is 1 but for a rounding error, and the sums whole but for another: not one sample may change."""
+    """The gain is 1 up to rounding, and the sums are whole up to rounding: not one sample may change."""
     identity = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
     signal = np.random.default_rng(10).integers(-32768, 32768, (100_000, 2), dtype=np.int16)
     samples = check(signal, [identity])
@@ -323,7 +323,7 @@ def test_swapped_ears():
 
 
 def test_whole_numbers_stay_whole():
-    """Responses of small whole numbers at unit gain: every exact result is whole."""
+    """Small integer responses at unit gain: every exact result is an integer."""
     random = np.random.default_rng(11)
     left, right = random.integers(-2, 3, (2, 40, 2)).astype(float)
     signal = random.integers(-100, 101, (30_000, 2), dtype=np.int16)
@@ -338,7 +338,7 @@ def test_whole_numbers_stay_whole():
 
 
 def test_zero_response():
-    """What is silent after the HRIRs is written as zeros."""
+    """A stem that is silent after the HRIRs is written as zeros."""
     nothing = np.zeros((384, 2))
     samples = check(_music(), [(nothing, nothing), *measured_hrirs(1), (nothing[:1], nothing)])
     assert [head.any() for head in samples] == [False, True, False]

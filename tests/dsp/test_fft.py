@@ -74,7 +74,7 @@ def test_wisdom_is_kept(tmp_path):
     assert b"fftw" in before
     written = wisdom.stat().st_mtime_ns
     plan_in_another_process(tmp_path / "cache")
-    assert wisdom.stat().st_mtime_ns == written  # nothing was left to learn
+    assert wisdom.stat().st_mtime_ns == written  # nothing new to learn
     assert wisdom.read_bytes() == before
 
 

@@ -64,7 +64,7 @@ def test_spectra(length):
 
 
 def test_weights_give_the_energy_of_a_convolution():
-    """Their scalar product with the correlations of a short signal is the energy of all that both ears receive."""
+    """Their scalar product with a short signal's correlations is the energy of all that both ears receive."""
     length = 256
     signal, left, right = noise(60, 1), noise(50, 2), noise(40, 3)
     heads = Heads([(left, right)])
@@ -98,6 +98,6 @@ def test_block_lengths(taps, count):
     overlap = -(-(taps - 1) // 4) * 4
     assert block + taps - 1 <= length
     assert overlap <= block
-    assert length <= max(256, 12 * taps, 4096)  # else most of a transform would be spent on zeros
+    assert length <= max(256, 12 * taps, 4096)  # otherwise most of a transform would be spent on zeros
     assert heads.loudness_length(4410) in fft.LENGTHS
     assert heads.loudness_length(4410) >= 2 * taps

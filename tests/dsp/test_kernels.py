@@ -1,4 +1,4 @@
-"""Every kernel against its slow twin, on random input and on the awkward one."""
+"""Every kernel against its slow twin, on random and awkward input."""
 
 import inspect
 
@@ -30,7 +30,7 @@ def random_samples(dtype, shape, seed):
 
 
 def random_spectra(random, blocks, half):
-    """Spectra of two real channels a block, in the layout of the plans."""
+    """Spectra of two real channels per block, in the layout of the plans."""
     rows = random.standard_normal((blocks, 2, 2 * half))
     spectra = np.full((blocks, 2, half + fft.ROW_PADDING), np.nan, complex)
     spectra[..., : half + 1] = np.fft.rfft(rows)
@@ -39,7 +39,7 @@ def random_spectra(random, blocks, half):
 
 
 def random_heads(random, heads, half):
-    """Four spectra of real responses a head, in the layout of `Heads`."""
+    """Four spectra of real responses per head, in the layout of `Heads`."""
     spectra = np.fft.rfft(random.standard_normal((heads, 4, 2 * half)))
     out = np.zeros((heads, 8, half + fft.ROW_PADDING))
     out[:, 0::2, : half + 1] = spectra.real
@@ -54,7 +54,7 @@ def test_every_kernel_has_a_twin():
         if hasattr(function, "py_func") and function.py_func.__module__ == kernels.__name__
     }
     public = {name for name in public if not name.startswith("_")}
-    parts = {"begin_with", "keep_end", "copy"}  # of kernels that have one
+    parts = {"begin_with", "keep_end", "copy"}  # of kernels with a twin
     assert public - parts == {name for name in public if inspect.isfunction(getattr(reference, name, None))}
 
 
@@ -106,7 +106,7 @@ def test_cut_blocks_hears_a_single_sample(place):
     seed=seeds,
 )
 def test_k_weight(pieces, start, samplerate, seed):
-    """Piece after piece, of any lengths: the filter goes on where it stopped."""
+    """Piece after piece, of any lengths: the filter resumes where it stopped."""
     random = np.random.default_rng(seed)
     signal = random.standard_normal((2, start + sum(pieces)))
     signal[1] *= 1e-3
@@ -118,13 +118,13 @@ def test_k_weight(pieces, start, samplerate, seed):
         kernels.k_weight(signal, start + at, frames, biquads, responses, states[0], ours, 9 + at)
         at += frames
     reference.k_weight(signal, start, sum(pieces), biquads, responses, states[1], theirs, 9)
-    # The high pass has poles within half a percent of 1: it magnifies rounding errors, whoever makes them.
+    # The high pass has poles within half a percent of 1: it magnifies any rounding errors.
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-10)
     np.testing.assert_allclose(states[0], states[1], rtol=0, atol=1e-10)
 
 
 def test_k_weight_of_a_long_run():
-    """Longer than four of the longest quarters, after a loud beginning."""
+    """Longer than four of the longest quarters, after a loud start."""
     signal = np.random.default_rng(5).standard_normal((2, 40_000)) * np.geomspace(1, 1e-9, 40_000)
     biquads, responses = k_weighting(44100), k_weighting_responses(44100)
     ours, theirs = np.zeros((2, 2, 40_000))
@@ -135,7 +135,7 @@ def test_k_weight_of_a_long_run():
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_k_weight_hides_nothing(value):
-    """What is not a number stays in its channel, and everything after it is none."""
+    """NaN stays in its channel, and everything after it is NaN."""
     signal = np.ones((2, 500))
     signal[0, 100] = value
     out = np.zeros((2, 500))
@@ -172,7 +172,7 @@ def test_energy_of_awkward_numbers(value, expected, place):
     seed=seeds,
 )
 def test_segment_energies(lengths, cuts, seed):
-    """A signal that comes in pieces, whose ends fall anywhere."""
+    """A signal in pieces with arbitrary boundaries."""
     edges = np.concatenate([[0], np.cumsum(lengths)])
     signal = np.random.default_rng(seed).standard_normal((2, edges[-1]))
     ours, theirs = np.zeros((2, len(lengths)))

@@ -16,7 +16,7 @@ from tests.roots import head_response, music
 RATES = (32000, 44100, 48000)
 rates = pytest.mark.parametrize("rate", RATES)
 
-# Of a loudness on its own, and of one that is measured without convolving, in dB.
+# Tolerance of a loudness on its own, and of one measured without convolving, in dB.
 CLOSE = 1e-10
 CLOSE_AFTER = 1e-9
 
@@ -26,7 +26,7 @@ def _random(rate, random):
 
 
 def _gated(rate, random):
-    """Loud, then under the relative gate, then under the absolute one, then silent, and loud again."""
+    """Loud, then below the relative gate, then below the absolute one, then silent, and loud again."""
     levels = np.repeat([0.3, 0.003, 1e-5, 0.0, 0.2], rate // 2)[:, None]
     return levels * random.standard_normal((len(levels), 2))
 
@@ -39,13 +39,13 @@ def _sparse(rate, random):
 
 
 def _steps(rate, random):
-    """Down from full scale in steps of 3 dB, from block to block: some of them fall close to a gate."""
+    """Down from full scale in steps of 3 dB, block by block: some fall close to a gate."""
     levels = np.repeat(10.0 ** (-3 * np.arange(40) / 20), rate // 10)[:, None]
     return levels * random.uniform(-1, 1, (len(levels), 2))
 
 
 def _constant(rate, random):
-    """A constant voltage: the high pass leaves the jump at its beginning."""
+    """A constant voltage: the high pass leaves the step at its start."""
     return np.full((2 * rate, 2), 0.5)
 
 
@@ -88,7 +88,7 @@ def test_integrated_loudness(make, rate):
 @rates
 @pytest.mark.parametrize("blocks", [4, 4.5, 5, 5.499, 5.5, 5.501, 6.5, 7.5])
 def test_short_signals(rate, blocks):
-    """Around the lengths at which rounding, half to even, adds a block."""
+    """Around the lengths at which rounding half to even adds a block."""
     for more in (-1, 0, 1):
         frames = max(round(blocks * rate / 10) + more, math.ceil(0.4 * rate))
         signal = 0.1 * np.random.default_rng(frames).standard_normal((frames, 2))
@@ -136,7 +136,7 @@ def test_gates_open_at_the_same_level(rate, gate):
         expected = reference.loudness(signal_at(level), rate)
         return math.isfinite(expected) if gate == "absolute" else expected < threshold
 
-    # A quiet part that counts pulls the loudness of the loud one down.
+    # A quiet part that counts lowers the loudness of the loud one.
     low, high = (-85.0, -60.0) if gate == "absolute" else (-45.0, -26.0)
     threshold = reference.loudness(signal_at(low), rate) - 0.5 if gate == "relative" else None
     assert (opens(low), opens(high)) == (False, True)
@@ -173,7 +173,7 @@ def test_sine_at_full_scale():
 
 
 def test_denormals_cost_nothing():
-    """The filter's memory dies away in digital silence: it is cut off and not followed to its end."""
+    """The filter's memory decays in digital silence: it is cut off instead of followed to its end."""
     signal = np.zeros((10 * 44100, 2))
     signal[:44100] = 0.1 * np.random.default_rng(6).standard_normal((44100, 2))
     assert integrated_loudness(signal, 44100) == pytest.approx(
@@ -274,7 +274,7 @@ def test_loudness_after_hrirs_of_any_length(taps, rate):
     seed=st.integers(0, 10**6),
 )
 def test_loudness_after_hrirs_of_anything(rate, frames, taps, heads, silence, dtype, seed):
-    """A piece of digital silence anywhere, HRIRs of unequal delays."""
+    """Digital silence anywhere, HRIRs with unequal delays."""
     random = np.random.default_rng(seed)
     signal = 0.1 * random.standard_normal((frames, 2)) * random.uniform(0, 1, 2)
     start, stop = sorted(int(part * frames) for part in silence)
@@ -291,7 +291,7 @@ def test_loudness_after_hrirs_of_anything(rate, frames, taps, heads, silence, dt
 
 
 def test_quiet_passage_beside_a_loud_one():
-    """What stands behind the loud part is 120 dB under it: it stays under the gate, as convolved."""
+    """What follows the loud part is 120 dB below it: it stays below the gate, as when convolved."""
     random = np.random.default_rng(8)
     signal = random.standard_normal((4 * 44100, 2))
     signal[44100:] *= 1e-6

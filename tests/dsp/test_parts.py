@@ -1,4 +1,4 @@
-"""Parts of stems: every kernel against its slow twin, every value against that of the whole file."""
+"""Parts of stems: every kernel against its slow twin, every value against the whole file's."""
 
 import inspect
 import threading
@@ -33,7 +33,7 @@ def test_every_kernel_has_a_twin():
         and function.py_func.__module__ == part_kernels.__name__
         and not name.startswith("_")
     }
-    composed = {"forward", "inverse"}  # of kernels that have one
+    composed = {"forward", "inverse"}  # of kernels with a twin
     whole = {name for name in public if name.startswith("render_")}  # compared with whole files
     twins = {name for name in public if inspect.isfunction(getattr(reference, name, None))}
     assert public - composed - whole == twins
@@ -44,13 +44,13 @@ FLOATS = {"double": "float64", "single": "float32"}
 
 
 def rows(seed, count, length, precision):
-    """Rows of noise, of one channel each or, in single precision, of two."""
+    """Rows of noise, one channel each or, in single precision, two."""
     size = 2 * length if precision == "double" else 4 * length
     return list(np.random.default_rng(seed).standard_normal((count, size)).astype(FLOATS[precision]))
 
 
 def compare(kernel, arrays, *arguments):
-    """Let a kernel and its twin change copies of arrays, which come first."""
+    """Run a kernel and its twin on copies of arrays, which come first."""
     ours, theirs = ([array.copy() for array in arrays] for _ in range(2))
     getattr(part_kernels, kernel)(*ours, *arguments)
     getattr(reference, kernel)(*theirs, *arguments)
@@ -152,7 +152,7 @@ def test_cut_window(start, first, last):
 
 
 def noise_heads(taps, delay=0, seed=0, count=1):
-    """Decaying noise of a level that hardly changes a signal's, behind a delay."""
+    """Decaying noise at a level that hardly changes a signal's, after a delay."""
     draw = np.random.default_rng(seed)
     shape = np.exp(-5 * np.arange(taps) / taps)[:, None] / np.sqrt(taps)
     responses = draw.standard_normal((count, 2, taps, 2)) * shape
@@ -178,7 +178,7 @@ def whole(stems, heads, gains, head=0, pcm16=True):
 
 
 def part_of(stems, start, frames, heads, gains, head=0, **options):
-    """Frames ``start .. start + frames`` by way of the parts that they need, and nothing else."""
+    """Frames ``start .. start + frames`` from the parts they need, and nothing else."""
     before = min(start, history(heads, head))
     pieces = [stem[start - before : start + frames].copy() for stem in stems]
     return convolve_parts(pieces, before, frames, heads, gains, head=head, **options)
@@ -200,7 +200,7 @@ TAPS = (1, 2, 8, 9, 384, 641, 1025, 4096, 8192)
     ("taps", "dtype", "out"),
     [
         *((taps, "int16", "float32") for taps in TAPS),
-        # Other types are kernels of their own.
+        # Other types have their own kernels.
         *(
             pytest.param(taps, dtype, out, marks=pytest.mark.slow)
             for taps in TAPS
@@ -255,7 +255,7 @@ def test_any_part(stems, frames, start, count, taps, delay, level, seed):
 
 
 def test_an_independent_reference():
-    """Not the engine's own way to whole files, but convolution in the time domain."""
+    """Against convolution in the time domain, not the engine's own whole-file rendering."""
     draw = np.random.default_rng(8)
     left, right = (0.3 * draw.standard_normal((300, 2)) * np.exp(-np.arange(300) / 60)[:, None] for _ in "LR")
     stem = samples("int16", 12_000, 3)
@@ -292,7 +292,7 @@ def test_nothing_from_hrirs_of_zeros():
 
 
 def test_a_quiet_stem_beside_a_loud_one():
-    """Two stems may share a transform: the rounding errors of the loud one stay under the steps of the quiet one."""
+    """Two stems may share a transform: the loud one's rounding errors stay below the quiet one's steps."""
     heads = noise_heads(384)
     stems = [samples("int16", 500, 1, level=2.0), samples("int16", 500, 2, level=1e-4)]
     for gains in ([1.0, 1.0], [0.01, 100.0], [100.0, 0.01]):
@@ -301,7 +301,7 @@ def test_a_quiet_stem_beside_a_loud_one():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_unquantised(dtype):
-    """The values themselves: within rounding of the full-file way's."""
+    """The values themselves: within rounding of the full-file way."""
     heads = noise_heads(384, 21)
     stems = [samples(dtype, 20_000, seed) for seed in range(2)]
     gains = [0.7, 1.9]
@@ -327,7 +327,7 @@ def test_unquantised_as_float32():
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_single_precision(dtype):
-    """Errors of some 1e-7 of the level, for any type of source; 16 bits differ by one step at most."""
+    """Errors of some 1e-7 of the level, for any source type; 16 bits differ by at most one step."""
     heads = noise_heads(384, 21)
     stems = [samples(dtype, 20_000, seed) for seed in range(3)]
     gains = [0.7, 1.9, 0.0]
@@ -368,7 +368,7 @@ def test_more_before_than_needed_changes_nothing():
 
 
 def test_past_the_end_there_are_zeros_to_come():
-    """What a part does not hold behind its last frame counts as zeros."""
+    """Frames missing after a part's last one count as zeros."""
     heads = noise_heads(100)
     stem = samples("int16", 5000, 1)
     longer = np.concatenate([stem, np.zeros((500, 2), np.int16)])
@@ -398,7 +398,7 @@ def test_samples_that_do_not_begin_on_a_cache_line():
 
 
 def test_threads_share_nothing():
-    """Several threads at once, of the same and of other shapes, give what one gives."""
+    """Several concurrent threads, of the same and of other shapes, get the results of a single one."""
     heads = noise_heads(384, count=2)
     stems = [samples("int16", 40_000, seed) for seed in range(5)]
     jobs = [(start, 9000 + 777 * start % 4000, start % 2) for start in range(0, 20_000, 997)]
@@ -424,7 +424,7 @@ def test_threads_share_nothing():
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("taps", [384, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_helpers_take_half_of_a_large_part(taps, busy):
-    """Or, where they have no time for it, nothing."""
+    """Or, if they are busy, nothing."""
     heads = noise_heads(taps, 37)
     stem = samples("int16", 90_000, 1)
     expected = whole([stem], heads, [0.8])[:, 5001:85_000]

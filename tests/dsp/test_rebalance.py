@@ -79,7 +79,7 @@ def test_a_silent_mixture_counts_as_80_lufs():
 
 
 def test_silent_stems_count_as_80_lufs():
-    # Under the gate, and yet not nothing: raised by as much as the mixture is louder than -80 LUFS.
+    # Below the gate, yet not nothing: raised by as much as the mixture is louder than -80 LUFS.
     random = np.random.default_rng(5)
     quiet = {stem: random.integers(-1, 2, (RATE, 2)).astype(np.int16) for stem in VDBO}
     mixture = pcm16(music(1.0, 9))
@@ -259,7 +259,7 @@ def test_loudness_of_several_sums(sums, samplerate):
     for (block, count), (target, _) in zip(
         sources, StemBlocks([ArraySource(mixture)], frames, np.int16), strict=True
     ):
-        block[:, 2 * count :] = 999  # what lies behind the end does not count
+        block[:, 2 * count :] = 999  # values past the end do not count
         meter.feed(block, target, count)
     loudness, measured = meter.loudness()
     assert loudness == pytest.approx(reference.loudness(mixture / 32768, samplerate), abs=1e-10)

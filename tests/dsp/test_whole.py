@@ -1,4 +1,4 @@
-"""One head in one pass: what is particular to it. That its samples are the reference's, test_convolve shows."""
+"""One head in one pass: its peculiarities only. test_convolve checks its samples against the reference."""
 
 import math
 

@@ -1,10 +1,10 @@
-"""A disk that remembers: every write and every flush in order, so that any moment of it can be had again.
+"""A disk that records every write and flush in order, so that its state at any moment can be reconstructed.
 
-Run as a program it serves a disk image as a FUSE file, for a loop device to sit on::
+Run as a program, it serves a disk image as a FUSE file for a loop device to sit on::
 
     python -m tests.faults.blocklog FOLDER MEGABYTES MEGABYTES_PER_SECOND
 
-FOLDER gets ``mount/disk`` (the file), ``index`` (a record for each write and flush) and ``data`` (what was written).
+FOLDER gets ``mount/disk`` (the file), ``index`` (a record per write and flush) and ``data`` (the bytes written).
 """
 
 import errno
@@ -27,7 +27,7 @@ _RECORD = struct.Struct("<QQ")
 
 @dataclass(frozen=True)
 class Log:
-    """What a disk was told, in order."""
+    """Everything a disk received, in order."""
 
     records: tuple[tuple[int, int], ...]
     data: bytes
@@ -39,11 +39,11 @@ class Log:
         return cls(tuple(_RECORD.iter_unpack(index)), (folder / "data").read_bytes(), size)
 
     def cuts(self, places: Iterable[int], rng: random.Random) -> Iterator[tuple[int, Any]]:
-        """The disk after a power cut at each of some places, in their order: (place, image).
+        """The disk after a power cut at each of several places, in ascending order: (place, image).
 
-        All up to the last flush is there. Of each block that was written after it there is any one of its states
-        since then, the one before included: that is what a disk with a cache may keep. Now and then there is simply
-        everything, or nothing.
+        Everything up to the last flush is present. Each block written after it is in any one of its states since then,
+        including the one before: that is what a disk with a cache may keep. Occasionally simply everything or nothing
+        is kept.
         """
         image, done, at = bytearray(self.size), 0, 0
         for place in sorted(places):
@@ -66,12 +66,12 @@ class Log:
 
 
 def position(folder: Path) -> int:
-    """How many records there are by now."""
+    """The current number of records."""
     return (folder / "index").stat().st_size // _RECORD.size
 
 
 def write_sparse(file: Path, image: bytes) -> None:
-    """Write an image, its zeros as holes."""
+    """Write an image, with holes for zeros."""
     step = 1 << 18
     zeros = bytes(step)
     with file.open("wb") as stream:
@@ -85,7 +85,7 @@ def write_sparse(file: Path, image: bytes) -> None:
 
 
 def serve(folder: Path, megabytes: int, rate: float) -> None:
-    """Serve the disk until it is unmounted; the image begins as ``FOLDER/begin`` if that is there."""
+    """Serve the disk until it is unmounted; the image starts as ``FOLDER/begin`` if that exists."""
     import mfusepy
 
     size = megabytes << 20

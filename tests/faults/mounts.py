@@ -1,4 +1,4 @@
-"""File systems of the test's own, on loop devices: made, mounted, shut down and taken away again."""
+"""The tests' own file systems on loop devices: created, mounted, shut down and removed."""
 
 import contextlib
 import fcntl
@@ -15,13 +15,13 @@ import pytest
 from tests.faults import blocklog
 from tests.roots import REPOSITORY, environment
 
-# Of ext4 and XFS: everything fails from here on, and nothing more reaches the disk, the journal included.
+# For ext4 and XFS: everything fails from here on, and nothing more reaches the disk, the journal included.
 _SHUTDOWN, _WITHOUT_THE_JOURNAL = 0x8004587D, 2
 _LOOP_MAJOR = 7
 
-START = 120  # seconds in which a disk's server is up on the most loaded machine
+START = 120  # seconds for a disk's server to start, even on a heavily loaded machine
 
-# Name -> what makes the file system, megabytes, and how it is mounted.
+# Name -> command that makes the file system, megabytes, mount options.
 SETTINGS = {
     "ext4": ("ext4", 160, ""),
     "ext4 commit=1": ("ext4", 160, "commit=1"),
@@ -31,7 +31,7 @@ SETTINGS = {
 
 
 def needs(*programs):
-    """Skip where this machine cannot mount, or lacks a program."""
+    """Skip if this machine cannot mount, or lacks a program."""
     if os.geteuid():
         pytest.skip("mounting needs root")
     for program in programs:
@@ -79,7 +79,7 @@ def mounted(device, place, options=""):
 
 
 def shut_down(place, image):
-    """End a file system at once, as a power cut would; only ever one that is on this image."""
+    """Stop a file system abruptly, as a power cut would; only ever one that is on this image."""
     status = place.stat()
     assert os.major(status.st_dev) == _LOOP_MAJOR
     backing = Path(f"/sys/dev/block/{_LOOP_MAJOR}:{os.minor(status.st_dev)}/loop/backing_file").read_text()
@@ -92,7 +92,7 @@ def shut_down(place, image):
 
 
 class LoggedDisk:
-    """A slow disk whose every write and flush is kept, with a file system on it; a context manager."""
+    """A slow disk that records every write and flush, with a file system on it; a context manager."""
 
     def __init__(self, folder, setting, rate):
         self.folder, self.rate = folder, rate
@@ -134,17 +134,17 @@ class LoggedDisk:
         subprocess.run(unmount, capture_output=True)
         try:
             self._server.wait(20)
-        except subprocess.TimeoutExpired:  # it has not mounted yet, or is held by somebody
+        except subprocess.TimeoutExpired:  # not mounted yet, or held by another process
             self._server.kill()
             self._server.wait()
             subprocess.run([*unmount, "-z"], capture_output=True)
 
     def position(self):
-        """How much of :meth:`log` there is by now."""
+        """The current length of :meth:`log`."""
         return 2 + blocklog.position(self.folder)
 
     def log(self):
-        """All up to now; the beginning is the empty file system."""
+        """The complete log so far; it begins with the empty file system."""
         size = self.megabytes << 20
         log = blocklog.Log.read(self.folder, size)
         begin = (self.folder / "begin").read_bytes()

@@ -1,4 +1,4 @@
-"""Disks that are full or cannot be written: real ones, mounted for the test."""
+"""Disks that are full or not writable: real ones, mounted for the test."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def rendered(tmp_path_factory):
 
 
 def one_line(done, *words):
-    """The run failed and said so in one line, as far as it was not telling what it does."""
+    """The run failed with a one-line message, apart from its progress output."""
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("cadrender: ")]
@@ -25,7 +25,7 @@ def one_line(done, *words):
 
 
 def whole_files(folder, rendered):
-    """Every file that is in its place is the right one."""
+    """Every file in its place is correct."""
     expected = tree(rendered / "audio/at_mic_music")
     found = {name: data for name, data in tree(folder).items() if not name.endswith(".part")}
     assert found == {name: expected[name] for name in found}

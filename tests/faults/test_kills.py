@@ -1,6 +1,6 @@
-"""Ends at random moments: whatever hits a run, the next one ends with the bytes of an undisturbed one.
+"""Kills at random moments: whatever hits a run, the next one ends with the bytes of an undisturbed one.
 
-``CADRENDER_KILLS`` sets how many moments there are of each kind in the long form.
+``CADRENDER_KILLS`` sets the number of moments of each kind in the long form.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.faults
 MOMENTS = int(os.environ.get("CADRENDER_KILLS", "40"))
 SIGNALS = {"SIGTERM": signal.SIGTERM, "SIGINT": signal.SIGINT, "SIGHUP": signal.SIGHUP}
 KINDS = ("kill parent", "kill worker", "kill all", *SIGNALS, "SIGSTOP", "terminal")
-# What the short form tries of each command.
+# What the short form tries for each command.
 SHORT = {
     "generate": KINDS,
     "generate --remix": ("kill all", "SIGINT"),
@@ -39,7 +39,7 @@ SHORT = {
     "demo": (),  # takes a minute
 }
 LEAVE = 2.0  # seconds until every process is gone
-LOOK = 0.05  # seconds between two looks at them
+LOOK = 0.05  # seconds between checks
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def works(tmp_path_factory):
 
 
 class Running:
-    """A command that runs in a session of its own, on a terminal if it is to lose one."""
+    """A command in its own session, on a terminal if it is to lose one."""
 
     def __init__(self, arguments, terminal):
         self.terminal = self._other = None
@@ -68,7 +68,7 @@ class Running:
             os.close(self._other)
 
     def session(self):
-        """The processes that belong to it and are not dead."""
+        """Its processes that are not dead."""
         found = []
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
@@ -87,7 +87,7 @@ class Running:
         return workers
 
     def is_up(self):
-        """Whether it is past the start of Python, and hears signals."""
+        """Whether Python has finished starting and signals are handled."""
         with contextlib.suppress(OSError, IndexError):
             status = Path(f"/proc/{self.process.pid}/status").read_text()
             caught = int(status.split("SigCgt:")[1].split()[0], 16)
@@ -99,7 +99,7 @@ class Running:
         return self.process.returncode, errors or ""
 
     def all_gone(self):
-        """Which processes stay. A loaded machine may leave one that is about to end without a CPU: that is no wait."""
+        """Processes that stay. On a loaded machine one about to exit may lack a CPU: that time does not count."""
         waited, deadline = 0.0, time.monotonic() + 60
         while left := self.session():
             if waited > LEAVE or time.monotonic() > deadline:
@@ -111,10 +111,10 @@ class Running:
 
 
 def wants_cpu(process):
-    """Whether a process is running, or is ready to and waits for a CPU or the disk."""
+    """Whether a process is running, or ready to run and waiting for a CPU or the disk."""
     with contextlib.suppress(psutil.Error):
         return process.status() in (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
-    return True  # it has ended just now
+    return True  # it has just ended
 
 
 def take_terminal():
@@ -122,7 +122,7 @@ def take_terminal():
 
 
 def hit(running, kind, rng):
-    """Do it; which exit statuses it may have then, the undisturbed one excepted."""
+    """Interrupt it; returns the exit statuses allowed then, besides the undisturbed one."""
     process = running.process
     if kind == "kill parent":
         process.kill()
@@ -144,17 +144,17 @@ def hit(running, kind, rng):
     if kind == "terminal":
         os.close(running.terminal)
         number = signal.SIGHUP
-        return {128 + number, 1} if up else {128 + number, -number, 1}  # 1: it had something to say just then
+        return {128 + number, 1} if up else {128 + number, -number, 1}  # 1: it was writing a message
     else:
         number = SIGNALS[kind]
-        # As a terminal sends it; the others come from somebody who knows one process.
+        # As a terminal sends it; the other signals go to a single known process.
         os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
-    # Before the program has begun it is Python, or the system, that ends it.
+    # Before the program has started, Python or the system ends it.
     return {128 + number} if up else {128 + number, -number, 1}
 
 
 def disturb(work, kind, moment, rng):
-    """Run a command, end it at a moment, and see that it ended as it should; whether it had done all."""
+    """Run a command, end it at a moment, and check that it ended as it should; returns whether it had finished."""
     running = Running(work.arguments, kind == "terminal")
     if kind == "terminal":
         drain(running)
@@ -180,7 +180,7 @@ def disturb(work, kind, moment, rng):
 
 
 def drain(running):
-    """Read what a command prints on its terminal, that it never has to wait."""
+    """Read what a command prints on its terminal, so that it never blocks."""
 
     def read():
         with contextlib.suppress(OSError):
@@ -206,7 +206,7 @@ def disturb_often(work, kind, moments, seed):
             assert proof.returncode == 0, proof.stdout
 
 
-# What a command makes undisturbed is made once, by the test process that has all of its tests.
+# A command's undisturbed result is made once, by the test process that has all of its tests.
 IN_ONE_PROCESS = {name: pytest.mark.xdist_group(f"kills {name}") for name in SHORT}
 
 
@@ -228,7 +228,7 @@ def test_many_moments(works, name, kind):
 @IN_ONE_PROCESS["generate"]
 @pytest.mark.parametrize("whom", ["kill parent", "kill worker"])
 def test_a_run_whose_workers_are_at_it(works, whom):
-    """Not at any moment, but when there are workers for certain."""
+    """Not at any moment, but when workers are certain to exist."""
     work = works("generate")
     work.empty()
     running = Running(work.arguments, False)

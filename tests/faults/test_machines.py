@@ -1,7 +1,7 @@
-"""The same bytes on other machines: Numba held to older instruction sets, a cache and FFTW plans of its own.
+"""The same bytes on other machines: Numba limited to older instruction sets, with its own cache and FFTW plans.
 
-FFTW's code cannot be chosen at run time. The FFTW in pyFFTW's wheels for x86-64 has SSE2 and AVX code only, so that
-machines with AVX2 and with AVX-512 run the same.
+FFTW's code cannot be chosen at run time. The FFTW in pyFFTW's x86-64 wheels has only SSE2 and AVX code, so machines
+with AVX2 and with AVX-512 run the same.
 """
 
 import platform

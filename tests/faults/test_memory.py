@@ -1,4 +1,4 @@
-"""Memory: bounded for long songs, and what happens when there is less."""
+"""Memory: bounded for long songs, and what happens with too little."""
 
 import os
 import subprocess
@@ -72,11 +72,11 @@ def long_song(folder, subtype="PCM_16"):
 @pytest.mark.slow
 @pytest.mark.parametrize("subtype, limit", [("PCM_16", MEGABYTES), ("FLOAT", MEGABYTES + 200)])
 def test_ten_minutes_at_sixteen_positions_stay_within_the_limit(tmp_path, subtype, limit):
-    """A worker's batch under RLIMIT_AS, which counts address space: some 250 MB of it are never touched."""
+    """A worker's batch under RLIMIT_AS, which counts address space, including some 250 MB that are never touched."""
     frames = long_song(tmp_path, subtype)
 
     def worker(limit):
-        # loky gives its workers one BLAS thread too; each further one reserves address space
+        # loky also gives its workers a single BLAS thread; each further one reserves address space
         return subprocess.run(
             [sys.executable, "-c", WORKER, *map(str, (tmp_path, frames, SCENES, limit))],
             env=environment(OPENBLAS_NUM_THREADS="1"),
@@ -85,7 +85,7 @@ def test_ten_minutes_at_sixteen_positions_stay_within_the_limit(tmp_path, subtyp
             timeout=300,
         )
 
-    assert worker(0).returncode == 0  # compiling takes memory of its own, once
+    assert worker(0).returncode == 0  # compiling takes extra memory, once
     done = worker(limit << 20)
     assert done.returncode == 0, done.stderr
     peak = int(done.stdout)
@@ -134,7 +134,7 @@ def test_a_run_survives_the_death_of_a_worker(tmp_path):
     for file in (root / "audio/at_mic_music").rglob("*.wav"):
         file.unlink()
     process = start("generate", "--root", root, "-j", 2)
-    while not list((root / "audio/at_mic_music").rglob(".*.part")):  # in the middle of its work
+    while not list((root / "audio/at_mic_music").rglob(".*.part")):  # mid-work
         assert process.poll() is None
         time.sleep(0.002)
     victim = next(child for child in psutil.Process(process.pid).children() if renders(child))
@@ -155,7 +155,7 @@ def renders(process):
 
 @contextmanager
 def memory_group(limit):
-    """A control group with so many bytes of memory and no swap; version 1 or 2, wherever one can be made."""
+    """A control group with this many bytes of memory and no swap; version 1 or 2, whichever can be created."""
     for base, file in (("memory", "memory.limit_in_bytes"), ("", "memory.max"), ("unified", "memory.max")):
         group = Path("/sys/fs/cgroup") / base / f"cadrender-test-{os.getpid()}"
         try:
@@ -195,7 +195,7 @@ def test_workers_that_the_kernel_kills_for_memory_are_reported(tmp_path):
         (group / "cgroup.procs").write_text(str(process.pid))
         while process.poll() is None:
             for child in psutil.Process(process.pid).children() if process.poll() is None else ():
-                with suppress(OSError):  # the workers are to be killed, not their parent
+                with suppress(OSError):  # kill the workers, not their parent
                     Path(f"/proc/{child.pid}/oom_score_adj").write_text("900")
             time.sleep(0.02)
         _, errors = process.communicate()

@@ -1,4 +1,4 @@
-"""Names that disks have trouble with, and links that lead elsewhere."""
+"""Names that cause trouble on disks, and links that lead elsewhere."""
 
 import json
 import os
@@ -65,12 +65,12 @@ def test_a_path_beyond_the_systems_limit_is_one_line(tmp_path):
             "File name too long",
         )
     finally:
-        # beyond what rmtree of the test's folder could name
+        # beyond what rmtree on the test's folder could name
         subprocess.run(["rm", "-r", tmp_path / ("d" * 250)], check=True)
 
 
 def test_two_names_for_one_folder_are_refused(tmp_path):
-    """What a disk does that ignores case; here a bind mount gives one folder both names."""
+    """Simulate a case-insensitive disk: a bind mount gives one folder both names."""
     songs = ("Song", "SONG")
     root = make_root(tmp_path / "root", songs=songs, seconds=(0.5, 0.6), positions=POSITIONS[:1])
     one, other = (root / "audio/at_mic_music/train" / f"{song}-hlp_0001" for song in songs)
@@ -130,14 +130,14 @@ def test_nothing_is_written_through_a_linked_file(tmp_path, name):
     done = run("generate", "--root", root, "-j", 1)
     assert "Traceback" not in done.stderr
     assert precious.read_bytes() == b"precious"
-    if name == "bass.wav":  # the link gives way
+    if name == "bass.wav":  # the link is replaced
         assert done.returncode == 0
         assert not place.is_symlink()
     else:
         assert done.returncode == 1
         (line,) = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
         assert "bass.wav.part: cannot be written" in line
-        assert len(list(place.parent.glob("*.wav"))) == 4  # nothing is wrong with the others
+        assert len(list(place.parent.glob("*.wav"))) == 4  # the others are unaffected
 
 
 @pytest.mark.parametrize("link", ["at_mic_music.train.json", "at_mic_music.train.manifest.jsonl"])

@@ -1,4 +1,4 @@
-"""Things in the way of single files, and limits of the process: what is not wrong with them goes on."""
+"""Obstacles to single files, and process limits: everything unaffected continues."""
 
 import os
 import resource
@@ -29,7 +29,7 @@ def test_what_is_in_the_way_of_one_file_stops_no_other(tmp_path, blocked, jobs):
     done = run("generate", "--root", root, "-j", jobs)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "Is a directory" in done.stderr
-    # The stem of that song is lacking for all its heads, and nothing else.
+    # Only that song's stem is missing, for all its heads.
     missing = {name for name in whole if name not in tree(music)}
     assert missing and all(name.endswith("drums.wav") for name in missing)
     assert len(missing) < sum(name.endswith("drums.wav") for name in whole)
@@ -55,7 +55,7 @@ def test_more_scenes_than_files_may_be_open(tmp_path):
 
 
 def run_into(stdout, unbuffered, *arguments):
-    """Run cadrender with that standard output, which Python buffers or not."""
+    """Run cadrender with that standard output, buffered by Python or not."""
     return subprocess.run(
         command(*arguments),
         env=environment(PYTHONUNBUFFERED=unbuffered),
@@ -81,7 +81,7 @@ def test_a_standard_output_that_takes_nothing_is_one_line(tmp_path, arguments, u
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full")
 def test_an_interruption_amid_output_that_goes_nowhere_keeps_its_status():
-    """As when a terminal is closed while something is printed on it: Python's own end would make it 120."""
+    """As when a terminal is closed while being printed to: Python's own exit would make it 120."""
     program = (
         "import sys\n"
         "from cadrender import cli\n"

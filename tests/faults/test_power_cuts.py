@@ -1,8 +1,8 @@
 """Power cuts: whatever a disk has kept, no file that counts as complete is wrong.
 
-A slow disk remembers every write and flush while cadrender runs (`blocklog`); then any moment of it is had again, with
-all that was flushed and a random part of what was not, mounted, and looked at. File systems are also shut down under
-a run. The files' inodes are real, and so are the journals: nothing here is simulated but the moment.
+A slow disk records every write and flush while cadrender runs (`blocklog`); then any moment can be reconstructed, with
+everything flushed and a random part of the rest, mounted and inspected. File systems are also shut down under a
+run. The inodes are real, and so are the journals: only the moment is simulated.
 """
 
 import json
@@ -30,19 +30,19 @@ pytestmark = pytest.mark.faults
 SONGS = tuple(f"Song {letter}" for letter in "ABCDE")
 SECONDS = (3.0, 2.5, 2.0, 2.0, 1.5)
 MEGABYTES_PER_SECOND = 8.0
-CUTS = 200  # of each file system, in the long form
-RESUMED = 12  # one cut in so many is resumed and verified, the others are planned
+CUTS = 200  # per file system, in the long form
+RESUMED = 12  # one in this many cuts is resumed and verified, the others only planned
 
-# Checkpoints come often, so that a small run has some.
+# Frequent checkpoints, so that a small run has some.
 OFTEN = "from cadrender.pipeline import checkpoint; checkpoint._INTERVAL = 0.7"
-# What the tests are there to find.
+# The fault the tests are there to find.
 UNSYNCED = "from cadrender.store import durable; durable.sync_files = lambda *a: None"
 PROGRAM = "import sys; {}; from cadrender.cli import main; main()"
 
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory):
-    """A root, the same one with another HRIR, and what each gives."""
+    """A root, the same one with another HRIR, and the output of each."""
     folder = tmp_path_factory.mktemp("cuts")
     old = make_root(folder / "old", songs=SONGS, seconds=SECONDS)
     new = shutil.copytree(old, folder / "new")
@@ -75,7 +75,7 @@ def finish(process):
 
 @dataclass(frozen=True)
 class Recording:
-    """What a disk was told while something happened, from one place of its log to another."""
+    """A stretch of a disk's log, recorded while something happened."""
 
     log: Log
     begin: int
@@ -83,11 +83,11 @@ class Recording:
     root: Path
     expected: dict
     options: str
-    complete: bool = False  # before it began
+    complete: bool = False  # before the recording began
 
 
 def record_fresh(disk, roots, *before):
-    """A run, and the time after it in which the system writes what it had kept back."""
+    """A run, and the time afterwards in which the system writes back cached data."""
     old, _, expected = roots
     begin = disk.position()
     finish(generate(old, disk.place, *before))
@@ -98,7 +98,7 @@ def record_fresh(disk, roots, *before):
 
 
 def record_resumed(disk, roots, *before):
-    """A run that is killed, some seconds, and a run that goes on."""
+    """A run that is killed, a few seconds, and a run that resumes it."""
     old, _, expected = roots
     begin = disk.position()
     process = generate(old, disk.place, *before)
@@ -107,7 +107,7 @@ def record_resumed(disk, roots, *before):
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    time.sleep(6)  # more than the five seconds of a journal
+    time.sleep(6)  # longer than a journal's five seconds
     finish(generate(old, disk.place, *before))
     return Recording(disk.log(), begin, disk.position(), old, expected[old], disk.options)
 
@@ -137,7 +137,7 @@ def counted(place, recording):
 
 
 def wrongly_listed(place, recording):
-    """What the list names although it is not there."""
+    """What the list names although it does not exist."""
     try:
         listed = json.loads((place / "list.json").read_bytes())
     except FileNotFoundError:
@@ -161,7 +161,7 @@ def check_resumed(place, recording):
 
 
 def replay(recording, folder, count, *, seed, resumed=RESUMED, listed=True):
-    """Cut the power so many times; what was believed and is wrong, and how many files were believed in all."""
+    """Cut the power this many times; returns trusted files that are wrong, and the total number trusted."""
     rng = random.Random(seed)
     span = range(recording.begin, recording.end + 1)
     cuts = sorted([*rng.sample(span, min(count - 1, len(span))), recording.end])
@@ -209,7 +209,7 @@ def test_many_power_cuts(tmp_path, roots, setting, recorder):
 
 
 def test_without_durability_power_cuts_are_noticed_here(tmp_path, roots, monkeypatch):
-    """The test of the test: files that are not synced, and believed all the same."""
+    """The test of the test: files that are not synced, yet trusted."""
     with mounts.LoggedDisk(tmp_path / "disk", "ext4 commit=1", MEGABYTES_PER_SECOND / 2) as disk:
         recording = record_resumed(disk, roots, UNSYNCED)
     monkeypatch.setattr(Contents, "vouches_for", lambda *arguments: True)
@@ -227,7 +227,7 @@ def test_without_durability_power_cuts_are_noticed_here(tmp_path, roots, monkeyp
     ],
 )
 def test_a_file_system_that_goes_away(tmp_path, roots, kind, jobs):
-    """During a run, right after it, and while nothing is to be made; the boot is the same one all the time."""
+    """During a run, right after it, and while idle; the boot stays the same."""
     mounts.needs("mkfs.ext4", "mkfs.xfs")
     old, _, expected = roots
     kind, megabytes, _ = mounts.SETTINGS[kind]

@@ -1,6 +1,6 @@
-"""Proof has no hole: whatever is done to a file, `verify` notices it, or it does not matter, and it is known which.
+"""Proof has no holes: `verify` notices any damage to a file unless it is harmless, and which case applies is known.
 
-``CADRENDER_DAMAGE`` sets how many things are done in the long form.
+``CADRENDER_DAMAGE`` sets the number of damages in the long form.
 """
 
 import json
@@ -41,7 +41,7 @@ def verify(root, split):
     return run("verify", "--root", root, "--split", split, "-j", 1, "--json")
 
 
-# What is done to files, and whether it is noticed must not depend on where in a file it happens.
+# Whether damage is noticed must not depend on where in a file it happens.
 TREES = {
     ("train", "audio/at_mic_music"): "*.wav",
     ("train", "audio/remix"): "*.wav",
@@ -91,7 +91,7 @@ def remove(file, rng, others):
 
 
 def write_in_place(file, content):
-    """Without another time: only what is in it tells."""
+    """Write without changing the mtime: only the content differs."""
     status = file.stat()
     file.write_bytes(content)
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
@@ -101,9 +101,9 @@ DEEDS = (flip, flip, flip, zero_a_page, truncate, swap, replace, remove)
 
 
 def asked_for(root, split):
-    """What the metadata ask for: every file, what it is made from and with, and what the lists should say.
+    """What the metadata ask for: every file, its inputs and parameters, and what the lists should say.
 
-    Not what `verify`, or a plan, makes of that. An error stands for itself: then nothing is proven.
+    Not what `verify` or a plan makes of that. An error stands for itself: then nothing is proven.
     """
     try:
         catalogues = open_root(root, split=split).made()
@@ -122,7 +122,7 @@ def asked_for(root, split):
 
 
 def matters(name, before, after, asked):
-    """Whether damage to a file makes anything untrue that was made, so that it must be noticed; None for perhaps."""
+    """Whether damage to a file makes any output untrue, so that it must be noticed; None for perhaps."""
     if before == after:
         return False
     if "metadata" not in name:
@@ -133,10 +133,10 @@ def matters(name, before, after, asked):
         return manifest_of(before) != manifest_of(after) or None  # the rest is for plans
     if name.endswith(("at_mic_music.train.json", "at_mic_music.valid.json", "remix.train.json")):
         return True
-    return asked[0] != asked[1] or None  # lists may have more in them than is asked for
+    return asked[0] != asked[1] or None  # lists may contain more than is asked for
 
 
-# Of a line of a manifest: what proves a file, or tells what it was made from.
+# In a manifest line: the fields that prove a file, or tell what it was made from.
 _PROOF = ("product", "path", "parameters", "bytes", "blake3")
 
 
@@ -153,9 +153,9 @@ def manifest_of(content):
 
 
 def known_inputs(inputs):
-    """What tells an input from any other: its digest, or its size and time where it has none.
+    """What identifies an input: its digest, or its size and mtime if it has none.
 
-    Beside a digest these, and its name, only save reading it.
+    Next to a digest these, and the name, only save reading the file.
     """
     return {
         role: (of["blake3"] or (of["bytes"], of["mtime_ns"]))

@@ -1,4 +1,4 @@
-"""Sources that go, shrink or change while they are being rendered."""
+"""Sources that disappear, shrink or change while being rendered."""
 
 import os
 import shutil
@@ -73,7 +73,7 @@ def test_an_hrir_that_vanishes_costs_only_its_files(root):
 
 
 def test_a_source_that_shrinks_while_it_is_read(root):
-    """A worker is stopped at random moments while its source is cut, until one was caught in the middle."""
+    """A worker is stopped at random moments while its source is truncated, until one is caught midway."""
     song = root / "audio/music/train" / SONGS[0]
     whole = (song / "bass.wav").read_bytes()
     for delay in np.linspace(0.0, 0.02, 5):
@@ -97,7 +97,7 @@ def test_a_source_that_shrinks_while_it_is_read(root):
 
 
 def test_a_source_that_keeps_changing_is_never_mixed(tmp_path):
-    """Whatever the writer of the source does meanwhile, files and manifest are of one state of it."""
+    """Whatever the writer of the source does meanwhile, files and manifest reflect a single state of it."""
     root = make_root(tmp_path / "root", songs=SONGS[:1], seconds=(6.0,))
     source = root / "audio/music/train" / SONGS[0] / "bass.wav"
     one = source.read_bytes()
@@ -127,7 +127,7 @@ def test_a_source_that_keeps_changing_is_never_mixed(tmp_path):
 
 
 def test_clocks_play_no_part(root):
-    """Files from the future, and outputs older than their sources, are what they are."""
+    """Files from the future and outputs older than their sources are taken as they are."""
     century = 100 * 365 * 86400 * 10**9
     for file in root.rglob("*.*"):
         os.utime(file, ns=(time.time_ns() + century,) * 2)

@@ -1,7 +1,7 @@
-"""Errors of the system at the n-th call, put in by strace.
+"""System errors at the n-th call, injected by strace.
 
-Each gives one clear line, leaves nothing wrong in place, and the next run completes.
-Calls are counted, and fail, where they touch the root's own files and folders; Python's own start is left alone.
+Each gives one clear line, leaves nothing wrong in place, and the next run completes. Calls are counted, and fail, only
+if they touch the root's own files and folders; Python's own start-up is left alone.
 """
 
 import functools
@@ -19,7 +19,7 @@ from tests.roots import command, environment, run, tree
 
 pytestmark = pytest.mark.faults
 
-# What is injected: the calls that count together, and the errors.
+# What is injected: calls counted together, and their errors.
 FAULTS = {
     "write": ("write,pwrite64", ("EIO", "ENOSPC", "EDQUOT", "EINTR")),
     "nothing written": ("write", ("retval=0",)),
@@ -37,9 +37,9 @@ FAULTS = {
     "mmap": ("mmap", ("ENOMEM", "ENODEV")),
 }
 COMMANDS = ("generate", "generate --remix", "remix", "excerpts", "ingest", "index", "verify --repair")
-# What a command makes undisturbed is made once, by the test process that has all of its tests.
+# A command's undisturbed result is made once, by the test process that has all of its tests.
 IN_ONE_PROCESS = {of: pytest.mark.xdist_group(f"errors {of}") for of in COMMANDS}
-MOMENTS = 6  # of each error, in the long form
+MOMENTS = 6  # per error, in the long form
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def counts(works, tmp_path_factory):
 
 
 def paths(work):
-    """Everything that a run may touch, the temporary names included."""
+    """Everything a run may touch, temporary names included."""
     found = {work.root}
     for name in {*work.sources, *work.expected}:
         file = work.root / name
@@ -75,7 +75,7 @@ def traced(work, *options, log="/dev/null"):
 
 
 def count_calls(work, log):
-    """How many calls of each name an undisturbed run makes."""
+    """Number of calls of each name in an undisturbed run."""
     work.empty()
     done = traced(work, "-e", "trace=" + ",".join(calls for calls, _ in FAULTS.values()), log=log)
     assert done.returncode == 0, done.stderr
@@ -83,7 +83,7 @@ def count_calls(work, log):
 
 
 def right_so_far(work):
-    """Every file in its place is the right one; what lists and levels say may be less than all."""
+    """Every file in its place is correct; lists and levels may be incomplete."""
     for name, content in tree(work.root).items():
         if name in work.expected and name.endswith((".wav", ".flac")) and name not in work.damage:
             assert content == work.expected[name], name
@@ -139,7 +139,7 @@ def test_many_errors(works, counts, of, name):
 @IN_ONE_PROCESS["generate"]
 @pytest.mark.parametrize("kilobytes", [1, 40, 200, 300])
 def test_writes_that_fall_short(works, kilobytes):
-    """A limit of file sizes cuts a write short, and fails the next one."""
+    """A file size limit cuts a write short and fails the next one."""
     work = works("generate")
     work.empty()
 

@@ -34,7 +34,7 @@ def test_two_runs_at_once_divide_the_work(root, files):
     assert [process.returncode for process in runs] == [0, 0], errors
     assert tree(root / "audio/at_mic_music") == files
     assert not leftovers(root)
-    # Frames rendered by both together, from what each says of its speed: each file once, or nearly so.
+    # Frames rendered by both together, from the speed each reports: each file once, or nearly so.
     counts = [re.search(r"(\d+) samples? rendered \((\d+) files?\), (\d+) skipped", text) for text in errors]
     assert all(counts), errors
     assert FILES <= sum(int(count[2]) for count in counts if count) < FILES + FILES // 2
@@ -55,7 +55,7 @@ def test_a_run_waits_for_a_file_that_another_is_writing(root, files):
         time.sleep(4)
         assert process.poll() is None
         assert not place.exists()
-        claim.unlink()  # as a process that is done, or gives up
+        claim.unlink()  # like a process that finishes or gives up
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "another cadrender is at work on some of these files" in errors

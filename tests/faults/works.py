@@ -1,4 +1,4 @@
-"""Commands that work long, each on a root of its own: what they make, and how it is taken away again."""
+"""Long-running commands, each on its own root: their output, and how to remove it again."""
 
 import contextlib
 import json
@@ -12,12 +12,12 @@ from tests.roots import leftovers, make_root, make_song, run, tree
 
 SONGS = tuple(f"Song {letter}" for letter in "ABCD")
 SECONDS = (3.0, 2.0, 1.5, 1.2)
-COMPILING = 5.0  # seconds that no command takes for these songs
+COMPILING = 5.0  # longer than any command takes for these songs
 
 
 @dataclass
 class Work:
-    """A command on a root, and what it makes: everything but what is listed in ``sources``."""
+    """A command on a root, and its output: everything not listed in ``sources``."""
 
     root: Path
     arguments: tuple
@@ -27,7 +27,7 @@ class Work:
     seconds: float = 0.0
 
     def prepare(self):
-        """Run it undisturbed, and again where that took so long that it must have compiled kernels."""
+        """Run it undisturbed, and again if it took so long that it must have compiled kernels."""
         self.sources = tree(self.root) if self.root.exists() else {}
         self.run()
         if self.seconds > COMPILING:
@@ -43,7 +43,7 @@ class Work:
         self.seconds = time.monotonic() - began
 
     def empty(self):
-        """Take away what was made, and put the damage back that is to be repaired."""
+        """Remove the output, and restore the damage that is to be repaired."""
         for name in tree(self.root) if self.root.exists() else ():
             if name not in self.sources:
                 (self.root / name).unlink()
@@ -51,12 +51,12 @@ class Work:
             (self.root / name).write_bytes(self.sources[name])
 
     def check(self):
-        """Everything is there as an undisturbed run makes it, and nothing else."""
+        """Everything is there as from an undisturbed run, and nothing else."""
         assert self.made() == self.expected
         assert not leftovers(self.root)
 
     def made(self):
-        """What is there, in a form that does not depend on the order of the work."""
+        """The output, in a form independent of the order of the work."""
         found: dict[Any, Any] = {}
         for name, content in tree(self.root).items():
             if name.endswith("levels.jsonl"):
@@ -67,7 +67,7 @@ class Work:
 
 
 def levels_of(content):
-    """What a file of levels says, whatever is said in which line."""
+    """The content of a levels file, regardless of how it is spread over lines."""
     found: dict[Any, Any] = {}
     for line in content.splitlines():
         with contextlib.suppress(ValueError):

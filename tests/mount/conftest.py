@@ -1,4 +1,4 @@
-"""Mounted trees: each test's mounts are gone when it is over, however it ends."""
+"""Mounted trees: each test's mounts are gone afterwards, however it ends."""
 
 import os
 import shutil
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items):
 
 
 class Mounts:
-    """Mount commands, started and waited for; ends what is left of them."""
+    """Mount commands, started and waited for; ends any that remain."""
 
     def __init__(self):
         self._processes = []
@@ -63,7 +63,7 @@ class Mounts:
         return process
 
     def stop(self, process, number=signal.SIGTERM):
-        """End a mount; its exit status, and its lines on standard error."""
+        """End a mount; returns its exit status and its lines on standard error."""
         process.send_signal(number)
         _, lines = process.communicate(timeout=30)
         return process.returncode, lines.splitlines()
@@ -78,7 +78,7 @@ class Mounts:
 
 
 def mounted(place):
-    """Whether cadrender has mounted something at a place, and is alive."""
+    """Whether cadrender has something mounted at a place, and is alive."""
     fields = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     escaped = str(place).replace(" ", "\\040")
     try:
@@ -97,7 +97,7 @@ def mounts():
 
 @pytest.fixture(scope="session")
 def generated(tmp_path_factory):
-    """A root of which everything is generated."""
+    """A root with everything generated."""
     root = make_root(tmp_path_factory.mktemp("generated") / "root", seconds=(5.3, 2.2))
     done = run("generate", "--root", root, "-j", "1", "-q")
     assert done.returncode == 0, done.stderr
@@ -106,7 +106,7 @@ def generated(tmp_path_factory):
 
 @pytest.fixture
 def root(generated, tmp_path):
-    """The same root before; files can be changed."""
+    """The same root beforehand; files can be changed."""
     copied = tmp_path / "root"
     skipped = shutil.ignore_patterns("at_mic_music*")
     shutil.copytree(generated, copied, ignore=skipped)

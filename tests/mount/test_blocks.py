@@ -1,4 +1,4 @@
-"""Blocks: their bytes, whoever asks for them in which order, and the memory that they take."""
+"""Blocks: their bytes, in whatever order and by whomever they are read, and their memory."""
 
 import os
 import random
@@ -18,7 +18,7 @@ from tests.roots import SONGS, tree
 
 @pytest.fixture
 def files(root):
-    """All files of the tree, as they are opened."""
+    """All files of the tree, as opened."""
     (catalogue,) = trees_of([load_settings(root=root)])[0].catalogues
     outputs = [
         catalogue.find(f"train/{folder}{name}")
@@ -34,7 +34,7 @@ def stored(generated):
 
 
 def read(reader, offset, size):
-    """Some bytes, through memory that holds something else before."""
+    """Some bytes, read into memory with other content."""
     memory = np.full(size, 0xA5, np.uint8)
     count = reader.read(memory, offset)
     assert (memory[count:] == 0xA5).all()
@@ -47,7 +47,7 @@ def blocks_of(file):
 
 @pytest.mark.parametrize("ordered", [(0, 0), (0, 1), (3, 5), (0, 99)])
 def test_pieces_of_any_size(files, stored, ordered):
-    """Whether some blocks were ordered ahead or not."""
+    """Whether some blocks were queued ahead or not."""
     cache = BlockCache(64 << 20, 2)
     rng = random.Random(1)
     for name in rng.sample(sorted(files), 6):
@@ -110,7 +110,7 @@ def test_no_more_is_kept_than_allowed(files, stored, limit):
 
 @pytest.mark.parametrize("limit", [BLOCK, 3 * BLOCK, 24 * BLOCK])
 def test_many_readers_of_a_small_cache(files, stored, limit):
-    """Blocks are ordered, left, rendered, evicted and ordered again all the time; every reader gets its bytes."""
+    """Blocks are constantly queued, dropped, rendered, evicted and queued again; every reader gets its bytes."""
     cache = BlockCache(limit, 2)
     names = sorted(files)
 
@@ -154,7 +154,7 @@ def test_who_reads_from_front_to_back_finds_blocks_ready(files, stored):
 
 
 def test_nothing_is_rendered_ahead_of_large_requests(files, stored):
-    """A single read of a program may be many of them; the kernel asks ahead itself."""
+    """A program's single read may become many; the kernel reads ahead itself."""
     name, file = max(files.items(), key=lambda item: item[1].size)
     cache = BlockCache(256 << 20, 2)
     reader = Reader(file, cache)
@@ -197,7 +197,7 @@ def test_blocks_ordered_together_do_not_share_an_error(files, stored):
 
 
 def test_a_damaged_file_is_tried_again(files, root, stored):
-    """An error is not kept: what has been repaired can be read."""
+    """Errors are not cached: what has been repaired can be read."""
     name = next(name for name in files if SONGS[0] in name and "bass" in name)
     source = root / f"audio/music/train/{SONGS[0]}/bass.wav"
     content, times = source.read_bytes(), source.stat()

@@ -194,7 +194,7 @@ def test_a_reader_that_is_killed(root, generated, mounts):
 
 @pytest.mark.slow
 def test_who_reads_the_same_at_the_same_time_shares_it(root, generated, mounts):
-    """Eight programs read all files: not much more is rendered than for one."""
+    """Eight programs read all files: little more is rendered than for one."""
     process = mounts.start(root, "-v")
     files = sorted(at_mic(root).rglob("*.wav"))
     readers = [subprocess.Popen(["cat", *files], stdout=subprocess.PIPE) for _ in range(8)]
@@ -210,7 +210,7 @@ def test_who_reads_the_same_at_the_same_time_shares_it(root, generated, mounts):
 
 
 def test_looking_renders_nothing(root, mounts):
-    """The samples of these songs are not finite: to render one is an error, and would be said."""
+    """The samples of these songs are not finite: rendering one is an error, and would be reported."""
     for file in (root / "audio/music").rglob("*.wav"):
         write_wav(file, np.full((44100, 2), np.nan, np.float32), subtype="FLOAT")
     process = mounts.start(root, "--heads", "all")
@@ -248,7 +248,7 @@ def test_other_subtypes(root, mounts, tmp_path, subtype):
         header = file.read_bytes().index(b"data") + 8
         assert shown.stat().st_size == file.stat().st_size
         assert shown.read_bytes()[:header] == file.read_bytes()[:header]
-        # A part is rendered in other blocks than the whole: what is not truncated may differ by a rounding.
+        # A part is rendered in other blocks than the whole: untruncated values may differ by rounding.
         ours, theirs = (soundfile.read(each, dtype="float64")[0] for each in (shown, file))
         np.testing.assert_allclose(ours, theirs, rtol=2**-22, atol=2**-23)
 
@@ -325,7 +325,7 @@ def _expected(generated):
 
 
 def other_song(root, song, seconds):
-    """What a song's files will be replaced with, and what is rendered of it."""
+    """What a song's files will be replaced with, and its rendering."""
     other = root.parent / "other"
     shutil.copytree(root, other, ignore=shutil.ignore_patterns("at_mic_music*"))
     make_song(other, song, seconds, 77)
@@ -336,7 +336,7 @@ def other_song(root, song, seconds):
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [5.3, 7.1, 3.0])
 def test_a_source_that_changes_is_noticed(root, generated, mounts, seconds):
-    """As long as before, longer, or shorter: who has the file open gets EIO or old bytes, who opens it new ones."""
+    """As long as before, longer, or shorter: open files give EIO or old bytes, reopened ones the new bytes."""
     other = other_song(root, SONGS[0], seconds)
     mounts.start(root)
     name = f"train/{SAMPLES[0]}/mixture.wav"
@@ -379,7 +379,7 @@ def test_an_hrir_that_changes_is_noticed(root, mounts):
 
 @pytest.mark.slow
 def test_a_source_that_changes_while_it_is_copied(root, mounts):
-    """Every copy that succeeds is made from one version of the song."""
+    """Every copy that succeeds is made from a single version of the song."""
     other = other_song(root, SONGS[0], 5.3)
     name = f"train/{SAMPLES[0]}/mixture.wav"
     sources = [(place / f"audio/music/train/{SONGS[0]}/mixture.wav").read_bytes() for place in (root, other)]
@@ -412,7 +412,7 @@ def test_a_source_that_changes_while_it_is_copied(root, mounts):
     assert sum(each.result() for each in copies) > 0
 
 
-# Beginning and end
+# Start and end
 
 
 @pytest.mark.parametrize(
@@ -428,7 +428,7 @@ def test_a_signal_unmounts_whatever_is_open(root, mounts, number):
     opened = os.open(file, os.O_RDONLY)
     assert os.read(opened, 4) == b"RIFF"
     assert mounts.stop(process, number) == (0, [])
-    with contextlib.suppress(OSError):  # libfuse 2 wants to be told
+    with contextlib.suppress(OSError):  # libfuse 2 sends a request on close
         os.close(opened)
     assert not mounted(at_mic(root))
     mounts.start(root)
@@ -481,7 +481,7 @@ def test_a_daemon(root, generated, mounts, tmp_path):
     done = run("mount", "--root", root, "--daemon", "--log-file", tmp_path / "log")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == f"{len(SAMPLES)} samples mounted at {at_mic(root)}\n"
-    time.sleep(1.2)  # longer than it takes to see that a parent has gone
+    time.sleep(1.2)  # longer than it takes to notice that a parent is gone
     assert tree(at_mic(root) / "train" / SAMPLES[0]) == _expected(generated)[SAMPLES[0]]
     with pytest.raises(OSError):
         (at_mic(root) / "train" / SAMPLES[3] / "other.wav").read_bytes()
@@ -560,13 +560,13 @@ def test_a_signal_at_once(root, mounts, wait):
     assert not (root / "metadata/at_mic_music.train.json").exists()
 
 
-# What is refused: one line, exit status 2
+# Refusals: one line, exit status 2
 
 NOT_EMPTY = "not empty: mount at an empty folder, or generate what is missing there"
 
 
 def refused(*arguments, **extra):
-    """The line on standard error of a mount that does not come about."""
+    """The standard error line of a failed mount."""
     done = run("mount", *arguments, **extra)
     assert done.returncode == 2, done.stderr
     (line,) = done.stderr.splitlines()
@@ -679,7 +679,7 @@ def limit_memory(megabytes):
 
 @pytest.mark.slow
 def test_little_memory(root, generated, mounts):
-    """The cache takes what there is, and no more."""
+    """The cache takes what is available, and no more."""
     process = mounts.start(root, "--cache", "100GB", limit=limit_memory(1600))
     assert tree(at_mic(root)) == tree(at_mic(generated))
     assert mounts.stop(process) == (0, [])
