@@ -171,7 +171,7 @@ class Page:
 def demo(tmp_path_factory):
     """A demo root, not rendered; copy it."""
     folder = tmp_path_factory.mktemp("demo") / "root"
-    make_root(folder, songs=1, subjects=3)
+    make_root(folder, songs=1, subjects=1)
     return folder
 
 
