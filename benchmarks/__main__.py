@@ -13,7 +13,7 @@ from benchmarks import markdown
 # Scripts by the tables they make.
 TABLES = {
     "table": ("speed table", "stage table", "start table"),
-    "on_demand": ("on-demand table",),
+    "on_demand": ("on-demand table", "mount table"),
     "mixer": ("mixer table",),
     "scaling": ("scaling table",),
     # Measures nothing; picks from the output of the others.

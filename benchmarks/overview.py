@@ -51,9 +51,9 @@ class Page:
 def overview() -> str:
     """The table, and the sources of its figures."""
     speed = Page("speed table", "start table")
-    parts = Page("on-demand table")
-    date, processor, cores = speed.conditions()
-    later, other, others = parts.conditions()
+    parts, mount = Page("on-demand table"), Page("mount table")
+    _, _, cores = speed.conditions()
+    _, _, workers = parts.conditions()
     ours, challenge = "**cadrender generate**", "the reference: lfilter, pyloudnorm, soundfile"
     copy = "the limit: the same bytes copied with `read` and `write`"
     items, stored = "**`cadrender.Dataset`**", "soundfile: stored WAV"
@@ -87,7 +87,7 @@ def overview() -> str:
             f"{parts.cell(part, 'soundfile: stored WAV')} ms: soundfile, stored WAV",
         ],
         [
-            f"training items a second, {others} processes",
+            f"training items a second, {workers} processes",
             parts.cell(items, processes),
             f"{parts.cell(stored, processes)}: soundfile, stored WAV",
         ],
@@ -98,15 +98,21 @@ def overview() -> str:
         ],
         [
             "copying the mounted tree",
-            f"{parts.cell('**`cadrender mount`**', rate)} MB/s",
-            f"{parts.cell('`cadrender generate`, writing WAV', rate)} MB/s: `generate` writing it",
+            f"{mount.cell('**`cadrender mount`**', rate)} MB/s",
+            f"{mount.cell('`cadrender generate`, writing WAV', rate)} MB/s: `generate` writing it",
         ],
     ]
     table = markdown.table(["", "cadrender", "for comparison"], rows)
+    speeds, on_demand, last = map(_where, (speed, parts, mount))
     return (
-        f"{table}\n\nThe first three rows: {date}, {processor}, {cores} cores ([docs/speed.md](docs/speed.md)); the "
-        f"others: {later}, {other}, {others} cores ([docs/on-demand.md](docs/on-demand.md)). Files in memory; medians."
+        f"{table}\n\nThe first three rows: {speeds} ([docs/speed.md](docs/speed.md)); the last one: {last}, and the "
+        f"others: {on_demand} ([docs/on-demand.md](docs/on-demand.md)). Files in memory; medians."
     )
+
+
+def _where(page: Page) -> str:
+    date, processor, cores = page.conditions()
+    return f"{date}, {processor}, {cores} cores"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

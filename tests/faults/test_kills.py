@@ -30,12 +30,12 @@ KINDS = ("kill parent", "kill worker", "kill all", *SIGNALS, "SIGSTOP", "termina
 # What the short form tries for each command.
 SHORT = {
     "generate": KINDS,
-    "generate --remix": ("kill all", "SIGINT"),
+    "generate --remix": ("kill all",),
     "remix": ("kill parent", "SIGTERM"),
     "excerpts": ("kill all", "SIGHUP"),
     "ingest": ("kill parent", "kill worker", "SIGTERM", "SIGHUP"),
     "index": ("kill all", "SIGINT"),
-    "verify --repair": ("kill parent", "SIGTERM"),
+    "verify --repair": ("kill parent",),
     "demo": (),  # takes a minute
 }
 LEAVE = 2.0  # seconds until every process is gone
