@@ -48,11 +48,13 @@ def beside(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_parts_are_read_as_the_readme_shows(beside):
     said = run_python(pages.python_under("README.md", "Read a part"), beside)
     assert said == ["scene_10001 (264600, 2) (44100, 2)"]
 
 
+@pytest.mark.slow
 def test_parts_are_read_as_their_page_shows(beside):
     said = run_python(pages.python_under("docs/on-demand.md", "Read a part"), beside)
     assert said[0].startswith("scene_10001 ")

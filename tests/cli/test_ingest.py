@@ -308,7 +308,8 @@ def made(root):
     return {name: content for name, content in tree_bytes(root).items() if "manifest" not in name}
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_killed_and_run_again_the_bytes_are_the_same(tmp_path, songs, jobs):
     source, expected = songs
     with converting(source, tmp_path / "root", jobs) as process:

@@ -31,6 +31,7 @@ def test_a_demo_root(root):
     assert f"cadrender report --root &#39;{root}&#39; --seconds 2" in page
 
 
+@pytest.mark.slow
 def test_options(root, tmp_path):
     file = tmp_path / "page.html"
     done = invoke(

@@ -136,7 +136,8 @@ def change(root):
     return {str(file.relative_to(root)) for file in (drums, scenes, gains)}
 
 
-@pytest.mark.parametrize("recipe", ["the same", pytest.param("of yesterday", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", ["the same", "of yesterday"])
 def test_what_is_missing_is_made_again_and_what_was_changed_is_not(copy, small, recipe):
     mark = copy / "metadata/demo.json"
     content = json.loads(mark.read_text())

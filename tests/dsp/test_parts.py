@@ -18,7 +18,7 @@ from tests import reference
 
 LENGTHS = (1024, 2048, 4096)
 RARE = ("int32", "float32", "float64")
-DTYPES = ("int16", *(pytest.param(dtype, marks=pytest.mark.slow) for dtype in RARE))
+DTYPES = ("int16", *RARE)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -299,6 +299,7 @@ def test_a_quiet_stem_beside_a_loud_one():
         check(stems, 0, 500, heads, gains, whole(stems, heads, gains))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_unquantised(dtype):
     """The values themselves: within rounding of the full-file way."""

@@ -19,7 +19,9 @@ def test_examples():
     assert doctest.testmod(stem).failed == 0
 
 
-@pytest.mark.parametrize("dtype", ["int16", "int32", "float32", "float64"])
+@pytest.mark.parametrize(
+    "dtype", ["int16", *(pytest.param(t, marks=pytest.mark.slow) for t in ("int32", "float32", "float64"))]
+)
 def test_at_mic_stem(dtype):
     full = {"int16": 2.0**15, "int32": 2.0**31}.get(dtype, 1.0)
     song = (SONG / 32768 * full).astype(dtype)

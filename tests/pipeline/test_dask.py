@@ -67,6 +67,7 @@ def one_line(done, *words):
     return line
 
 
+@pytest.mark.slow
 def test_two_workers_render_what_one_process_does(tmp_path, rendered, root):
     with cluster(tmp_path, REPOSITORY) as (address, _, _):
         done = run(*arguments(root, address), **only(REPOSITORY))

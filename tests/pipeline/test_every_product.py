@@ -36,6 +36,11 @@ PRODUCTS = {
 }
 
 
+SOME_BY_DEFAULT = [
+    pytest.param(name, marks=[pytest.mark.slow] * (name in ("amplified", "excerpt"))) for name in PRODUCTS
+]
+
+
 def succeed(*arguments):
     done = invoke(*arguments)
     assert done.returncode == 0, done.stderr
@@ -112,7 +117,7 @@ def test_all_four_are_proven(made):
     assert len(files["valid"]) == 2 * 6 * 5
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("product", SOME_BY_DEFAULT)
 def test_a_flipped_bit_is_found_and_repaired(made, root, product):
     _, split, _ = PRODUCTS[product]
     file = a_file(root, product)
@@ -140,7 +145,7 @@ def spoil(file):
     file.write_bytes(content)
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("product", SOME_BY_DEFAULT)
 def test_what_the_manifest_vouches_for_is_found_by_making_it_again(made, root, product):
     """Samples, manifest and list agree, and all are wrong."""
     _, split, _ = PRODUCTS[product]
@@ -160,7 +165,7 @@ def test_what_the_manifest_vouches_for_is_found_by_making_it_again(made, root, p
     assert outputs(root) == outputs(made)
 
 
-@pytest.mark.parametrize("product", PRODUCTS)
+@pytest.mark.parametrize("product", SOME_BY_DEFAULT)
 def test_a_missing_file_and_a_truncated_one_are_made_again(made, root, product):
     _, split, command = PRODUCTS[product]
     gone, short = a_file(root, product, 0), a_file(root, product, 2)
@@ -281,9 +286,8 @@ def test_another_format_is_told_before_anything_is_replaced(root):
     assert tree(root) == before
 
 
-@pytest.mark.parametrize(
-    "options", [("--format", "flac"), pytest.param(("--subtype", "FLOAT"), marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [("--format", "flac"), ("--subtype", "FLOAT")])
 def test_a_run_that_replaces_files_and_is_killed_leaves_whole_ones(made, root, bare, tmp_path, options):
     forget_targets(root)
     other = shutil.copytree(bare, tmp_path / "other")

@@ -85,7 +85,14 @@ def dtype_of(signal):
     return "int16" if signal.subtype == "PCM_16" else "float64"
 
 
-@pytest.fixture(scope="module", params=PRODUCTS)
+# These compile kernels of their own.
+COSTLY = ("at-mic PCM_24", "at-mic FLOAT")
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in COSTLY)) for name in PRODUCTS],
+)
 def made(request, root, tmp_path_factory):
     """Some signals, read in parts before anything was made, and then the files of a run."""
     out = tmp_path_factory.mktemp("out")

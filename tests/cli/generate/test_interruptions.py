@@ -227,7 +227,8 @@ def waiting(root, jobs):
         yield process, claimed
 
 
-@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_waits_for_another_process(root, fresh, jobs):
     """This process has claimed a file: generate does the rest, waits, and does it when the claim ends."""
     with waiting(root, jobs) as (process, claimed):
