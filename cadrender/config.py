@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -108,7 +109,7 @@ class Settings:
         """The line of the root's own file that would keep the places given for this run; empty for none."""
         import json
 
-        places = {key.removeprefix("path."): value.replace("${", "\\${") for key, value in self.given}
+        places = {key.removeprefix("path."): _literal(value) for key, value in self.given}
         return f"path: {json.dumps(places, ensure_ascii=False)}" if places else ""
 
 
@@ -164,7 +165,7 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
             value = lists[0] if lists else None
         if value is not None:
             # Options are literal: "${" in a folder's name is not a reference to another key.
-            value = str(value).replace("${", "\\${")
+            value = _literal(str(value))
             given.append((named[name], value, ""))
 
     own = _read_own(settings, [*given], known)
@@ -185,7 +186,7 @@ def load_settings(overrides: Sequence[str] = (), *, config: Path | None = None, 
         key = named[field.name]
         value = _resolved(settings, key)
         if key in _REFERRED_TO and isinstance(value, str):  # from now on they need not be resolved again
-            OmegaConf.update(settings, key, value.replace("${", "\\${"))
+            OmegaConf.update(settings, key, _literal(value))
         origin = origins.get(key, "")
         if field.type is Path:
             values[field.name] = _as_path(value, key, origin)
@@ -226,11 +227,16 @@ def _read_own(settings: "DictConfig", given: Sequence[_Item], known: list[str]) 
     return []
 
 
+def _literal(text: str) -> str:
+    """Escape a text for OmegaConf: what looks like a reference to another key is none."""
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+
+
 def _under(root: Path, key: str, value: object) -> object:
     """A path below the root, unless it is absolute, refers to another key or is in a user's home."""
     if not key.startswith("path.") or not isinstance(value, str) or value.startswith(("/", "~", "$")):
         return value
-    return str(root / value).replace("${", "\\${") if "${" not in value else value
+    return _literal(str(root / value)) if "${" not in value else value
 
 
 def ingested_lists(metadata_dir: Path) -> tuple[Path, ...]:

@@ -179,7 +179,11 @@ def test_paths_keep_odd_characters():
     assert load_settings(["path.root=/a b/c, d: {e} #1 = x"]).root == Path("/a b/c, d: {e} #1 = x")
     assert load_settings(["path.root='/a,b'"]).root == Path("/a,b")
     assert load_settings(["path.root=/null", "path.hrtf_dir=1"]).hrtf_dir == Path.cwd() / "1"
-    assert load_settings(root="/a/${b}/é").hrtf_dir == Path("/a/${b}/é/audio/hrtf")
+    for root in ("/a/${b}/é", "/a\\${b}", "/a\\\\${b}\\"):
+        settings = load_settings(root=root, output_music_dir=f"{root}/out")
+        assert settings.hrtf_dir == Path(root) / "audio/hrtf"
+        kept = yaml.safe_load(settings.line_to_keep())["path"]
+        assert load_settings([f"path.{key}={value}" for key, value in kept.items()], root=root) == settings
 
 
 def test_paths_become_absolute(tmp_path, monkeypatch):
