@@ -110,3 +110,12 @@ def test_bad_gains_are_named(text, named, tmp_path):
         read_gains(file)
     assert str(caught.value).startswith(f"{file}: ")
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("value", ["1" + "0" * 400, "true", "null", '"3"', "[]", "{}"])
+def test_a_bad_value_is_named_wherever_it_stands(value, tmp_path):
+    file = tmp_path / "gains.json"
+    file.write_text(f'{{"a": {{"vocals": 1, "bass": 2.5}}, "b": {{"vocals": 0.5, "bass": {value}}}}}')
+    with pytest.raises(MetadataError) as caught:
+        read_gains(file)
+    assert str(caught.value).startswith(f"{file}: gain 'b': 'bass' is ")
