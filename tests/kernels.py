@@ -81,13 +81,9 @@ def _whole_stems(folder):
 
 
 def _parts_of_int16(folder):
-    _read_part("int16", dtype="int16")
-    _read_part("int16", dtype="float32")
-
-
-def _read_part(source, **options):
     from cadrender.dsp.hrir import Heads
     from cadrender.dsp.parts import convolve_parts
 
     heads = Heads([(np.ones((9, 2)), np.ones((9, 2)))])
-    convolve_parts([np.zeros((2000, 2), source)], 0, 1000, heads, [1.0], **options)
+    for dtype in ("int16", "float32"):
+        convolve_parts([np.zeros((2000, 2), np.int16)], 0, 1000, heads, [1.0], dtype=dtype)

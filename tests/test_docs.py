@@ -42,9 +42,9 @@ def run_python(text, folder):
 
 @pytest.fixture(scope="module")
 def beside(tmp_path_factory):
-    """A folder with a demo root, not rendered."""
+    """A folder with a demo root, not rendered; copy it to change it."""
     folder = tmp_path_factory.mktemp("beside")
-    make_root(folder / "cadrender-demo", songs=1, subjects=2)
+    make_root(folder / "cadrender-demo", songs=1, subjects=1)
     return folder
 
 
@@ -64,8 +64,8 @@ def test_parts_are_read_as_their_page_shows(beside):
 
 
 @pytest.mark.slow
-def test_all_that_commands_do_is_done_from_python(tmp_path):
-    make_root(tmp_path / "cadrender-demo", songs=1, subjects=2)
+def test_all_that_commands_do_is_done_from_python(tmp_path, beside):
+    shutil.copytree(beside, tmp_path, dirs_exist_ok=True)
     everything = run_python(pages.python_under("docs/api.md", "Python"), tmp_path)
     assert everything[0] == "<Plan: 20 files of samples, 4 files of targets to make>"
     assert everything[1] == "[(4, 'samples'), (4, 'targets')] []"
@@ -98,9 +98,9 @@ MOUNT = "cadrender mount"
 class Page:
     """A folder in which a page's examples run one after another, next to a demo root."""
 
-    def __init__(self, folder, demo):
+    def __init__(self, folder):
         self.folder = folder
-        self.root = shutil.copytree(demo, folder / "cadrender-demo")
+        self.root = folder / "cadrender-demo"
         programs = folder / "bin"
         programs.mkdir()
         for name, words in (("cadrender", "-m cadrender"), ("python", "")):
@@ -169,17 +169,10 @@ class Page:
         assert process.returncode in (0, 130)
 
 
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory):
-    """A demo root, not rendered; copy it."""
-    folder = tmp_path_factory.mktemp("demo") / "root"
-    make_root(folder, songs=1, subjects=1)
-    return folder
-
-
 @pytest.fixture
-def page(tmp_path, demo):
-    return Page(tmp_path, demo)
+def page(tmp_path, beside):
+    shutil.copytree(beside, tmp_path, dirs_exist_ok=True)
+    return Page(tmp_path)
 
 
 def without_scenes(page):
