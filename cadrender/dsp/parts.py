@@ -1,4 +1,4 @@
-"""Any part of a sample's at-mic stems, at about the cost of reading it from stored files.
+"""Any part of a sample's at-mic stems, at one to two times the cost of reading it from stored files.
 
 The loudness of whole stems is known, and with it each one's gain; what remains is convolving the part and the
 few frames before it. One compiled loop, free of the GIL, takes a sample's stems from interleaved PCM to the
