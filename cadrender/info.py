@@ -271,7 +271,8 @@ def measure_speed(batches: list[Batch]) -> Speed:
                 replace(
                     output,
                     signal=replace(signal, source=folder / "noise.wav", frames=frames),
-                    file=folder / f"{k}.{output.container}",
+                    folder=folder,
+                    name=f"{k}.{output.container}",
                 )
                 for k, (output, signal) in enumerate(zip(like.outputs, signals, strict=True))
             )

@@ -308,7 +308,9 @@ class Root:
         AudioError
             If its song cannot be used.
         """
-        if PurePosixPath(path).stem in self._targets.by_id:
+        place = PurePosixPath(path)
+        path = place.as_posix()
+        if place.stem in self._targets.by_id:
             return self._targets.find(path).signal
         return self._at_mic.find(path).signal
 

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.output import Batch, Output
@@ -85,6 +85,7 @@ class AtMicCatalogue(Catalogue):
         self.asked_format = audio_format
         self._stems = tuple(stems)
         self._songs: dict[str, Song | AudioError] = {}
+        self._hrirs: dict[str, tuple[Path, Path]] = {}
 
     @functools.cached_property
     def by_name(self) -> dict[str, Sample]:
@@ -131,6 +132,7 @@ class AtMicCatalogue(Catalogue):
         """Forget unusable songs, since another process may have made them; all songs if `changed`."""
         kept = {} if changed else self._songs
         self._songs = {name: song for name, song in kept.items() if isinstance(song, Song)}
+        self._hrirs = {}
 
     def _look_at(self, sample: Sample) -> Song:
         song = song_of(self.settings, sample)
@@ -190,7 +192,7 @@ class AtMicCatalogue(Catalogue):
         settings = self.settings
         name = f"{sample.path}/{stem}"
         audio_format = self.format_of(AtMic.product, name, self.asked_format, self.format)
-        left, right = sample.position.hrir_files(settings.hrtf_dir)
+        left, right = self._hrir_files(sample)
         signal = AtMic(
             stem,
             song.files[stem],
@@ -203,7 +205,13 @@ class AtMicCatalogue(Catalogue):
             self._measured_together[sample.name],
         )
         name = f"{name}.{audio_format.container}"
-        return Output(signal, settings.output_music_dir / name, name, audio_format.container, sample.name)
+        return Output(signal, settings.output_music_dir, name, audio_format.container, sample.name)
+
+    def _hrir_files(self, sample: Sample) -> tuple[Path, Path]:
+        found = self._hrirs.get(sample.position.id)
+        if found is None:
+            found = self._hrirs[sample.position.id] = sample.position.hrir_files(self.settings.hrtf_dir)
+        return found
 
     @functools.cached_property
     def _measured_together(self) -> dict[str, tuple[tuple[Path, Path], ...]]:
@@ -215,7 +223,7 @@ class AtMicCatalogue(Catalogue):
         for samples in by_song.values():
             for first in range(0, len(samples), _TOGETHER):
                 some = samples[first : first + _TOGETHER]
-                hrirs = tuple(sample.position.hrir_files(self.settings.hrtf_dir) for sample in some)
+                hrirs = tuple(map(self._hrir_files, some))
                 together.update((sample.name, hrirs) for sample in some)
         return together
 
@@ -229,13 +237,13 @@ class AtMicCatalogue(Catalogue):
         AudioError
             If the song cannot be used.
         """
-        place = PurePosixPath(path)
-        folder, stem, suffix = place.as_posix().rpartition("/")[0], place.stem, place.suffix
+        folder, _, file = path.rpartition("/")
+        stem, _, container = file.rpartition(".")
         sample = self.by_name.get(folder.rpartition("/")[2])
         if sample is None or folder != sample.path or stem not in STEMS:
             raise UsageError(f"{path}: no scene of {self.settings.scene_file} asks for such a file")
         output = self.output(sample, stem)
-        if suffix != f".{output.container}":
+        if container != output.container:
             raise UsageError(f"{path}: its name would be {output.name}")
         return output
 
@@ -253,7 +261,7 @@ class AtMicCatalogue(Catalogue):
             return [f"{split}/" for split in self._by_split]
         if folder in self._by_split:
             return self._by_split[folder]
-        sample = self.by_name.get(PurePosixPath(folder).name)
+        sample = self.by_name.get(folder.rpartition("/")[2])
         if sample is None or folder != sample.path:
             raise UsageError(f"{folder}: no such folder")
         stems: tuple[str, ...] = STEMS

@@ -138,7 +138,7 @@ class ExcerptCatalogue(Catalogue):
                     stem, source, sample.start, sample.frames, self.settings.sample_rate, audio_format.subtype
                 )
                 name = f"{sample.path}/{stem}.wav"
-                yield Output(signal, self.settings.excerpts_dir / name, name, "wav", sample.name)
+                yield Output(signal, self.settings.excerpts_dir, name, "wav", sample.name)
 
     def _subtype(self, source: Path) -> str:
         """The subtype of a song's file, whose header is read only once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,10 +27,10 @@ class Output(Generic[S]):
     Attributes
     ----------
     signal : Signal
-    file : pathlib.Path
-        Its destination.
+    folder : pathlib.Path
+        Its product's folder.
     name : str
-        Its path in the manifest: relative to its product's folder, with ``/``.
+        Its path in that folder, and in the manifest, with ``/``.
     container : str
         ``wav`` or ``flac``.
     unit : str
@@ -37,10 +38,15 @@ class Output(Generic[S]):
     """
 
     signal: S
-    file: Path
+    folder: Path
     name: str
     container: str
     unit: str
+
+    @functools.cached_property
+    def file(self) -> Path:
+        """Its destination."""
+        return self.folder / self.name
 
     @property
     def key(self) -> tuple[str, str]:

@@ -295,7 +295,7 @@ class TargetCatalogue(Catalogue):
             self.resampler,
             **extra,
         )
-        return Output(signal, folder / path, path, audio_format.container, path)
+        return Output(signal, folder, path, audio_format.container, path)
 
     def find(self, path: str) -> Output[Target]:
         """The output at a path of the targets' tree, such as ``train/scene_10001.wav``.

@@ -109,7 +109,7 @@ class SongCatalogue(Catalogue):
         for stem, _ in sources:
             signal = SongStem(stem, sources, self.samplerate, self.corpus.minimum_seconds, cost)
             name = f"{self.corpus.name}/{song.name}/{stem}.wav"
-            yield Output(signal, self.settings.music_dir / name, name, "wav", song.name)
+            yield Output(signal, self.settings.music_dir, name, "wav", song.name)
 
     @property
     def lists(self) -> tuple[Path, ...]:

@@ -24,14 +24,17 @@ def fuse_class(fuse: ModuleType) -> type:
 
     of_this_thread = threading.local()
 
+    def keep_thread_state() -> None:
+        # Otherwise Python would drop it, and the memory kept for the next read, after each call.
+        if not hasattr(of_this_thread, "kept"):
+            ctypes.pythonapi.PyGILState_Ensure()
+            of_this_thread.kept = True
+
     base: Any = fuse.FUSE
 
     class Fuse(base):
         def read(self, path: bytes | None, buffer: Any, size: int, offset: int, info: Any) -> int:
-            if not hasattr(of_this_thread, "kept"):
-                # Otherwise Python would drop the thread state, and the memory kept for the next read, after each call.
-                ctypes.pythonapi.PyGILState_Ensure()
-                of_this_thread.kept = True
+            keep_thread_state()
             memory = memoryview((ctypes.c_uint8 * size).from_address(ctypes.addressof(buffer.contents)))
             return self.operations.read(np.frombuffer(memory, np.uint8), offset, info.contents.fh)
 
@@ -39,9 +42,15 @@ def fuse_class(fuse: ModuleType) -> type:
             self, path: bytes | None, buffer: Any, fill: Callable, offset: int, info: Any, flags: int
         ) -> int:
             entries = self.operations.listing(info.contents.fh, offset, bool(flags & _WANTED))
+            keep_thread_state()
+            status: Any = None
+            known: dict[str, int] = {}
             for place, (name, attributes, complete) in enumerate(entries, offset + 1):
-                status = fuse.c_stat()
-                fuse.set_st_attrs(status, attributes, use_ns=True)
+                if attributes.keys() != known.keys():
+                    status, known = fuse.c_stat(), {}  # used again for similar entries: libfuse copies it
+                new = {key: value for key, value in attributes.items() if known.get(key) != value}
+                fuse.set_st_attrs(status, new, use_ns=True)
+                known = attributes
                 given = _GIVEN if complete else 0
                 if fill(buffer, name.encode(self.encoding, self.errors), status, place, given):
                     break  # the kernel asks for the others later

@@ -159,6 +159,7 @@ def test_mapped_files(root, generated, mounts):
     assert read.stdout == expected[-1000:] + expected
 
 
+@pytest.mark.slow
 def test_musdb_reads_it(root, generated, mounts):
     if not shutil.which("ffmpeg") or not shutil.which("ffprobe"):
         pytest.skip("musdb needs ffmpeg and ffprobe")
