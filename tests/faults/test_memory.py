@@ -36,7 +36,7 @@ folder, frames, scenes, limit = Path(sys.argv[1]), *map(int, sys.argv[2:])
 outputs = tuple(
     Output(
         AtMic("mixture", folder / "mixture.wav", folder / f"h{2 * k}.wav", folder / f"h{2 * k + 1}.wav", frames, 44100),
-        folder / f"out{k}.wav",
+        folder,
         f"out{k}.wav",
         "wav",
         str(k),

@@ -30,7 +30,7 @@ def batches_of(lengths):
 def output_of(song, stem, frames, head):
     name = f"Song {song}-{head}/{stem}.wav"
     signal = AtMic(stem, Path("in"), Path("left"), Path("right"), frames, 44100)
-    return Output(signal, Path(name), name, "wav", f"Song {song}-{head}")
+    return Output(signal, Path("out"), name, "wav", f"Song {song}-{head}")
 
 
 LENGTHS = st.lists(st.tuples(st.integers(1, 10**8), st.integers(1, 16)), min_size=1, max_size=30)
