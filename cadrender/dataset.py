@@ -87,10 +87,13 @@ class Dataset:
     minimum_lufs : float or mapping of str to float, optional
         Draw another place while a stem of the item is quieter than this (LUFS, BS.1770, of the part alone); for all
         of `stems`, or for some by name. After eight places the next song is tried.
+    precision : {"double", "single"}
+        Of the arithmetic. ``double`` gives the samples of ``cadrender generate``. ``single`` is quicker; a few samples
+        in ten thousand then differ from those by one step of 16 bits.
 
     Attributes
     ----------
-    seconds, stems, heads, mixture, songs, seed, dtype, gain_db, swap_channels, minimum_lufs
+    seconds, stems, heads, mixture, songs, seed, dtype, gain_db, swap_channels, minimum_lufs, precision
         As given.
     frames, samplerate : int
         Length of an item, and its rate in hertz.
@@ -159,11 +162,13 @@ class Dataset:
         gain_db: tuple[float, float] | None = None,
         swap_channels: bool = False,
         minimum_lufs: float | Mapping[str, float] | None = None,
+        precision: str = "double",
     ) -> None:
         self.heads = _one_of("heads", heads, ("scenes", "any"))
         self.mixture = _one_of("mixture", mixture, ("file", "sum"))
         self.songs = _one_of("songs", songs, ("one", "mixed"))
         self.dtype = _one_of("dtype", _name_of(dtype), ("float32", "float64"))
+        self.precision = _one_of("precision", precision, ("double", "single"))
         self.swap_channels = _one_of("swap_channels", swap_channels, (False, True))
         self.stems = _checked_stems(stems)
         self.seed = _whole("seed", seed, 0)
@@ -325,13 +330,29 @@ class Dataset:
         self, sample: Sample, stems: Sequence[str], start: int, swapped: bool, changes: Mapping[str, float]
     ) -> _Part:
         signals = [self._signal(sample, stem, swapped) for stem in stems]
-        arrays = dict(zip(stems, _read_stems(signals, start, self.frames, self.dtype), strict=True))
+        arrays = dict(zip(stems, self._read(signals, start), strict=True))
         if self.gain_db:
             for stem, array in arrays.items():
                 array *= np.dtype(self.dtype).type(10 ** (changes[stem] / 20))
         if self._sums and self.songs == "one":
             arrays[MIXTURE] = _sum(arrays)
         return _Part(sample, start, arrays)
+
+    def _read(self, signals: Sequence[AtMic], start: int) -> npt.NDArray[Any]:
+        """Read the same part of several stems of one sample.
+
+        Returns
+        -------
+        ndarray
+            (stems, channels, frames), C-contiguous.
+        """
+        alike = len({signal.subtype for signal in signals}) == 1
+        parts = [
+            AtMic.read_together(some, start, self.frames, self.dtype, precision=self.precision)
+            for some in ([signals] if alike else [[one] for one in signals])
+        ]
+        stems = parts[0] if alike else np.concatenate(parts)
+        return np.ascontiguousarray(stems.transpose(0, 2, 1))
 
     def _signal(self, sample: Sample, stem: str, swapped: bool) -> AtMic:
         signal = self._catalogue.output(sample, stem).signal
@@ -520,21 +541,6 @@ class _SharedNumber:
 
     def __reduce__(self) -> tuple[type, tuple[Any]]:
         return _SharedNumber, (self.value if get_spawning_popen() is None else self._memory,)
-
-
-def _read_stems(signals: Sequence[AtMic], start: int, frames: int, dtype: str) -> npt.NDArray[Any]:
-    """Read the same part of several stems of one sample.
-
-    Returns
-    -------
-    ndarray
-        (stems, channels, frames), C-contiguous.
-    """
-    if len({signal.subtype for signal in signals}) == 1:
-        parts = AtMic.read_together(signals, start, frames, dtype)
-    else:
-        parts = np.stack([signal.read(start, frames, dtype) for signal in signals])
-    return np.ascontiguousarray(parts.transpose(0, 2, 1))
 
 
 def _sum(stems: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -4,7 +4,7 @@ import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.catalogue.base import Catalogue
 from cadrender.catalogue.excerpts import ExcerptCatalogue
+from cadrender.catalogue.output import Output
 from cadrender.catalogue.targets import SubmissionCatalogue, TargetCatalogue, submission_manifest
 from cadrender.config import Settings, load_settings
 from cadrender.errors import CadrenderError, UsageError
@@ -21,11 +22,11 @@ from cadrender.metadata.music import Track, read_track_lists
 from cadrender.metadata.positions import HeadPosition, read_positions
 from cadrender.metadata.samples import Sample
 from cadrender.metadata.scenes import read_scene_listeners, read_scenes
-from cadrender.pipeline.plan import Plan, make_plan
+from cadrender.pipeline.plan import Check, Plan, make_plan
 from cadrender.pipeline.shards import Shard
 from cadrender.pipeline.verify import Verdict, verify
-from cadrender.signals.at_mic import AtMic
-from cadrender.signals.base import Signal
+from cadrender.signals.at_mic import AtMic, size_and_time
+from cadrender.signals.base import Copy, Signal
 from cadrender.signals.target import Target
 from cadrender.stems import STEMS
 from cadrender.store import AudioFormat, read_stem
@@ -258,8 +259,7 @@ class Root:
         UsageError
             If there is no such sample, stem or subtype.
         """
-        signal = self._at_mic.output(self._sample(sample), stem).signal
-        return replace(signal, subtype=_subtype(subtype))
+        return _readable(self._at_mic, self._at_mic.output(self._sample(sample), stem), subtype)
 
     def target(
         self, scene: Scene | str, listener: Listener | str | None = None, subtype: str = "PCM_16"
@@ -290,8 +290,7 @@ class Root:
             if listener not in known:
                 raise UsageError(f"{self.settings.listeners_file}: no listener {listener!r}")
             listener = known[listener]
-        signal = self._targets.output(record, listener).signal
-        return replace(signal, subtype=_subtype(subtype))
+        return _readable(self._targets, self._targets.output(record, listener), subtype)
 
     def signal(self, path: str) -> Signal:
         """The signal at a path of the at-mic music's or the targets' tree.
@@ -310,9 +309,8 @@ class Root:
         """
         place = PurePosixPath(path)
         path = place.as_posix()
-        if place.stem in self._targets.by_id:
-            return self._targets.find(path).signal
-        return self._at_mic.find(path).signal
+        catalogue = self._targets if place.stem in self._targets.by_id else self._at_mic
+        return _readable(catalogue, catalogue.find(path))
 
     # Arrays
 
@@ -397,10 +395,24 @@ class Root:
         return self._at_mic.by_name[name]
 
 
-def _subtype(subtype: str) -> str:
-    if subtype not in ("PCM_16", "PCM_24", "FLOAT"):
+S = TypeVar("S", bound=Signal)
+
+
+def _readable(catalogue: Catalogue, output: Output[S], subtype: str = "") -> S:
+    """An output's signal with the requested subtype, read from its file where that is current and quicker."""
+    signal = output.signal
+    if subtype not in ("", "PCM_16", "PCM_24", "FLOAT"):
         raise UsageError(f"unknown subtype {subtype!r}; known ones: PCM_16, PCM_24, FLOAT")
-    return subtype
+    if subtype not in ("", signal.subtype):
+        return replace(signal, subtype=subtype)
+    # Decoding FLAC takes longer than rendering, but not longer than mixing a whole target.
+    quicker = output.container == "wav" or not isinstance(signal, AtMic)
+    file = size_and_time(output.file)
+    if not (quicker and file):
+        return signal
+    copy, check = Copy(output.file, file, signal.state()), Check(catalogue)
+    current = check.record(output) and not check.reason(output)
+    return replace(signal, copy=copy) if current else signal
 
 
 def _was_made(catalogue: Catalogue, folders: Iterable[Path]) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cadrender.errors import AudioError, CadrenderError
-from cadrender.signals.base import Made, Signal, Sink, Taker, as_dtype, as_float
+from cadrender.signals.base import Copy, Made, Signal, Sink, Taker, as_dtype, as_float
 from cadrender.store import read_hrir, read_stem
 from cadrender.store.digest import digest_of
 from cadrender.store.levels import LevelBook, LevelFiles, head_key
@@ -69,6 +69,7 @@ class AtMic(Signal):
         Where its measured level is kept; default: in this process's memory only.
     measured_with : tuple of (pathlib.Path, pathlib.Path)
         HRIRs of other positions to measure at the same time: four cost little more than one.
+    copy : Copy, optional
     """
 
     product: ClassVar[str] = "at-mic"
@@ -82,6 +83,7 @@ class AtMic(Signal):
     subtype: str = "PCM_16"
     level_files: LevelFiles | None = field(default=None, compare=False)
     measured_with: tuple[tuple[Path, Path], ...] = field(default=(), compare=False, repr=False)
+    copy: Copy | None = field(default=None, compare=False, repr=False)
 
     def parameters(self) -> dict[str, Any]:
         """None: it depends only on its inputs."""
@@ -90,6 +92,10 @@ class AtMic(Signal):
     def inputs(self) -> dict[str, Path]:
         """The stem's file and the two HRIRs."""
         return {"source": self.source, "left_hrir": self.left_hrir, "right_hrir": self.right_hrir}
+
+    def state(self) -> Hashable:
+        """Size and mtime of the stem's file and the two HRIRs."""
+        return tuple((file, size_and_time(file)) for file in self.inputs().values())
 
     def level(self, state: _State | None = None) -> "Level":
         """The stem's loudness before and after the HRIRs, measured once and kept.
@@ -172,6 +178,7 @@ class AtMic(Signal):
         frames: int,
         dtype: str | None = None,
         out: npt.NDArray[Any] | None = None,
+        precision: str = "double",
     ) -> npt.NDArray[Any]:
         """Read the same part of several stems of a sample; they share the head's spectra.
 
@@ -185,6 +192,8 @@ class AtMic(Signal):
             As for :meth:`cadrender.signals.base.Signal.read`; default: the stored type.
         out : ndarray, optional
             (stems, frames, 2), C-contiguous: filled and returned.
+        precision : {"double", "single"}
+            See :func:`cadrender.dsp.parts.convolve_parts`.
 
         Returns
         -------
@@ -213,8 +222,11 @@ class AtMic(Signal):
         if len({part.dtype for part in parts}) > 1:
             parts = [as_float(part) for part in parts]
         if pcm16:
-            return convolve_parts(parts, before, frames, heads, gains, dtype=dtype or "int16", out=out)
-        plain = convolve_parts(parts, before, frames, heads, gains, pcm16=False)
+            dtype = dtype or "int16"
+            return convolve_parts(
+                parts, before, frames, heads, gains, dtype=dtype, out=out, precision=precision
+            )
+        plain = convolve_parts(parts, before, frames, heads, gains, pcm16=False, precision=precision)
         stored = np.stack([quantised(row, first.subtype) for row in plain])
         if out is None:
             return stored if dtype is None else as_dtype(stored, dtype)
@@ -248,7 +260,7 @@ class AtMic(Signal):
 
     def _read(self, start: int, frames: int, dtype: str, out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
         """A part, computed in the requested type if the engine can."""
-        if dtype == "int32" or self.subtype != "PCM_16":
+        if self.copy or dtype == "int32" or self.subtype != "PCM_16":
             return super()._read(start, frames, dtype, out)
         row = None if out is None else out[None, :frames]
         return self.read_together([self], start, frames, dtype, row)[0]

@@ -73,6 +73,24 @@ class Made:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Copy:
+    """A file that holds a signal's samples for as long as neither it nor the signal's inputs change.
+
+    Attributes
+    ----------
+    file : pathlib.Path
+    state : (int, int)
+        Its size and mtime.
+    of : tuple
+        The signal's :meth:`Signal.state`.
+    """
+
+    file: Path
+    state: tuple[int, int]
+    of: Hashable
+
+
 class Signal:
     """A stereo signal that can be read in parts; its samples are those its file would hold.
 
@@ -90,6 +108,8 @@ class Signal:
         How its samples are quantised: ``PCM_16``, ``PCM_24`` or ``FLOAT``.
     waits : bool
         Whether its at-mic stems are made by the same run, and waited for if missing.
+    copy : Copy, optional
+        A file to read it from instead of making it.
     remade_to_verify : bool
         Whether it is verified by making it again, which is quicker than digesting its inputs.
     scratch : int
@@ -108,6 +128,7 @@ class Signal:
     samplerate: int
     subtype: str
     waits: bool = False
+    copy: Copy | None = None
 
     @property
     def cost(self) -> int:
@@ -163,11 +184,28 @@ class Signal:
 
     def _read(self, start: int, frames: int, dtype: str, out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
         """A part that lies within the signal, in the requested type."""
-        part = as_dtype(self._quantised(start, frames), dtype)
+        part = self._copied(start, frames)
+        part = as_dtype(self._quantised(start, frames) if part is None else part, dtype)
         if out is None:
             return part
         out[:frames] = part
         return out[:frames]
+
+    def _copied(self, start: int, frames: int) -> npt.NDArray[Any] | None:
+        """A part as stored, from its copy; None if there is none, or not any more."""
+        from cadrender.store.parts import read_part
+
+        if self.copy is None or self.copy.of != self.state():
+            return None
+        try:
+            part, state = read_part(self.copy.file, self.samplerate, self.frames or 0, start, frames)
+        except CadrenderError:
+            return None
+        return part if state == self.copy.state else None
+
+    def state(self) -> Hashable:
+        """Size and mtime of everything that it is made from."""
+        raise NotImplementedError
 
     def _quantised(self, start: int, frames: int) -> npt.NDArray[Any]:
         """A part as stored: int16, the upper 24 bits of int32, or float32."""

@@ -1,5 +1,6 @@
 """At-mic stems as inputs of targets."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,11 @@ class Stored:
             return read_stem(found[0], self.samplerate)
         return self.signal.read_whole()
 
-    def state(self) -> tuple[object, ...]:
+    def state(self) -> Hashable:
         """A key for its samples: size and mtime of its file, or of what it is rendered from."""
         if found := self.find():
             return found[0], size_and_time(found[0])
-        return tuple((file, size_and_time(file)) for file in self.signal.inputs().values())
+        return self.signal.state()
 
     @property
     def signal(self) -> AtMic:

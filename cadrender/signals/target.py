@@ -18,7 +18,7 @@ import numpy.typing as npt
 from cadrender.dsp.nalr import ORDER
 from cadrender.metadata.listeners import Listener
 from cadrender.signals.at_mic import AtMic, heads_of, look_at_hrir, read_source, render_into
-from cadrender.signals.base import Kept, Made, NotReadyError, Signal, Sink, as_float
+from cadrender.signals.base import Copy, Kept, Made, NotReadyError, Signal, Sink, as_float
 from cadrender.signals.stored import Stored
 from cadrender.stems import VDBO
 from cadrender.store.blocks import BlockReader
@@ -61,6 +61,7 @@ class Target(Signal):
         Whether its parts are made by the same run, and waited for if missing.
     resampler : str
         Soxr quality, ``HQ`` or ``VHQ``, if its rate differs from its parts'.
+    copy : Copy, optional
     """
 
     product: ClassVar[str] = "target"
@@ -74,6 +75,7 @@ class Target(Signal):
     subtype: str = "PCM_16"
     waits: bool = False
     resampler: str = QUALITIES[0]
+    copy: Copy | None = field(default=None, compare=False, repr=False)
 
     @property
     def listener(self) -> Listener | None:
@@ -99,9 +101,13 @@ class Target(Signal):
         """The five at-mic stems."""
         return {part.stem: part for part in self.parts}
 
+    def state(self) -> Hashable:
+        """Size and mtime of its parts' files, or of what they are rendered from."""
+        return tuple(part.state() for part in self.parts)
+
     def whole(self) -> npt.NDArray[Any]:
         """The whole target as stored, (frames, 2); kept for the next call, and read-only."""
-        return _kept.get((self, tuple(part.state() for part in self.parts)), self._mix)
+        return _kept.get((self, self.state()), self._mix)
 
     def _mix(self) -> npt.NDArray[Any]:
         from cadrender.dsp.rebalance import rebalance

@@ -135,6 +135,8 @@ def read_part(
 
 def _read(descriptor: int, layout: Layout, start: int, part: npt.NDArray[Any]) -> int:
     """Fill an array; returns the number of frames read."""
+    if not len(part):  # an empty memoryview cannot be cast
+        return 0
     if layout.offset < 0:
         with soundfile.SoundFile(descriptor, closefd=False) as sound:
             sound.seek(start)

@@ -1,5 +1,7 @@
 """Every product: what its batch writes is what its signal reads, to the bit, for any part, before and after."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import soundfile
@@ -94,7 +96,7 @@ COSTLY = ("at-mic PCM_24", "at-mic FLOAT")
     params=[pytest.param(name, marks=[pytest.mark.slow] * (name in COSTLY)) for name in PRODUCTS],
 )
 def made(request, root, tmp_path_factory):
-    """Some signals, read in parts before anything was made, and then the files of a run."""
+    """Some signals, read in parts by two threads before anything was made, and then the files of a run."""
     out = tmp_path_factory.mktemp("out")
     settings = load_settings(
         root=root,
@@ -115,7 +117,15 @@ def made(request, root, tmp_path_factory):
     catalogue = PRODUCTS[request.param](settings)
     outputs = list(catalogue.outputs())[::3] + list(catalogue.outputs())[-1:]
     before = tree(root / "audio")
-    first = [output.signal.read(100, 5000, dtype_of(output.signal)) for output in outputs]
+    random = np.random.default_rng(2)
+    asked = [
+        (output, start, int(random.integers(1, 9000)))
+        for output in outputs
+        for start in (100, int(random.integers(output.signal.frames)))
+    ]
+    with ThreadPoolExecutor(2) as pool:
+        parts = pool.map(lambda one: one[0].signal.read(*one[1:], dtype_of(one[0].signal)), asked)
+        first = [(*one, part) for one, part in zip(asked, parts, strict=True)]
     assert tree(root / "audio") == before and not any(output.file.exists() for output in outputs)
     summary = make_plan(catalogue).run(1)
     assert not summary.failures
@@ -144,7 +154,10 @@ def test_parts_equal_the_files(made, all_dtypes):
     """As the type that is the file's own, or, which takes a minute to compile, as each there is."""
     name, outputs, first = made
     random = np.random.default_rng(1)
-    for output, seen in zip(outputs, first, strict=True):
+    for output, start, frames, seen in first:
+        stored = soundfile.read(output.file, frames, start, dtype=dtype_of(output.signal))[0]
+        close(name, seen, stored)
+    for output in outputs:
         signal = output.signal
         info = soundfile.info(output.file)
         assert (info.frames, info.samplerate, info.channels, info.subtype) == (
@@ -153,10 +166,10 @@ def test_parts_equal_the_files(made, all_dtypes):
             signal.channels,
             signal.subtype,
         )
-        close(name, seen, soundfile.read(output.file, 5000, 100, dtype=dtype_of(signal))[0])
         parts = [
             (0, -1),
             (0, 1),
+            (0, 0),
             (signal.frames - 1, 1),
             (signal.frames - 3, 10),
             (signal.frames, 5),
