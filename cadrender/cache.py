@@ -52,6 +52,11 @@ def code_directory() -> Path | None:
     return folder
 
 
+def report_failed(folder: Path, error: OSError) -> None:
+    """Report, once, that machine code could not be loaded from a cache folder or saved there."""
+    _say(f"{folder}: {error.strerror or error}: what is compiled is not kept ({_HINT})")
+
+
 @functools.cache
 def _beside_sources() -> Path | None:
     beside = Path(__file__).parent / "__pycache__"

@@ -10,6 +10,7 @@ from cadrender.errors import AudioError, CadrenderError
 from cadrender.pipeline.events import Event, Failed, Progressed, Remark
 from cadrender.pipeline.pool import run_batches, usable_cpus
 from cadrender.signals.at_mic import AtMic, head_keys, measure
+from cadrender.store.durable import sync_files
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,13 @@ class Measured:
     batch : LevelBatch
     error : str
         One line; empty if all went well.
+    place : pathlib.Path, optional
+        Where the levels were kept, if there were any.
     """
 
     batch: LevelBatch
     error: str = ""
+    place: Path | None = None
 
 
 @dataclass
@@ -66,8 +70,9 @@ class IndexSummary:
         Levels, of a stem at a head position, that were measured and that were known before.
     stems : int
         Stems that were read.
-    place : pathlib.Path
-        The file that keeps them.
+    places : list of pathlib.Path
+        The files that keep what was measured: beside the metadata or, where that cannot be written, in the user's
+        cache.
     failures : list of str
         One line each.
     seconds : float
@@ -76,7 +81,7 @@ class IndexSummary:
         Processes used.
     """
 
-    place: Path
+    places: list[Path] = field(default_factory=list)
     measured: int = 0
     known: int = 0
     stems: int = 0
@@ -115,7 +120,7 @@ class IndexPlan:
     def run(
         self, jobs: int | None = None, on_event: Callable[[Event], None] = lambda event: None
     ) -> IndexSummary:
-        """Measure them; each stem's levels are kept as soon as they are known.
+        """Measure them; each stem's levels are kept as soon as they are known, and are durable at the end.
 
         Parameters
         ----------
@@ -127,14 +132,10 @@ class IndexPlan:
         Raises
         ------
         CadrenderError
-            If a level can be kept nowhere.
+            If what was kept cannot be made durable.
         """
-        book = self.catalogue.level_files.open()
-        book.check_writable()
         jobs = jobs or usable_cpus()
-        summary = IndexSummary(
-            book.writable, known=self.known, failures=list(self.catalogue.failures.values()), jobs=jobs
-        )
+        summary = IndexSummary(known=self.known, failures=list(self.catalogue.failures.values()), jobs=jobs)
         for line in summary.failures:
             on_event(Failed(line))
         began = time.perf_counter()
@@ -146,9 +147,12 @@ class IndexPlan:
                 summary.failures.append(report.error)
                 on_event(Failed(report.error))
                 continue
+            if report.place and report.place not in summary.places:
+                summary.places.append(report.place)
             summary.stems += 1
             summary.measured += len(report.batch.signals)
             on_event(Progressed(report.batch.signals[0].frames, 1, "stems"))
+        sync_files(summary.places)
         summary.seconds = time.perf_counter() - began
         return summary
 
@@ -186,11 +190,12 @@ def measure_batch(batch: LevelBatch) -> Measured:
         source = book.look_at(first.source)
         unknown = set(book.missing(source, map(head_keys, batch.signals)))
         signals = [signal for signal in batch.signals if head_keys(signal) in unknown]
+        place = None
         if signals:
             levels = measure(signals, source)
             after = {head_keys(signal): level for signal, (_, level) in zip(signals, levels, strict=True)}
-            book.add(source, levels[0][0], after)
-        return Measured(batch)
+            place = book.add(source, levels[0][0], after)
+        return Measured(batch, place=place)
     except (AudioError, CadrenderError) as error:
         return Measured(batch, str(error))
     except MemoryError:

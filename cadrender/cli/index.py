@@ -66,10 +66,11 @@ def command(given: Given, heads: str, songs: tuple[str, ...], jobs: int, dry_run
     with resumable(), progress:
         summary = plan.run(jobs, on_event)
     if not quiet or summary.failures:
+        kept = f"; kept in {' and '.join(map(str, summary.places))}" if summary.places else ""
         print(
             f"{plural(summary.measured, 'level')} measured ({plural(summary.stems, 'stem')}), {summary.known} known "
             f"before, {plural(len(summary.failures), 'failure')}, {duration(summary.seconds)} on "
-            f"{plural(summary.jobs, 'process')}; kept in {summary.place}",
+            f"{plural(summary.jobs, 'process')}{kept}",
             file=sys.stderr,
         )
     sys.exit(1 if summary.failures else 0)

@@ -7,12 +7,15 @@ results do not depend on how the compiler reorders sums; kernels use fused multi
 Machine code is cached in the folder of :mod:`cadrender.cache`, if there is one.
 """
 
-from collections.abc import Callable
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numba
 
-from cadrender.cache import code_directory
+from cadrender.cache import code_directory, report_failed
 from cadrender.startup import spare_linear_algebra
 
 spare_linear_algebra()
@@ -32,11 +35,23 @@ def compiled(function: Kernel) -> Kernel:
     before = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(directory)
     try:
-        return _compiled(cache=True)(function)
+        kernel: Any = _compiled(cache=True)(function)
     except RuntimeError:  # the folder is no longer writable
         return _compiled(cache=False)(function)
     finally:
         numba.config.CACHE_DIR = before
+    # Numba enters this context to load and save machine code; its own lets system errors pass.
+    kernel._cache._guard_against_spurious_io_errors = functools.partial(_without_it, directory)
+    return kernel
+
+
+@contextlib.contextmanager
+def _without_it(directory: Path) -> Iterator[None]:
+    """Go on without the cache if it fails: a full disk must not end a run that does not need it."""
+    try:
+        yield
+    except OSError as error:
+        report_failed(directory, error)
 
 
 inlined = numba.njit(nogil=True, error_model="numpy", boundscheck=False, forceinline=True)

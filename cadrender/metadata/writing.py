@@ -1,8 +1,11 @@
 """Writing metadata files: completely or not at all, and without losing the old ones."""
 
 import contextlib
+import errno
 import json
 import os
+import platform
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -44,7 +47,8 @@ def write_all(contents: Mapping[Path, str | bytes], *, keep: bool = False) -> di
     try:
         for file, content in contents.items():
             with _named(file, "cannot write the file"):
-                temporaries[file] = file.with_name(f".cadrender-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+                temporaries[file] = file.with_name(_temporary_name())
+                _remove_leftovers(file.parent)
                 _write_flushed(temporaries[file], content)
         for file in contents:
             if file.is_dir():
@@ -54,7 +58,8 @@ def write_all(contents: Mapping[Path, str | bytes], *, keep: bool = False) -> di
             with _named(file, "cannot write the file"):
                 temporary.replace(file)
         for folder in {file.parent for file in contents}:
-            _flush_folder(folder)
+            with _named(folder, "cannot be made durable"):
+                _flush_folder(folder)
         return backups
     finally:
         for temporary in temporaries.values():
@@ -64,12 +69,33 @@ def write_all(contents: Mapping[Path, str | bytes], *, keep: bool = False) -> di
 
 def _flush_folder(folder: Path) -> None:
     """Put the names in a folder on the disk, where the system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def _temporary_name() -> str:
+    """A name that tells which process of which machine uses it."""
+    return f".cadrender-{_machine()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+
+
+def _machine() -> str:
+    return re.sub(r"\W", "", platform.node())
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files of this machine's processes that are no more: they were killed."""
+    for file in folder.glob(f".cadrender-{_machine()}-*-*.tmp"):
+        with contextlib.suppress(OSError, ValueError):
+            try:
+                os.kill(int(file.name.split("-")[2]), 0)
+            except ProcessLookupError:
+                file.unlink()
 
 
 def _write_flushed(file: Path, content: str | bytes) -> None:

@@ -13,6 +13,8 @@ Files of a damaged song are listed and give EIO; all others keep working.
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import logging
 import os
 import resource
@@ -365,12 +367,18 @@ def _check_memory(needed: int) -> int:
 
 @contextlib.contextmanager
 def _listed(file: Path, text: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Make a file hold a list for a while, then restore its previous content."""
+    """Make a file hold a list for a while, then restore its previous content: that before a mount that was killed."""
     before = _text_of(file)
+    note = file.with_name(f".{file.name}.mounted")
+    with contextlib.suppress(TypeError, ValueError, KeyError):  # no note, or a damaged one
+        noted = json.loads(_text_of(note) or "")
+        if before is not None and noted["shown"] == _digest(before):
+            before = noted["before"]
     if before == text:
         yield
         return
     try:
+        _write(note, json.dumps({"shown": _digest(text), "before": before}))
         _write(file, text)
     except (OSError, ClaimedError) as error:
         say(f"{file}: cannot be written, and does not list what is mounted: {error}")
@@ -385,6 +393,11 @@ def _listed(file: Path, text: str, say: Callable[[str], None]) -> Iterator[None]
                     file.unlink()
                 else:
                     _write(file, before)
+            note.unlink(missing_ok=True)
+
+
+def _digest(text: str) -> str:
+    return hashlib.md5(text.encode(errors="surrogateescape"), usedforsecurity=False).hexdigest()
 
 
 def _text_of(file: Path) -> str | None:

@@ -68,7 +68,12 @@ def claimed(place: Path) -> Iterator[Path]:
     try:
         os.statvfs(place)  # the kernel may still have the remains of a dead mount
     except FileNotFoundError:
-        place.mkdir(parents=True)
+        try:
+            place.mkdir(parents=True)
+        except OSError as error:
+            raise UsageError(
+                f"{place}: cannot be made: {error.strerror}; name a MOUNTPOINT that can"
+            ) from error
     except OSError as error:
         if error.errno not in _DEAD:
             raise UsageError(f"{place}: cannot be used as a mountpoint: {error.strerror}") from error

@@ -4,13 +4,15 @@ One JSON object per line: a stem's file with its digest and loudness, and the lo
 pairs of HRIRs. Both are looked up by digest, so a changed file is noticed and a moved one is not measured again; a
 stem's digest stays valid while its size and mtime do not change.
 
-Lines are appended as in a manifest; readers skip damaged lines, and their levels are measured again. See section 12
-of ``docs/contract.md``.
+Lines are appended as in a manifest. Each begins with a digest of its rest; readers skip damaged lines, and their
+levels are measured again, as those of a record whose gain does not follow from them. See section 12 of
+``docs/contract.md``.
 """
 
 import contextlib
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -28,10 +30,16 @@ from cadrender.store.manifest import (
     relative_name,
 )
 
-FORMAT = 1
+FORMAT = 2
 """Format of a line; other formats are skipped."""
 
 NAME = "levels.jsonl"
+
+# Hexadecimal digits of a line's digest.
+_DIGITS = 16
+
+# Relative difference between powers of ten by different C libraries.
+_ROUNDING = 5e-16
 
 
 def head_key(left: str, right: str) -> str:
@@ -109,8 +117,11 @@ class LevelBook:
     def _take_manifest(self, manifest: Manifest) -> None:
         for record in manifest.read().values():
             source, left, right = map(record.inputs.get, ("source", "left_hrir", "right_hrir"))
-            before, after = map(record.levels.get, ("loudness_before", "loudness_after"))
-            if record.product != "at-mic" or before is None or after is None:
+            before, after, gain = map(record.levels.get, ("loudness_before", "loudness_after", "gain"))
+            if record.product != "at-mic" or before is None or after is None or gain is None:
+                continue
+            # The line may be damaged, and what is read with these levels is not verified.
+            if not math.isclose(gain, _gain(before, after), rel_tol=_ROUNDING):
                 continue
             if isinstance(source, Input) and isinstance(left, Input) and isinstance(right, Input):
                 self._take(source, before, {head_key(left.digest, right.digest): after})
@@ -207,6 +218,7 @@ class LevelBook:
                     self._read_to[place] = offset + len(whole) + 1, lines[-1] + newline
 
     def _take_line(self, line: bytes) -> None:
+        line = _proven(line)
         with contextlib.suppress(ValueError, TypeError, KeyError, AttributeError, RecursionError):
             fields = json.loads(line)
             if fields["levels"] != FORMAT:
@@ -215,27 +227,9 @@ class LevelBook:
             after = {str(head): level_from_json(value) for head, value in fields["after"].items()}
             self._take(source, level_from_json(fields["before"]), after)
 
-    @property
-    def writable(self) -> Path:
-        """Where levels are kept: beside the metadata if that is writable, else in the user's cache."""
-        return self.places[0] if os.access(self.places[0].parent, os.W_OK) else self.places[-1]
-
-    def check_writable(self) -> None:
-        """Check that levels can be saved.
-
-        Raises
-        ------
-        CadrenderError
-            If neither place is writable.
-        """
-        place = self.writable
-        try:
-            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            append_lines(place, [])
-        except OSError as error:
-            raise CadrenderError(f"{place}: cannot be written: {error.strerror or error}") from error
-
-    def add(self, source: Input, before: float, after: Mapping[str, float], *, keep: bool = True) -> None:
+    def add(
+        self, source: Input, before: float, after: Mapping[str, float], *, keep: bool = True
+    ) -> Path | None:
         """Save measured levels.
 
         Parameters
@@ -247,12 +241,22 @@ class LevelBook:
         after : mapping of str to float
             LUFS for each pair of HRIRs.
         keep : bool
-            Whether to write it to :attr:`writable`; otherwise only this process knows.
+            Whether to write them; otherwise only this process knows.
+
+        Returns
+        -------
+        pathlib.Path or None
+            Where they were written: beside the metadata if possible, else in the user's cache.
+
+        Raises
+        ------
+        CadrenderError
+            If they can be written in neither place; this process knows them all the same.
         """
         with self._lock:
             self._take(source, before, after)
         if not keep:
-            return
+            return None
         line = json.dumps(
             {
                 "levels": FORMAT,
@@ -266,10 +270,35 @@ class LevelBook:
                 "after": {head: level_to_json(value) for head, value in after.items()},
             }
         )
+        reasons = []
         for place in self.places:
-            # If neither is writable, each process measures for itself.
-            with contextlib.suppress(OSError):
+            try:
                 if place is not self.places[0]:
                     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                append_lines(place, [f"{line}\n"])
-                return
+                append_lines(place, [f"{_with_digest(line)}\n"])
+            except OSError as error:
+                reasons.append(f"{place}: cannot be written: {error.strerror or error}")
+            else:
+                return place
+        raise CadrenderError("; ".join(reasons))
+
+
+def _gain(before: float, after: float) -> float:
+    """The gain that `generate` records with these levels."""
+    silent = not (math.isfinite(before) and math.isfinite(after))
+    return 0.0 if silent else 10.0 ** ((before - after) / 20.0)
+
+
+def _with_digest(line: str) -> str:
+    return f'{{"digest": "{_digest(line.encode())}", {line[1:]}'
+
+
+def _proven(line: bytes) -> bytes:
+    """A line without its digest; nothing if that does not fit."""
+    start = len('{"digest": "')
+    rest = b"{" + line[start + _DIGITS + len('", ') :]
+    return rest if line[start : start + _DIGITS].decode(errors="replace") == _digest(rest) else b""
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.md5(line, usedforsecurity=False).hexdigest()[:_DIGITS]

@@ -1,6 +1,9 @@
 """Levels measured ahead of time: the same that `generate` records, kept where any process finds them."""
 
 import json
+import resource
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +12,7 @@ import soundfile
 import cadrender
 from cadrender.store.levels import NAME, LevelBook
 from tests.processes import wait_for
-from tests.roots import POSITIONS, SONGS, invoke, make_root, start
+from tests.roots import POSITIONS, SONGS, environment, invoke, make_root, start
 
 
 @pytest.fixture
@@ -94,6 +97,27 @@ def test_a_read_that_finds_no_level_measures_and_keeps_it(root):
     file = root / "audio/at_mic_music" / opened.samples[4].path / "drums.wav"
     np.testing.assert_array_equal(part, soundfile.read(file, 300, 100, dtype="int16")[0])
     assert signal.level_files and isinstance(signal.level_files.open(), LevelBook)
+
+
+@pytest.mark.slow  # nor is machine code kept: all is compiled
+def test_levels_that_cannot_be_written_are_failures(root, tmp_path):
+    """No file may grow: neither the root's nor, where levels go otherwise, the cache's."""
+    arguments = [sys.executable, "-m", "cadrender", "index", "--root", root, "-j", "1"]
+    done = subprocess.run(
+        arguments,
+        env=environment(CADRENDER_CACHE_DIR=str(tmp_path / "cache")),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    failed = [line for line in done.stderr.splitlines() if line.startswith("failed: ")]
+    assert len(failed) == 10
+    assert all(f"{root}/metadata/{NAME}: cannot be written: " in line for line in failed)
+    assert done.stderr.count("what is compiled is not kept") == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("0 levels measured (0 stems), 0 known before, 10 failures, ")
+    assert "kept in" not in last
 
 
 def test_dry_run_writes_nothing(root):

@@ -1,10 +1,15 @@
 """Disks that are full or not writable: real ones, mounted for the test."""
 
+import subprocess
+import sys
+
 import pytest
 
+import cadrender
+from benchmarks.mounted import why_not
 from cadrender.metadata.gains import build_gains, gains_json
 from tests.disks import mount, small_disk
-from tests.roots import SONGS, leftovers, make_root, run, tree
+from tests.roots import SONGS, environment, leftovers, make_root, run, tree
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +121,32 @@ def test_metadata_that_cannot_be_written_are_named_before_anything_is_rendered(t
         done = run("generate", "--root", root, "-j", 1, "--output-music-file", disk / "list.json")
         one_line(done, str(disk / "list.manifest.jsonl"), "Read-only")
         assert not list((root / "audio/at_mic_music").rglob("*.wav"))
+
+
+def test_a_root_on_a_read_only_disk_can_be_read_and_mounted_elsewhere(tmp_path):
+    """Levels go to the user's cache; at the usual place nothing can be mounted."""
+    expected = make_root(tmp_path / "expected")
+    samples = cadrender.open_root(expected).samples
+    part = cadrender.open_root(expected).at_mic(samples[0].name, "bass").read(100, 2000)
+    with small_disk(tmp_path / "disk", "40m") as disk:
+        root = make_root(disk / "root")
+        mount("-o", "remount,ro", disk)
+        cache = {"CADRENDER_CACHE_DIR": str(tmp_path / "cache")}
+        code = (
+            "import sys, cadrender\n"
+            "signal = cadrender.open_root(sys.argv[1]).at_mic(sys.argv[2], 'bass')\n"
+            "sys.stdout.buffer.write(signal.read(100, 2000).tobytes())\n"
+        )
+        read = subprocess.run(
+            [sys.executable, "-c", code, root, samples[0].name], env=environment(**cache), capture_output=True
+        )
+        assert read.stdout == part.tobytes(), read.stderr
+        index = run("index", "--root", root, "-j", 1, **cache)
+        assert index.returncode == 0 and f"kept in {tmp_path}/cache/levels/" in index.stderr
+        again = run("index", "--root", root, "-j", 1, **cache)
+        assert "; 0 to measure" in again.stderr.splitlines()[0]
+        if not why_not():
+            usual = run("mount", "--root", root)
+            assert usual.returncode == 2
+            (line,) = usual.stderr.splitlines()
+            assert "Read-only file system" in line and "name a MOUNTPOINT" in line

@@ -7,6 +7,7 @@ import pytest
 
 from cadrender.errors import CadrenderError, UsageError
 from cadrender.metadata.writing import back_up, holds, write_all, write_json, write_unless_different
+from tests.roots import environment
 
 
 def names(folder):
@@ -120,3 +121,20 @@ def test_holds_compares_bytes(tmp_path):
     assert holds(file, "{}")
     assert not holds(file, "{} ")
     assert not holds(tmp_path, "{}")
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next(tmp_path):
+    """Not what another process, or another machine's, is writing."""
+    killed = (
+        "import os, sys; from cadrender.metadata import writing; os.fsync = lambda _: os.kill(os.getpid(), 9)"
+    )
+    code = f"{killed}; writing.write_json(writing.Path(sys.argv[1]), '[]')"
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "x.json"], env=environment())
+    assert done.returncode == -9
+    (left,) = names(tmp_path)
+    machine, pid = left.split("-")[1:3]
+    others = {left.replace(f"-{pid}-", f"-{os.getppid()}-"), left.replace(f"-{machine}-", "-another-")}
+    for other in others:
+        (tmp_path / other).touch()
+    write_json(tmp_path / "y.json", "{}")
+    assert set(names(tmp_path)) == {"y.json", *others}

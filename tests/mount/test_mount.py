@@ -436,10 +436,17 @@ def test_a_signal_unmounts_whatever_is_open(root, mounts, number):
     assert file.stat().st_size
 
 
-def test_a_killed_mount_is_replaced(root, generated, mounts):
+@pytest.mark.parametrize("before", [None, "[]"])
+def test_a_killed_mount_is_replaced(root, generated, mounts, before):
+    """And the list that it left, of samples that are nowhere, does not stay."""
+    listed = root / "metadata/at_mic_music.train.json"
+    listed.unlink(missing_ok=True)
+    if before is not None:
+        listed.write_text(before)
     process = mounts.start(root)
     process.kill()
     process.wait()
+    assert len(json.loads(listed.read_text())) == len(SAMPLES)
     with pytest.raises(OSError) as raised:
         os.statvfs(at_mic(root))
     assert raised.value.errno == errno.ENOTCONN
@@ -447,6 +454,9 @@ def test_a_killed_mount_is_replaced(root, generated, mounts):
     assert tree(at_mic(root)) == tree(at_mic(generated))
     assert mounts.stop(process) == (0, [])
     assert names(at_mic(root)) == []
+    assert (listed.read_text() if listed.exists() else None) == before
+    assert not list(listed.parent.glob(".*"))
+    listed.unlink(missing_ok=True)
 
 
 @pytest.mark.slow

@@ -1,5 +1,7 @@
 """Levels of at-mic stems: measured together where that costs little, and never in the way of each other."""
 
+import re
+import shutil
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +15,7 @@ from cadrender.metadata.positions import HeadPosition
 from cadrender.signals.at_mic import measure
 from cadrender.signals.base import Kept
 from cadrender.store.levels import LevelBook, LevelFiles
-from tests.roots import SONGS, make_root
+from tests.roots import SONGS, invoke, make_root
 
 
 @pytest.fixture
@@ -40,6 +42,24 @@ def test_a_stem_is_measured_for_its_songs_other_positions_too(root):
         alone = replace(signal, measured_with=(), level_files=None)
         (measured,) = measure([alone], LevelFiles(root, root).open().look_at(alone.source))
         assert measured == pytest.approx((signal.level().before, signal.level().after), abs=1e-9)
+
+
+@pytest.mark.parametrize("place", ["levels.jsonl", "at_mic_music.train.manifest.jsonl"])
+def test_a_level_that_was_damaged_is_measured_again(root, monkeypatch, place):
+    signal = at_mics(root)[0]
+    expected = signal.read()
+    if place.startswith("at_mic"):
+        assert invoke("generate", "--root", root, "-j", 1).returncode == 0
+        shutil.rmtree(root / "audio/at_mic_music")
+        (root / "metadata/levels.jsonl").unlink()
+    file = root / "metadata" / place
+    levels = re.compile(r'(?<="loudness_after": )-?[\d.]+|(?<="after": ).*?}')
+    louder = levels.sub(lambda found: re.sub(r"-\d+\.", "-3.", found[0]), file.read_text())
+    assert louder != file.read_text()
+    file.write_text(louder)
+    monkeypatch.setattr("cadrender.signals.at_mic._levels", {})
+    monkeypatch.setattr("cadrender.store.levels._books", {})
+    np.testing.assert_array_equal(at_mics(root)[0].read(), expected)
 
 
 def test_a_level_that_another_process_measures_in_the_same_moment(root, monkeypatch):

@@ -1,5 +1,6 @@
 """The book of levels: found by content, shared by processes, and never believed where it is damaged."""
 
+import hashlib
 import json
 import math
 import subprocess
@@ -8,7 +9,7 @@ import threading
 
 import pytest
 
-from cadrender.errors import AudioError
+from cadrender.errors import AudioError, CadrenderError
 from cadrender.store.levels import FORMAT, NAME, LevelBook, LevelFiles, head_key
 from cadrender.store.manifest import Input
 from tests.roots import environment
@@ -67,12 +68,24 @@ def test_a_source_that_changes_meanwhile(files):
         LevelBook(files).look_at(files.base / "song.wav", (status.st_size + 1, status.st_mtime_ns))
 
 
+def with_digest(line):
+    """The line with a digest that fits."""
+    rest = b"{" + line[line.index(b", ") + 2 :].rstrip(b"\n")
+    return b'{"digest": "%s", %s\n' % (hashlib.md5(rest).hexdigest()[:16].encode(), rest[1:])
+
+
 DAMAGES = {
     "a torn last line": lambda data: data[:-30],
     "zeros": lambda data: b"\0" * len(data),
     "not JSON": lambda data: b"levels!\n" + data.replace(b'"before"', b'"before', 1),
-    "another version": lambda data: data.replace(f'"levels": {FORMAT}'.encode(), b'"levels": 999'),
-    "a level that is no number": lambda data: data.replace(b"-2.5", b'"loud"'),
+    "another version": lambda data: with_digest(
+        data.replace(f'"levels": {FORMAT}'.encode(), b'"levels": 999')
+    ),
+    "a level that is no number": lambda data: with_digest(data.replace(b"-2.5", b'"loud"')),
+    "another level": lambda data: data.replace(b"-2.5", b"-3.5"),
+    "another stem": lambda data: data.replace(b"-1.5", b"-1.25"),
+    "another digest": lambda data: data.replace(data[12:28], b"0123456789abcdef"),
+    "no digest": lambda data: b"{" + data[data.index(b'"levels"') :],
     "a list": lambda data: b"[]\n",
     "nested without end": lambda data: b"[" * 100_000 + b"\n",
 }
@@ -84,6 +97,7 @@ def test_what_is_damaged_is_measured_again(files, damage):
     source = book.look_at(files.base / "song.wav")
     book.add(source, -1.5, {ONE: -2.5})
     place = files.folder / NAME
+    assert with_digest(place.read_bytes()) == place.read_bytes()
     place.write_bytes(DAMAGES[damage](place.read_bytes()))
     book = LevelBook(files)
     assert known(book, files) is None
@@ -97,9 +111,9 @@ def test_a_replaced_file_is_read_anew(files):
     book.add(source, -1.5, {ONE: -2.5})
     book.refresh()
     place = files.folder / NAME
-    line = place.read_text().replace(ONE, OTHER)
+    line = with_digest(place.read_bytes().replace(ONE.encode(), OTHER.encode()))
     place.unlink()
-    place.write_text(line)
+    place.write_bytes(line)
     assert known(book, files, OTHER) == (-1.5, -2.5)
 
 
@@ -107,8 +121,8 @@ def test_where_the_metadata_cannot_be_written(files):
     """A folder in the file's place fails for root, too, as a read-only disk does."""
     (files.folder / NAME).mkdir()
     book = LevelBook(files)
-    book.add(book.look_at(files.base / "song.wav"), -1.5, {ONE: -2.5})
-    assert list((files.base / "cache/levels").iterdir())
+    place = book.add(book.look_at(files.base / "song.wav"), -1.5, {ONE: -2.5})
+    assert list((files.base / "cache/levels").iterdir()) == [place]
     assert known(LevelBook(files), files) == (-1.5, -2.5)
 
 
@@ -117,7 +131,8 @@ def test_where_nothing_can_be_written(files):
     (files.base / "cache").mkdir(mode=0o700)
     (files.base / "cache/levels").write_text("a file in the folder's place")
     book = LevelBook(files)
-    book.add(book.look_at(files.base / "song.wav"), -1.5, {ONE: -2.5})
+    with pytest.raises(CadrenderError, match=r"levels\.jsonl: cannot be written: .*cannot be written"):
+        book.add(book.look_at(files.base / "song.wav"), -1.5, {ONE: -2.5})
     assert known(book, files) == (-1.5, -2.5)  # in memory
     assert known(LevelBook(files), files) is None
 
