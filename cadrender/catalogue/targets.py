@@ -109,7 +109,7 @@ class TargetCatalogue(Catalogue):
         self.scenes = read_scenes(settings.scene_file)
         self.output_rate = output_rate or settings.sample_rate
         if not 4000 <= self.output_rate <= 384_000:
-            raise UsageError(f"a sample rate of {self.output_rate} Hz: 4000 to 384000 can be had")
+            raise UsageError(f"a sample rate of {self.output_rate} Hz: it must be from 4000 to 384000")
         if resampler not in QUALITIES:
             raise UsageError(f"unknown resampler quality {resampler!r}; known ones: {', '.join(QUALITIES)}")
         if listeners and settings.sample_rate < 12_000:

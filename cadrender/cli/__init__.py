@@ -122,7 +122,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except click.ClickException as error:
         where = getattr(error, "ctx", None)
         path = where.command_path if where else "cadrender"
-        click.echo(f"{path}: {_with_hint(error)} ({path} --help says more)", err=True)
+        click.echo(f"{path}: {_with_hint(error)} (see {path} --help)", err=True)
         return 2
     except click.Abort:  # what click makes of Ctrl-C
         raise KeyboardInterrupt from None

@@ -72,7 +72,7 @@ def command(
     if per_song is not None and settings.split != "valid":
         raise click.UsageError("--per-song goes with --split valid: test songs are cut from end to end.")
     if per_song is not None and per_song < 1:
-        raise click.UsageError(f"--per-song {per_song} is not a number from 1 on.")
+        raise click.UsageError(f"--per-song {per_song} must be at least 1.")
     if not 0 < duration < 1e6:
         raise click.UsageError(f"--duration {duration:g} is not a number of seconds.")
     from cadrender.cli.log import record, tell
@@ -109,7 +109,7 @@ def _settings(given: Given, split: str | None, listeners: int | None) -> Setting
     """The settings of the split; valid excerpts are of the training songs unless another list is given."""
     settings = given.settings(split=split, number_listeners_per_scene=listeners)
     if settings.split == "train":
-        raise click.UsageError("say --split valid or --split test.")
+        raise click.UsageError("--split valid or --split test is needed.")
     usual = settings.music_file == settings.metadata_dir / "musdb18.valid.json"
     if settings.split == "valid" and usual and not given.names("music_file"):
         file = settings.metadata_dir / "musdb18.train.json"

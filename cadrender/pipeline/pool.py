@@ -20,7 +20,7 @@ from cadrender.pipeline.warmup import warm_up
 
 _log = logging.getLogger("cadrender")
 
-_KILLED = "a worker process was killed, perhaps for want of memory"
+_KILLED = "a worker process was killed, possibly for lack of memory"
 
 # Smallest bundle of batches (frames x heads) worth dispatching, some 30 ms of work: five excerpts, or a song.
 _WORTH_A_TRIP = 2_000_000

@@ -332,7 +332,7 @@ def _problem_of(
         text = f"{size} bytes, and the manifest says {record.bytes}: a damaged line of it"
         return Problem("changed", file, text, (file,))
     if digest in owner:
-        return Problem("swapped", file, f"holds what belongs into {owner[digest]}", (file,))
+        return Problem("swapped", file, f"holds what belongs in {owner[digest]}", (file,))
     return Problem("changed", file, "its bytes are not those that were written", (file,))
 
 

@@ -308,11 +308,11 @@ def test_other_formats_and_places(root, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "say --split valid or --split test"),
-        (("split=train",), "say --split valid or --split test"),
+        ((), "--split valid or --split test is needed"),
+        (("split=train",), "--split valid or --split test is needed"),
         (("--split", "train"), "'train' is not one of 'valid', 'test'"),
         (("--split", "test", "--per-song", "2"), "--per-song goes with --split valid"),
-        (("--split", "valid", "--per-song", "0"), "not a number from 1 on"),
+        (("--split", "valid", "--per-song", "0"), "must be at least 1"),
         (("--split", "valid", "--per-song", "19"), "19 excerpts need as many head positions"),
         (("--split", "valid", "--duration", "nan"), "not a number of seconds"),
         (("--split", "valid", "--duration", "-1"), "not a number of seconds"),

@@ -145,8 +145,8 @@ def test_a_swapped_pair_is_named_both_ways(root):
     swap(one, other)
     done = verify(root)
     assert done.returncode == 1
-    assert f"{one}: holds what belongs into train/{SONG}-hlp_0001/other.wav" in done.stdout
-    assert f"{other}: holds what belongs into train/{SONG}-hlp_0001/bass.wav" in done.stdout
+    assert f"{one}: holds what belongs in train/{SONG}-hlp_0001/other.wav" in done.stdout
+    assert f"{other}: holds what belongs in train/{SONG}-hlp_0001/bass.wav" in done.stdout
     assert len(done.stdout.splitlines()) == 2
 
 

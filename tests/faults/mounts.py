@@ -59,7 +59,7 @@ def loop(image):
     try:
         device = call("losetup", "--find", "--show", image)
     except subprocess.CalledProcessError as error:
-        pytest.skip(f"no loop device can be had here: {error.stderr.strip()}")
+        pytest.skip(f"no loop device is available here: {error.stderr.strip()}")
     try:
         yield Path(device)
     finally:

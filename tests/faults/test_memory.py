@@ -121,7 +121,7 @@ def test_a_batch_that_kills_its_workers_is_given_up_and_the_others_are_done(monk
     )
     (failure,) = [report for report in reports if report.error]
     assert failure.batch.name == "bomb"
-    assert failure.error.startswith("Ben: a worker process was killed, perhaps for want of memory")
+    assert failure.error.startswith("Ben: a worker process was killed, possibly for lack of memory")
     assert "-j" in failure.error
     assert said
     assert all("Ben" in line and "-j" in line for line in said)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cadrender.metadata.gains import build_gains, gains_json
+from cadrender.store.levels import LevelBook, LevelFiles
 from tests.roots import leftovers, make_root, make_song, run, tree
 
 SONGS = tuple(f"Song {letter}" for letter in "ABCD")
@@ -49,6 +50,18 @@ class Work:
                 (self.root / name).unlink()
         for name in self.damage:
             (self.root / name).write_bytes(self.sources[name])
+        if levels := self.levels_elsewhere():
+            levels.unlink(missing_ok=True)
+
+    def remove_backups(self):
+        """Remove numbered copies of replaced metadata."""
+        for file in (self.root / "metadata").glob("*.json.[0-9]*"):
+            file.unlink()
+
+    def levels_elsewhere(self):
+        """Where levels are kept that cannot be written to the root."""
+        *_, elsewhere = LevelBook(LevelFiles(self.root / "metadata", self.root)).places
+        return elsewhere if elsewhere.parent.name == "levels" else None
 
     def check(self):
         """Everything is there as from an undisturbed run, and nothing else."""
@@ -60,7 +73,10 @@ class Work:
         found: dict[Any, Any] = {}
         for name, content in tree(self.root).items():
             if name.endswith("levels.jsonl"):
-                content = levels_of(content)
+                elsewhere = self.levels_elsewhere()
+                content = levels_of(
+                    content + (elsewhere.read_bytes() if elsewhere and elsewhere.exists() else b"")
+                )
             if not name.endswith(".manifest.jsonl"):
                 found[name] = content
         return found
