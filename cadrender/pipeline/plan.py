@@ -300,6 +300,12 @@ def _look_at(
                 reason = Reason("together", replaces=True)
             share.selected.append(output)
             share.units[output.unit] += reason is not None
+            lost = [file for file in _files(output.signal) if file in again and file not in making]
+            if reason and any(file.exists() for file in lost):
+                catalogue.failures[output.name] = (
+                    f"{output.file}: not made: {lost[0]} is wrong, and cannot be made again"
+                )
+                continue
             if reason is None:
                 catalogue.settled.add(output.file)
                 continue

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from cadrender.metadata.gains import build_gains, gains_json
 from tests.roots import POSITIONS, SONGS, invoke, leftovers, make_root, tree
 
 SONG = SONGS[0]
@@ -309,3 +310,22 @@ def test_files_without_a_manifest_stay_as_they_are(root):
     flip_bit(source)
     os.utime(source)
     assert "0 files to render" in invoke("generate", "--root", root, "--dry-run").stderr
+
+
+def test_a_target_is_not_repaired_with_a_stem_that_cannot_be(root):
+    """The song is damaged, too: what is there stays, and is reported again."""
+    (root / "metadata/gains.json").write_text(gains_json(build_gains()))
+    assert invoke("remix", "--root", root, "-j", 1).returncode == 0
+    source = root / SOURCE / "drums.wav"
+    whole = source.read_bytes()
+    source.write_bytes(whole[:-1000])
+    stem = root / SAMPLE / "bass.wav"
+    stem.write_bytes(stem.read_bytes()[:-400] + bytes(400))
+    before = tree(root / "audio/remix")
+    done = verify(root, "--repair", "-j", 1)
+    assert done.returncode == 1
+    assert f"not made: {stem} is wrong, and cannot be made again" in done.stderr
+    assert tree(root / "audio/remix") == before
+    source.write_bytes(whole)
+    assert verify(root, "--repair", "-j", 1).returncode == 0
+    assert tree(root / "audio/remix") == before
