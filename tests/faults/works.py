@@ -23,7 +23,7 @@ class Work:
     root: Path
     arguments: tuple
     sources: dict = field(default_factory=dict)
-    damage: tuple = ()
+    damage: tuple = ()  # sources that it replaces
     expected: dict = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -77,7 +77,8 @@ class Work:
                 content = levels_of(
                     content + (elsewhere.read_bytes() if elsewhere and elsewhere.exists() else b"")
                 )
-            if not name.endswith(".manifest.jsonl"):
+            backup = name.rpartition(".")[0] in self.damage  # one for each time that it is replaced
+            if not name.endswith(".manifest.jsonl") and not backup:
                 found[name] = content
         return found
 
@@ -106,8 +107,12 @@ def prepare(name, folder, jobs=2):
         corpus = folder / "corpus"
         for number, song in enumerate(f"Song {k}" for k in range(8)):
             make_song(corpus, song, 8.0, number)
-        source = corpus / "audio/music/train"
-        return Work(folder / "root", ("ingest", "folder", source, "--root", folder / "root", "-j", jobs))
+        root = a_root(folder)
+        (root / "cadrender.yaml").write_text("scene: {number_scenes_per_song: 2}\n")
+        drawn = run("scenes", "--root", root, "--force", "--no-backup", "--without-listeners")
+        assert drawn.returncode == 0, drawn.stderr
+        arguments = ("ingest", "folder", corpus / "audio/music/train", "--scenes", "--root", root, "-j", jobs)
+        return Work(root, arguments, damage=("metadata/scenes.train.json",))
     root = a_root(folder)
     common = ("--root", root, "-j", jobs)
     if name == "index":
