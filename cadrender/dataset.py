@@ -88,8 +88,8 @@ class Dataset:
         Draw another place while a stem of the item is quieter than this (LUFS, BS.1770, of the part alone); for all
         of `stems`, or for some by name. After eight places the next song is tried.
     precision : {"double", "single"}
-        Of the arithmetic. ``double`` gives the samples of ``cadrender generate``. ``single`` is quicker; a few samples
-        in ten thousand then differ from those by one step of 16 bits.
+        Of the arithmetic. ``double`` gives the samples of ``cadrender generate``. ``single`` is quicker; about one
+        sample in a thousand then differs from those by one step of 16 bits.
 
     Attributes
     ----------

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
@@ -23,6 +23,9 @@ DTYPES = ("int16", "int32", "float32", "float64")
 
 # Bytes of whole signals kept for the next read of a part.
 _KEPT_BYTES = 256 << 20
+
+# Whole signals made at a time: a target of four minutes takes some 250 MB.
+_AT_A_TIME = 2
 
 
 class NotReadyError(CadrenderError):
@@ -245,7 +248,10 @@ class Signal:
 
 
 class Kept:
-    """A bounded cache of the last whole signals, as stored, for signals read in parts."""
+    """A bounded cache of the last whole signals, as stored, for signals read in parts.
+
+    Few are made at a time, since each takes several times its own memory.
+    """
 
     def __init__(self, limit: int = _KEPT_BYTES) -> None:
         self._limit = limit
@@ -256,6 +262,7 @@ class Kept:
     def _renew_lock(self) -> None:
         self._lock = Lock()
         self._making: dict[Hashable, Lock] = {}
+        self._slots = Semaphore(_AT_A_TIME)
 
     def _found(self, key: Hashable) -> npt.NDArray[Any] | None:
         with self._lock:
@@ -273,7 +280,8 @@ class Kept:
             if (array := self._found(key)) is not None:
                 return array
             try:
-                array = make()
+                with self._slots:
+                    array = make()
                 array.flags.writeable = False
                 with self._lock:
                     self._arrays[key] = array

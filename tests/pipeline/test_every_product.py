@@ -271,6 +271,31 @@ def test_remix_on_two_dask_workers_of_which_one_is_killed(made, fresh, tmp_path)
     succeed("verify", "--root", fresh)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command, split", [(("generate", "--remix"), "train"), (("excerpts", *SHORT), "valid")]
+)
+def test_other_commands_on_two_dask_workers_of_which_one_is_killed(made, fresh, tmp_path, command, split):
+    """Targets are made of stems that another worker may have rendered, or is to render again."""
+    pytest.importorskip("distributed", reason="Dask is not installed (the extra `dask`)")
+    with cluster(tmp_path, REPOSITORY) as (address, _, workers):
+        options = ("--backend", "dask", "--scheduler", address)
+        process = start(*command, "--root", fresh, *options, **only(REPOSITORY))
+        wait_for(lambda: list((fresh / "audio").rglob(".*.part")) or process.poll() is not None)
+        assert process.poll() is None
+        wait_for(lambda: holder(fresh, workers)).kill()
+        _, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors and re.search(r" on 2 workers$", errors, re.MULTILINE)
+    if split == "train":
+        expected = {name: of for name, of in outputs(made, AT_MIC, REMIX).items() if "/valid/" not in name}
+    else:
+        expected = {name: of for name, of in outputs(made).items() if "/valid/" in name}
+    assert outputs(fresh) == expected
+    assert not leftovers(fresh)
+    succeed("verify", "--root", fresh, "--split", split)
+
+
 # What is replaced stays until what replaces it is complete
 
 
