@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -113,3 +114,21 @@ def test_a_whole_signal_is_made_once_however_many_wait_for_it():
     with ThreadPoolExecutor(6) as pool:
         got = list(pool.map(get, range(6)))
     assert (got.count(None), got.count([0, 1, 2, 3]), len(made)) == (1, 5, 2)
+
+
+def test_few_whole_signals_are_made_at_a_time():
+    kept, making, most = Kept(), [0], [0]
+    lock = threading.Lock()
+
+    def make():
+        with lock:
+            making[0] += 1
+            most[0] = max(most[0], making[0])
+        time.sleep(0.02)
+        with lock:
+            making[0] -= 1
+        return np.arange(4)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: kept.get(key, make), range(8)))
+    assert most == [2]
