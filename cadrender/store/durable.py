@@ -34,7 +34,7 @@ def this_mount(folder: Path) -> str:
     if not (boot := _this_boot()):
         return ""
     try:
-        mount = _mount_number(folder)
+        mount = mount_number(folder)
     except OSError:
         return ""
     return hashlib.md5(b"%s %d" % (boot, mount), usedforsecurity=False).hexdigest()[:16]
@@ -50,7 +50,7 @@ def _this_boot() -> bytes:
     return b""
 
 
-def _mount_number(folder: Path) -> int:
+def mount_number(folder: Path) -> int:
     """The number of a mount, never reused; 0 if the system has none."""
     statx = _from_libc("statx")
     if statx is None:

@@ -23,6 +23,7 @@ from cadrender.pipeline.plan import make_plan
 from cadrender.store.manifest import Contents
 from tests.faults import mounts
 from tests.faults.blocklog import Log
+from tests.faults.works import prepare
 from tests.roots import environment, leftovers, make_root, run, start, tree
 
 pytestmark = pytest.mark.faults
@@ -31,6 +32,7 @@ SONGS = tuple(f"Song {letter}" for letter in "ABCDE")
 SECONDS = (3.0, 2.5, 2.0, 2.0, 1.5)
 MEGABYTES_PER_SECOND = 8.0
 CUTS = 200  # per file system, in the long form
+CUTS_OF_OTHERS = 15
 RESUMED = 12  # one in this many cuts is resumed and verified, the others only planned
 
 # Frequent checkpoints, so that a small run has some.
@@ -61,11 +63,15 @@ def places(folder):
     return "--output-music-dir", folder / "music", "--output-music-file", folder / "list.json"
 
 
-def generate(root, folder, *before):
+def begun(*arguments, before=()):
     """Start a run whose program does something else first."""
     program = PROGRAM.format("; ".join((OFTEN, *before)))
-    command = [sys.executable, "-c", program, "generate", "--root", root, "-q", "-j", 1, *places(folder)]
+    command = [sys.executable, "-c", program, *arguments]
     return subprocess.Popen([*map(str, command)], env=environment(), stderr=subprocess.PIPE, text=True)
+
+
+def generate(root, folder, *before):
+    return begun("generate", "--root", root, "-q", "-j", 1, *places(folder), before=before)
 
 
 def finish(process):
@@ -216,6 +222,33 @@ def test_without_durability_power_cuts_are_noticed_here(tmp_path, roots, monkeyp
     monkeypatch.setattr(Contents, "doubts_unrecorded", lambda *arguments: False)
     wrong, *_ = replay(recording, tmp_path, 30, seed=3, resumed=0)
     assert wrong
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["generate --remix", "remix", "excerpts", "ingest", "index"])
+def test_other_commands(tmp_path, name):
+    """With the whole root on the disk: metadata, lists and levels are cut off, too."""
+    work = prepare(name, tmp_path, jobs=1).prepare()
+    with mounts.LoggedDisk(tmp_path / "disk", "ext4 commit=1", MEGABYTES_PER_SECOND) as disk:
+        for file, content in work.sources.items():
+            (disk.place / "root" / file).parent.mkdir(parents=True, exist_ok=True)
+            (disk.place / "root" / file).write_bytes(content)
+        subprocess.run(["sync", "--file-system", disk.place], check=True)
+        begin = disk.position()
+        finish(begun(*work.at(disk.place / "root").arguments))
+        log, end = disk.log(), disk.position()
+    rng = random.Random(name)
+    cuts = sorted([*rng.sample(range(begin, end + 1), min(CUTS_OF_OTHERS, end - begin)), end])
+    for _, image in log.cuts(cuts, rng):
+        with mounts.replayed(image, tmp_path, disk.options) as place:
+            here = work.at(place / "root")
+            done = run(*here.arguments)
+            assert done.returncode == 0, done.stderr
+            here.check()
+            for split in ("train", "valid"):
+                if (here.root / f"metadata/at_mic_music.{split}.json").exists():
+                    proof = run("verify", "--root", here.root, "--split", split, "-j", 1)
+                    assert proof.returncode == 0, proof.stdout
 
 
 @pytest.mark.parametrize(

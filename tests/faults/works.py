@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,11 @@ class Work:
             self.run()
         self.expected = self.made()
         return self
+
+    def at(self, root):
+        """The same work on another root."""
+        arguments = tuple(root if each == self.root else each for each in self.arguments)
+        return replace(self, root=root, arguments=arguments)
 
     def run(self):
         began = time.monotonic()

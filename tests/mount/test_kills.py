@@ -7,7 +7,9 @@ import random
 import signal
 import subprocess
 import time
+from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.faults.test_kills import MOMENTS, take_terminal
@@ -48,7 +50,15 @@ def end(root, kind, moment):
     else:
         os.close(master)
     began = time.monotonic()
-    _, errors = process.communicate(timeout=60)
+    try:
+        _, errors = process.communicate(timeout=60)
+    except subprocess.TimeoutExpired as late:
+        state = f"ended: {process.poll()}, mounted: {mounted(place)}, was mounted: {up}"
+        threads = [
+            thread.joinpath("wchan").read_text() for thread in Path(f"/proc/{process.pid}/task").glob("*")
+        ]
+        others = [each.cmdline() for each in psutil.process_iter() if os.getsid(each.pid) == process.pid]
+        raise AssertionError(f"{kind} at {moment} s: {state}; {threads}; {others}") from late
     took = time.monotonic() - began
     os.killpg(reader.pid, signal.SIGKILL)
     reader.wait()

@@ -240,7 +240,7 @@ def test_compacting_keeps_what_counts(tmp_path):
     manifest.append([record("one", id=str(k)) for k in range(60)])
     manifest.append([record("two", id="two")])
     manifest.mark_durable(["two"])
-    run = manifest.begin_run(["59"])
+    run = manifest.begin_run("a mount", ["59"])
     before = manifest.load()
     assert manifest.compact()
     after = manifest.load()
