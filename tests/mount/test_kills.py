@@ -77,9 +77,10 @@ def end_often(root, generated, mounts, kind, moments):
     place, listed = root / "audio/at_mic_music", root / "metadata/at_mic_music.train.json"
     listed.write_text("[]")
     mounts.watch(place)
-    began = time.monotonic()
-    assert mounts.stop(mounts.start(root)) == (0, [])
-    seconds = time.monotonic() - began
+    for _ in "compiling", "measured":
+        began = time.monotonic()
+        assert mounts.stop(mounts.start(root)) == (0, [])
+        seconds = time.monotonic() - began
     rng = random.Random(kind)
     for _ in range(moments):
         end(root, kind, rng.uniform(0.1, 1.5 * seconds))
