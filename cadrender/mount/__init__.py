@@ -2,7 +2,8 @@
 
 Nothing is written and no disk space is used. Readers get two guarantees:
 
-* The bytes are those of the file that would be written, header included, at every position.
+* The bytes are those of the file that would be written, header included, at every position; in PCM_24 and FLOAT files
+  a value may differ by a rounding.
 * All data read through one open file come from the same inputs. When a source or an HRIR changes, files already open
   that depend on it give EIO for anything not yet rendered; reopening gives the new content. Metadata are read once, at
   mount time.
