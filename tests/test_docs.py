@@ -86,7 +86,7 @@ def test_the_readme_has_one_table_of_figures_and_each_is_that_of_the_pages():
     assert re.findall(r"^<!-- (\w.*?) -->$", text, re.MULTILINE) == ["overview table"]
     assert len(text.splitlines()) <= 150
     times = overview.Page("speed table").cell("**cadrender generate**", "against the reference")
-    assert f"{float(times.split()[0]):.0f} times\nfaster on one core" in text
+    assert f"{float(times.split()[0]):.0f} times as\nfast on one core" in text
 
 
 # Whole pages

@@ -27,6 +27,7 @@ def test_the_mixture_is_the_sum_of_the_stems(root):
         np.testing.assert_array_equal(alone[number]["mixture"], item["mixture"])
 
 
+@pytest.mark.slow  # kernels of its own
 def test_single_precision_is_off_by_one_step_now_and_then(root):
     exact, quick = dataset(root), dataset(root, precision="single")
     differing = total = 0
