@@ -93,6 +93,9 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
             except (OSError, AttributeError):
                 _discard(stream)
         status = interruptions.exit_status(interruption)
+        # CPython remembers a Ctrl-C that came inside exec(text), as where dataclasses are made, and would end by SIGINT
+        # although it was caught; the next exec makes it forget.
+        exec("")
     sys.exit(status)
 
 

@@ -100,6 +100,7 @@ def test_a_read_that_finds_no_level_measures_and_keeps_it(root):
 
 
 @pytest.mark.slow  # nor is machine code kept: all is compiled
+@pytest.mark.faults
 def test_levels_that_cannot_be_written_are_failures(root, tmp_path):
     """No file may grow: neither the root's nor, where levels go otherwise, the cache's."""
     arguments = [sys.executable, "-m", "cadrender", "index", "--root", root, "-j", "1"]

@@ -196,3 +196,18 @@ def test_a_log_gets_no_bar_even_where_colours_are_forced(accented, tmp_path):
         assert "\x1b" not in done.stderr, done.stderr
         if command[0] == "check":
             assert "\x1b[" in done.stdout  # as was asked for
+
+
+def test_an_interrupt_inside_exec_ends_with_its_status(tmp_path):
+    """Where dataclasses are made, say. CPython would end a program that `-m` runs by SIGINT, though it is caught."""
+    (tmp_path / "interrupted.py").write_text(
+        "from cadrender import cli\n"
+        "def interrupted(*arguments, **options):\n"
+        "    exec('raise KeyboardInterrupt')\n"
+        "cli.group.main = interrupted\n"
+        "cli.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (130, "cadrender: interrupted\n")

@@ -143,7 +143,7 @@ def test_a_run_survives_the_death_of_a_worker(tmp_path):
     assert process.returncode == 0, errors
     assert "Traceback" not in errors
     (line,) = [line for line in errors.splitlines() if "a worker process was killed" in line]
-    assert "want of memory" in line
+    assert "lack of memory" in line
     assert "at work on A" in line or "at work on B" in line
     assert tree(root / "audio/at_mic_music") == expected
     assert not leftovers(root)
