@@ -7,6 +7,7 @@ import pytest
 
 import cadrender
 from benchmarks.mounted import why_not
+from cadrender.cache import cache_directory
 from cadrender.metadata.gains import build_gains, gains_json
 from tests.disks import mount, small_disk
 from tests.roots import SONGS, environment, leftovers, make_root, run, tree
@@ -131,19 +132,18 @@ def test_a_root_on_a_read_only_disk_can_be_read_and_mounted_elsewhere(tmp_path):
     with small_disk(tmp_path / "disk", "40m") as disk:
         root = make_root(disk / "root")
         mount("-o", "remount,ro", disk)
-        cache = {"CADRENDER_CACHE_DIR": str(tmp_path / "cache")}
         code = (
             "import sys, cadrender\n"
             "signal = cadrender.open_root(sys.argv[1]).at_mic(sys.argv[2], 'bass')\n"
             "sys.stdout.buffer.write(signal.read(100, 2000).tobytes())\n"
         )
         read = subprocess.run(
-            [sys.executable, "-c", code, root, samples[0].name], env=environment(**cache), capture_output=True
+            [sys.executable, "-c", code, root, samples[0].name], env=environment(), capture_output=True
         )
         assert read.stdout == part.tobytes(), read.stderr
-        index = run("index", "--root", root, "-j", 1, **cache)
-        assert index.returncode == 0 and f"kept in {tmp_path}/cache/levels/" in index.stderr
-        again = run("index", "--root", root, "-j", 1, **cache)
+        index = run("index", "--root", root, "-j", 1)
+        assert index.returncode == 0 and f"kept in {cache_directory()}/levels/" in index.stderr
+        again = run("index", "--root", root, "-j", 1)
         assert "; 0 to measure" in again.stderr.splitlines()[0]
         if not why_not():
             usual = run("mount", "--root", root)
