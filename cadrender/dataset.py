@@ -89,7 +89,7 @@ class Dataset:
         of `stems`, or for some by name. After eight places the next song is tried.
     precision : {"double", "single"}
         Of the arithmetic. ``double`` gives the samples of ``cadrender generate``. ``single`` is quicker; about one
-        sample in a thousand then differs from those by one step of 16 bits.
+        sample in some thousands then differs from those by one step of 16 bits.
 
     Attributes
     ----------
