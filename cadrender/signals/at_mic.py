@@ -194,7 +194,7 @@ class AtMic(Signal):
         out : ndarray, optional
             (stems, frames, 2), C-contiguous: filled and returned.
         precision : {"double", "single"}
-            See :func:`cadrender.dsp.parts.convolve_parts`.
+            Of the arithmetic; with "single" about one 16-bit sample in some thousands is off by one step.
 
         Returns
         -------
