@@ -398,12 +398,12 @@ class Root:
 S = TypeVar("S", bound=Signal)
 
 
-def _readable(catalogue: Catalogue, output: Output[S], subtype: str = "") -> S:
+def _readable(catalogue: Catalogue, output: Output[S], subtype: str | None = None) -> S:
     """An output's signal with the requested subtype, read from its file where that is current and quicker."""
     signal = output.signal
-    if subtype not in ("", "PCM_16", "PCM_24", "FLOAT"):
+    if subtype not in (None, "PCM_16", "PCM_24", "FLOAT"):
         raise UsageError(f"unknown subtype {subtype!r}; known ones: PCM_16, PCM_24, FLOAT")
-    if subtype not in ("", signal.subtype):
+    if subtype not in (None, signal.subtype):
         return replace(signal, subtype=subtype)
     # Decoding FLAC takes longer than rendering, but not longer than mixing a whole target.
     quicker = output.container == "wav" or not isinstance(signal, AtMic)

@@ -300,8 +300,9 @@ def _look_at(
                 reason = Reason("together", replaces=True)
             share.selected.append(output)
             share.units[output.unit] += reason is not None
-            lost = [file for file in _files(output.signal) if file in again and file not in making]
-            if reason and any(file.exists() for file in lost):
+            inputs = _files(output.signal) if reason and again else ()
+            lost = [file for file in inputs if file in again and file not in making and file.exists()]
+            if lost:
                 catalogue.failures[output.name] = (
                     f"{output.file}: not made: {lost[0]} is wrong, and cannot be made again"
                 )

@@ -200,10 +200,7 @@ def disturb_often(work, kind, moments, seed):
     done = run(*work.arguments, timeout=300)
     assert done.returncode == 0, done.stderr
     work.check()
-    for split in ("train", "valid"):
-        if (work.root / f"metadata/at_mic_music.{split}.json").exists():
-            proof = run("verify", "--root", work.root, "--split", split, "-j", 1)
-            assert proof.returncode == 0, proof.stdout
+    work.verify()
 
 
 # A command's undisturbed result is made once, by the test process that has all of its tests.

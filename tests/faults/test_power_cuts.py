@@ -245,10 +245,7 @@ def test_other_commands(tmp_path, name):
             done = run(*here.arguments)
             assert done.returncode == 0, done.stderr
             here.check()
-            for split in ("train", "valid"):
-                if (here.root / f"metadata/at_mic_music.{split}.json").exists():
-                    proof = run("verify", "--root", here.root, "--split", split, "-j", 1)
-                    assert proof.returncode == 0, proof.stdout
+            here.verify()
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,13 @@ class Work:
         assert self.made() == self.expected
         assert not leftovers(self.root)
 
+    def verify(self):
+        """What was made is proven, in every split."""
+        for split in ("train", "valid"):
+            if (self.root / f"metadata/at_mic_music.{split}.json").exists():
+                proof = run("verify", "--root", self.root, "--split", split, "-j", 1)
+                assert proof.returncode == 0, proof.stdout
+
     def made(self):
         """The output, in a form independent of the order of the work."""
         found: dict[Any, Any] = {}
