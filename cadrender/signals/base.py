@@ -24,7 +24,7 @@ DTYPES = ("int16", "int32", "float32", "float64")
 # Bytes of whole signals kept for the next read of a part.
 _KEPT_BYTES = 256 << 20
 
-# Whole signals made at a time: a target of four minutes takes some 250 MB.
+# Whole signals made at a time: each takes the memory of its five stems, too.
 _AT_A_TIME = 2
 
 
