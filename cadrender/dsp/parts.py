@@ -9,7 +9,7 @@ bits, otherwise equal to about 1e-15 of full scale.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextvars import ContextVar
 from typing import Any
@@ -35,11 +35,12 @@ _RENDER = {
     ("single", True): part_kernels.render_both_pcm,
     ("single", False): part_kernels.render_both_floats,
 }
-# Smallest part, in frames, of which a helper may take half.
+# Smallest part, in frames, that a helper may share, and into how many pieces it is then divided.
 _WORTH_HELP = 1 << 16
+_PIECES = 8
 
 helpers: ContextVar[Executor | None] = ContextVar("helpers", default=None)
-"""The executor that may take half of a large part of a single stem; none by default."""
+"""The executor that may share the work of a large part of a single stem; none by default."""
 
 _TYPES = ("int16", "int32", "float32", "float64")
 
@@ -142,19 +143,28 @@ def convolve_parts(
         )
 
     pool = helpers.get() if len(parts) == 1 and frames >= _WORTH_HELP else None
-    half = frames // grid.block // 4 * 2 * grid.block  # blocks are taken in pairs
-    if pool is None or half == 0:
+    if pool is None:
         render(0, frames)
-        return out
-    second = pool.submit(render, half, frames)
-    try:
-        render(0, half)
-    finally:  # never leave while another thread writes to the caller's memory
-        if not (alone := second.cancel()):
-            second.result()
-    if alone:  # no helper was free
-        render(half, frames)
+    else:
+        pair = 2 * grid.block  # blocks are taken in pairs
+        _share(pool, render, frames, max(pair, frames // _PIECES // pair * pair))
     return out
+
+
+def _share(pool: Executor, render: Callable[[int, int], None], frames: int, step: int) -> None:
+    """Render ``step`` frames at a time, in this thread and in one of the pool's if one is free."""
+    begins = iter(range(0, frames, step))  # whoever is done takes the next
+
+    def work() -> None:
+        for begin in begins:
+            render(begin, min(begin + step, frames))
+
+    other = pool.submit(work)
+    try:
+        work()
+    finally:  # never leave while another thread writes to the caller's memory
+        if not other.cancel():
+            other.result()
 
 
 def _source_type(parts: Sequence[Samples]) -> np.dtype[Any]:

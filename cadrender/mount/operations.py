@@ -179,9 +179,10 @@ class Operations:
             raise OSError(errno.EROFS, path)
         path = path[1:]
         output, state = self._find(path, fresh=True)
-        # The kernel may still be using the old size.
-        changed = max((self._changed.get(input, 0.0) for input, _ in state), default=0.0)
-        time.sleep(max(0.0, changed + _FRESH - time.monotonic()))
+        if self._changed:  # the kernel may still be using the old size
+            changed = max((self._changed.get(input, 0.0) for input, _ in state), default=0.0)
+            if (wait := changed + _FRESH - time.monotonic()) > 0.0:  # even sleep(0) takes 0.1 ms
+                time.sleep(wait)
         with self._lock:
             file = self._file_of(path, output, state)
             # The kernel has one cache for all handles of a file. While some are still open on a state made from other

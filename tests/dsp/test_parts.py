@@ -424,8 +424,8 @@ def test_threads_share_nothing():
 
 @pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("taps", [384, pytest.param(20_000, marks=pytest.mark.slow)])
-def test_helpers_take_half_of_a_large_part(taps, busy):
-    """Or, if they are busy, nothing."""
+def test_a_helper_shares_a_large_part(taps, busy):
+    """Or nothing of it, if busy."""
     heads = noise_heads(taps, 37)
     stem = samples("int16", 90_000, 1)
     expected = whole([stem], heads, [0.8])[:, 5001:85_000]
