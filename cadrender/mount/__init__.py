@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import psutil
 
 from cadrender.catalogue.at_mic import AtMicCatalogue
@@ -36,7 +37,7 @@ from cadrender.catalogue.targets import TargetCatalogue
 from cadrender.config import Settings
 from cadrender.errors import CadrenderError, UsageError
 from cadrender.metadata.samples import at_mic_json
-from cadrender.mount.blocks import BLOCK, BlockCache
+from cadrender.mount.blocks import BLOCK, BlockCache, MountedFile, state_of
 from cadrender.mount.listing import fuse_class
 from cadrender.mount.operations import Operations
 from cadrender.mount.places import KIND, claimed, failed, load_fuse, set_readahead, unmount, what_libfuse_says
@@ -235,12 +236,17 @@ class Mount:
         return f"{opened} files opened, {megabytes:.0f} MB rendered, {cache.found} blocks found in the cache"
 
     def _warm_up(self) -> None:
-        """Compile and plan what reading needs, with the first readable file."""
+        """Compile and plan what reading needs, with the first readable file.
+
+        All of it: a mount cannot end while it compiles.
+        """
         for tree in self._trees:
             for catalogue in tree.catalogues:
                 for path in _files(catalogue):
                     with contextlib.suppress(CadrenderError):
-                        catalogue.find(path).signal.read(0, 1, "float32")
+                        output = catalogue.find(path)
+                        file = MountedFile(output, state_of(output.signal))
+                        file.render(np.empty(min(BLOCK, file.size), np.uint8), 0)
                         break
 
     def _go_on_warming_up(self) -> None:

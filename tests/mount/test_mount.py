@@ -23,6 +23,7 @@ from cadrender.config import load_settings
 from cadrender.metadata.gains import build_gains, gains_json
 from cadrender.mount import Mount, trees_of
 from cadrender.stems import STEMS
+from tests.kernels import copy_cache
 from tests.mount.conftest import mounted
 from tests.roots import POSITIONS, SONGS, command, environment, make_song, run, start, tree, write_wav
 
@@ -457,6 +458,20 @@ def test_a_killed_mount_is_replaced(root, generated, mounts, before):
     assert (listed.read_text() if listed.exists() else None) == before
     assert not list(listed.parent.glob(".*"))
     listed.unlink(missing_ok=True)
+
+
+@pytest.mark.slow
+def test_all_is_compiled_before_it_is_mounted(root, mounts, tmp_path):
+    """Otherwise the first reader waits for the compiler, and so does whoever ends the mount."""
+    cache = copy_cache(tmp_path / "cache")
+    for file in cache.rglob("part_kernels.*"):
+        file.unlink()
+    process = mounts.start(root, CADRENDER_CACHE_DIR=str(cache))
+    compiled = sorted(cache.rglob("*.nbc"))
+    assert list(cache.rglob("part_kernels.*.nbc"))
+    assert len(tree(at_mic(root))) == len(SAMPLES) * len(STEMS)
+    assert mounts.stop(process) == (0, [])
+    assert sorted(cache.rglob("*.nbc")) == compiled
 
 
 @pytest.mark.slow
