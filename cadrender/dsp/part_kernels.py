@@ -560,7 +560,7 @@ def _convolve_both(a, a_at, b, b_at, z, nothing, registers, passes, twiddles, hr
 
 @inlined
 def _render(
-    convolve, put, addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest
+    convolve, put, addresses, like, lengths, origin, gains, length, hop, passes, twiddles, hrirs, out
 ):
     size = 32 * length // twiddles.itemsize
     memory = np.empty(size + 24, twiddles.dtype)
@@ -569,6 +569,7 @@ def _render(
     left = memory[skip:]
     right = memory[skip + size // 2 + 16 :]
     windows = np.empty((2, 2 * length), like.dtype)
+    rest = np.empty(16, out.dtype)
     registers = length // 4
     first_useful = (length - hop) // 4
     width = out.shape[1]
@@ -585,7 +586,7 @@ def _render(
         end = min(to + 2 * hop, width)
         source = numba.carray(pointer_to(addresses[stem], like), 2 * lengths[stem])
         b = source
-        b_at = start = 2 * (firsts[stem] - length + hop) + to
+        b_at = start = 2 * (origin - length + hop) + to
         stop = start + 2 * length
         if step == total:
             if not waiting:
@@ -621,7 +622,7 @@ def _render(
 
 
 @compiled
-def render_pcm(addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest):
+def render_pcm(addresses, like, lengths, origin, gains, length, hop, passes, twiddles, hrirs, out):
     """Convolve parts of some stems with one head's HRIRs, written as by :func:`put_pcm`.
 
     Parameters
@@ -630,8 +631,8 @@ def render_pcm(addresses, like, lengths, firsts, gains, length, hop, passes, twi
         (stems,) int64: address of each part, interleaved stereo of `like`'s type.
     lengths : ndarray
         (stems,) int64: frames of each part; those before and after it count as zeros.
-    firsts : ndarray
-        (stems,) int64: the frame of each part that an HRIR's first tap maps to the first output frame.
+    origin : int
+        The frame of each part that an HRIR's first tap maps to the first output frame.
     gains : ndarray
         (stems,): linear factors, including those of the transforms.
     length, hop : int
@@ -642,8 +643,6 @@ def render_pcm(addresses, like, lengths, firsts, gains, length, hop, passes, twi
         See :func:`multiply`.
     out : ndarray
         (stems, 2 * frames wanted): written.
-    rest : ndarray
-        (16,) as `out`: overwritten.
     """
     _render(
         _convolve,
@@ -651,7 +650,7 @@ def render_pcm(addresses, like, lengths, firsts, gains, length, hop, passes, twi
         addresses,
         like,
         lengths,
-        firsts,
+        origin,
         gains,
         length,
         hop,
@@ -659,12 +658,11 @@ def render_pcm(addresses, like, lengths, firsts, gains, length, hop, passes, twi
         twiddles,
         hrirs,
         out,
-        rest,
     )
 
 
 @compiled
-def render_floats(addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest):
+def render_floats(addresses, like, lengths, origin, gains, length, hop, passes, twiddles, hrirs, out):
     """As :func:`render_pcm`, written as by :func:`put_floats`."""
     _render(
         _convolve,
@@ -672,7 +670,7 @@ def render_floats(addresses, like, lengths, firsts, gains, length, hop, passes, 
         addresses,
         like,
         lengths,
-        firsts,
+        origin,
         gains,
         length,
         hop,
@@ -680,12 +678,11 @@ def render_floats(addresses, like, lengths, firsts, gains, length, hop, passes, 
         twiddles,
         hrirs,
         out,
-        rest,
     )
 
 
 @compiled
-def render_both_pcm(addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest):
+def render_both_pcm(addresses, like, lengths, origin, gains, length, hop, passes, twiddles, hrirs, out):
     """As :func:`render_pcm`, in single precision; see :func:`multiply_both`."""
     _render(
         _convolve_both,
@@ -693,7 +690,7 @@ def render_both_pcm(addresses, like, lengths, firsts, gains, length, hop, passes
         addresses,
         like,
         lengths,
-        firsts,
+        origin,
         gains,
         length,
         hop,
@@ -701,14 +698,11 @@ def render_both_pcm(addresses, like, lengths, firsts, gains, length, hop, passes
         twiddles,
         hrirs,
         out,
-        rest,
     )
 
 
 @compiled
-def render_both_floats(
-    addresses, like, lengths, firsts, gains, length, hop, passes, twiddles, hrirs, out, rest
-):
+def render_both_floats(addresses, like, lengths, origin, gains, length, hop, passes, twiddles, hrirs, out):
     """As :func:`render_both_pcm`, written as by :func:`put_floats`."""
     _render(
         _convolve_both,
@@ -716,7 +710,7 @@ def render_both_floats(
         addresses,
         like,
         lengths,
-        firsts,
+        origin,
         gains,
         length,
         hop,
@@ -724,5 +718,4 @@ def render_both_floats(
         twiddles,
         hrirs,
         out,
-        rest,
     )

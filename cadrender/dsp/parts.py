@@ -9,6 +9,7 @@ bits, otherwise equal to about 1e-15 of full scale.
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextvars import ContextVar
@@ -43,6 +44,7 @@ helpers: ContextVar[Executor | None] = ContextVar("helpers", default=None)
 """The executor that may share the work of a large part of a single stem; none by default."""
 
 _TYPES = ("int16", "int32", "float32", "float64")
+_LIKE = {np.dtype(name): np.empty(0, name) for name in ("int16", "float64")}
 
 
 def history(heads: Heads, head: int = 0) -> int:
@@ -107,7 +109,7 @@ def convolve_parts(
         raise ValueError("no parts: at least one stem is needed")
     source = _source_type(parts)
     factors = np.array(gains, np.float64)
-    if factors.shape != (len(parts),) or not (np.isfinite(factors) & (factors >= 0.0)).all():
+    if factors.shape != (len(parts),) or not all(0.0 <= factor < math.inf for factor in factors.tolist()):
         raise ValueError(f"gains {factors}: {len(parts)} finite factors, none negative, are needed")
     if out is None:
         out = np.empty((len(parts), frames, 2), dtype or (np.int16 if pcm16 else np.float64))
@@ -121,8 +123,8 @@ def convolve_parts(
     unit = (32768.0 if pcm16 else 1.0) / (full_scale(source) * grid.length)
     if source != np.int16:  # compiling kernels for rare types takes longer than any music
         parts, source = [part.astype(np.float64) for part in parts], np.dtype(np.float64)
-    addresses = np.array([part.ctypes.data for part in parts], np.int64)
-    like, lengths = np.empty(0, source), np.array([len(part) for part in parts], np.int64)
+    addresses = np.array([part.__array_interface__["data"][0] for part in parts], np.int64)
+    like, lengths = _LIKE[source], np.array([len(part) for part in parts], np.int64)
     scales, hrirs = factors * unit, spectra(heads, head, grid.length, precision)
     rows = out.reshape(len(parts), -1)
 
@@ -131,7 +133,7 @@ def convolve_parts(
             addresses,
             like,
             lengths,
-            np.full(len(parts), before - heads.delays[head] + begin, np.int64),
+            before - heads.delays[head] + begin,
             scales,
             grid.length,
             grid.block,
@@ -139,7 +141,6 @@ def convolve_parts(
             twiddles,
             hrirs,
             rows[:, 2 * begin : 2 * end],
-            np.empty(16, out.dtype),
         )
 
     pool = helpers.get() if len(parts) == 1 and frames >= _WORTH_HELP else None
