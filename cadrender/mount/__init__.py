@@ -37,7 +37,7 @@ from cadrender.catalogue.targets import TargetCatalogue
 from cadrender.config import Settings
 from cadrender.errors import CadrenderError, UsageError
 from cadrender.metadata.samples import at_mic_json
-from cadrender.mount.blocks import BLOCK, BlockCache, MountedFile, state_of
+from cadrender.mount.blocks import BLOCK, STORED_AS, BlockCache, MountedFile, state_of
 from cadrender.mount.listing import fuse_class
 from cadrender.mount.operations import Operations
 from cadrender.mount.places import KIND, claimed, failed, load_fuse, set_readahead, unmount, what_libfuse_says
@@ -265,7 +265,7 @@ class Mount:
                         wanted = number == 0 or sample.source in new
                         if wanted and isinstance(signal, AtMic) and signal.is_measured:
                             for frames in _WARMED if number == 0 else (1,):
-                                signal.read(0, frames)
+                                signal.read(0, frames, STORED_AS[signal.subtype])
                 except CadrenderError:  # reported on reading, unless repaired by then
                     catalogue.look_again()
 

@@ -49,7 +49,8 @@ _T = TypeVar("_T")
 Seen = tuple[int, int, int]
 State = tuple[tuple[Path, Seen | None], ...]
 
-_STORED_AS = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
+STORED_AS = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
+"""The type in which each subtype is read."""
 
 
 class ChangedError(CadrenderError):
@@ -106,7 +107,7 @@ class MountedFile:
         signal, width = self.output.signal, self.output.audio_format.bytes_per_frame
         start, skipped = divmod(at, width)
         frames = -(-(skipped + len(out)) // width)
-        dtype = _STORED_AS[signal.subtype]
+        dtype = STORED_AS[signal.subtype]
         whole = not skipped and signal.subtype != "PCM_24" and len(out) == frames * width
         if whole and (samples := out.view(dtype)).flags.aligned:
             read = len(signal.read(start, frames, out=samples.reshape(-1, 2)))

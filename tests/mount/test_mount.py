@@ -242,7 +242,8 @@ def test_other_subtypes(root, mounts, tmp_path, subtype):
         "--output-music-file", tmp_path / "made.json", "-q", "-j", "1",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    mounts.start(root, "--subtype", subtype)
+    run("index", "--root", root, "-j", 1)  # what is known is read beforehand
+    process = mounts.start(root, "--subtype", subtype)
     made = sorted((tmp_path / "made").rglob("*.wav"))
     assert len(made) == 5 * len(SAMPLES)
     for file in made:
@@ -253,6 +254,7 @@ def test_other_subtypes(root, mounts, tmp_path, subtype):
         # A part is rendered in other blocks than the whole: untruncated values may differ by rounding.
         ours, theirs = (soundfile.read(each, dtype="float64")[0] for each in (shown, file))
         np.testing.assert_allclose(ours, theirs, rtol=2**-22, atol=2**-23)
+    assert mounts.stop(process) == (0, [])
 
 
 @pytest.mark.slow
