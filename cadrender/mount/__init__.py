@@ -37,13 +37,14 @@ from cadrender.catalogue.targets import TargetCatalogue
 from cadrender.config import Settings
 from cadrender.errors import CadrenderError, UsageError
 from cadrender.metadata.samples import at_mic_json
-from cadrender.mount.blocks import BLOCK, STORED_AS, BlockCache, MountedFile, state_of
+from cadrender.mount.blocks import BLOCK, BlockCache, MountedFile, state_of
 from cadrender.mount.listing import fuse_class
 from cadrender.mount.operations import Operations
 from cadrender.mount.places import KIND, claimed, failed, load_fuse, set_readahead, unmount, what_libfuse_says
 from cadrender.pipeline.pool import usable_cpus
 from cadrender.signals.at_mic import AtMic
 from cadrender.store import AtomicFile, AudioFormat, ClaimedError
+from cadrender.store.audio import exact_dtype
 
 _log = logging.getLogger("cadrender")
 
@@ -265,7 +266,7 @@ class Mount:
                         wanted = number == 0 or sample.source in new
                         if wanted and isinstance(signal, AtMic) and signal.is_measured:
                             for frames in _WARMED if number == 0 else (1,):
-                                signal.read(0, frames, STORED_AS[signal.subtype])
+                                signal.read(0, frames, exact_dtype(signal.subtype))
                 except CadrenderError:  # reported on reading, unless repaired by then
                     catalogue.look_again()
 

@@ -18,6 +18,7 @@ from cadrender.catalogue.output import Output
 from cadrender.errors import CadrenderError
 from cadrender.signals.base import Signal
 from cadrender.signals.stored import Stored
+from cadrender.store.audio import exact_dtype
 from cadrender.store.writing import frame_bytes, wav_header
 
 BLOCK = 1 << 16
@@ -48,9 +49,6 @@ _T = TypeVar("_T")
 # What is known of a file's inputs: see :func:`state_of`.
 Seen = tuple[int, int, int]
 State = tuple[tuple[Path, Seen | None], ...]
-
-STORED_AS = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
-"""The type in which each subtype is read."""
 
 
 class ChangedError(CadrenderError):
@@ -107,7 +105,7 @@ class MountedFile:
         signal, width = self.output.signal, self.output.audio_format.bytes_per_frame
         start, skipped = divmod(at, width)
         frames = -(-(skipped + len(out)) // width)
-        dtype = STORED_AS[signal.subtype]
+        dtype = exact_dtype(signal.subtype)
         whole = not skipped and signal.subtype != "PCM_24" and len(out) == frames * width
         if whole and (samples := out.view(dtype)).flags.aligned:
             read = len(signal.read(start, frames, out=samples.reshape(-1, 2)))

@@ -20,6 +20,7 @@ from cadrender.pipeline.shards import Shard
 from cadrender.signals.base import Signal
 from cadrender.signals.stored import Stored
 from cadrender.store import read_header, read_stem
+from cadrender.store.audio import exact_dtype
 from cadrender.store.durable import this_mount
 from cadrender.store.manifest import Contents, Input, Inputs, Manifest, Record, new_id, relative_name
 
@@ -573,7 +574,7 @@ def holds_signal(output: Output[Signal]) -> bool:
     except AudioError:
         return False
     try:
-        wanted = signal.read(dtype={"PCM_24": "int32", "FLOAT": "float32"}.get(signal.subtype, "int16"))
+        wanted = signal.read(dtype=exact_dtype(signal.subtype))
     except AudioError:
         return True  # making it will report the unreadable source
     return np.array_equal(present, wanted)

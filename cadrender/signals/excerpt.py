@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from cadrender.signals.base import Made, Signal, Sink, as_float
 from cadrender.store import AudioFormat, read_stem
+from cadrender.store.audio import exact_dtype
 from cadrender.store.manifest import Manifest, check_unchanged
 
 
@@ -48,7 +49,7 @@ class ExcerptStem(Signal):
 
     def _quantised(self, start: int, frames: int) -> npt.NDArray[Any]:
         if not frames:
-            return np.zeros((0, 2), {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}[self.subtype])
+            return np.zeros((0, 2), exact_dtype(self.subtype))
         signal = self._cut()[start : start + frames]
         if self.subtype == "FLOAT" and signal.dtype != np.float32:
             return as_float(signal).astype(np.float32)

@@ -50,7 +50,7 @@ class Stored:
             if (header.frames, header.samplerate, header.channels) != (self.frames, self.samplerate, 2):
                 continue
             if self.subtype in ("", header.subtype):
-                return file, exact_dtype(header)
+                return file, exact_dtype(header.subtype)
         return None
 
     def whole(self) -> npt.NDArray[Any]:

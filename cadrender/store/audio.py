@@ -131,9 +131,9 @@ def check_values(file: Path, samples: npt.NDArray[Any], most: float = LOUDEST) -
         raise AudioError(f"{file}: holds a sample of {largest:g}; full scale is 1, the limit is {most:g}")
 
 
-def exact_dtype(header: Header) -> str:
-    """The array type that holds a file's samples exactly: int16, int32, float32 or float64."""
-    return _EXACT.get(header.subtype, "float32")
+def exact_dtype(subtype: str) -> str:
+    """The array type that holds a subtype's samples exactly: int16, int32, float32 or float64."""
+    return _EXACT.get(subtype, "float32")
 
 
 def check_stem_header(file: Path, header: Header, samplerate: int) -> None:
@@ -176,7 +176,7 @@ def read_stem(file: Path, samplerate: int, start: int = 0, frames: int | None = 
     """
     header = read_header(file)
     check_stem_header(file, header, samplerate)
-    dtype = exact_dtype(header)
+    dtype = exact_dtype(header.subtype)
     if start == 0 and frames in (None, header.frames):
         stem = _read(file, header.frames, dtype)
         check_values(file, stem)

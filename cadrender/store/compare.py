@@ -8,14 +8,13 @@ import numpy.typing as npt
 import soundfile
 
 from cadrender.errors import AudioError
-from cadrender.store.audio import AudioFormat
+from cadrender.store.audio import AudioFormat, exact_dtype
 from cadrender.store.writing import quantised
 
 # One step of each subtype in the values soundfile returns; float32 has 24 bits.
 _STEP = {"PCM_16": 1, "PCM_24": 256, "FLOAT": 2.0**-23}
 # Convolving stems in other groups changes samples by a few 2**-53 of full scale before float32 rounds them.
 _ROUNDING = 2.0**-46
-_DTYPE = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}
 
 
 class AudioComparer:
@@ -72,7 +71,7 @@ class AudioComparer:
         """Compare the next frames: int16 for PCM_16, else float64 with full scale 1."""
         expected = quantised(piece, self._subtype)
         try:
-            found = self._sound.read(len(piece), dtype=_DTYPE[self._subtype], always_2d=True)
+            found = self._sound.read(len(piece), dtype=exact_dtype(self._subtype), always_2d=True)
         except (soundfile.LibsndfileError, OSError) as error:
             raise AudioError(f"{self._file}: damaged: it cannot be read to its end") from error
         if len(found) != len(expected):

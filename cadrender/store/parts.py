@@ -46,7 +46,7 @@ def _layout(file: Path, samplerate: int, size: int, mtime_ns: int) -> Layout:
     check_stem_header(file, header, samplerate)
     plain = header.format in ("WAV", "WAVEX") and header.subtype in _PLAIN
     offset = _data_offset(file, header.frames, np.dtype(_PLAIN[header.subtype]).itemsize) if plain else -1
-    return Layout(header.frames, np.dtype(exact_dtype(header)), offset)
+    return Layout(header.frames, np.dtype(exact_dtype(header.subtype)), offset)
 
 
 def _data_offset(file: Path, frames: int, size: int) -> int:
