@@ -80,9 +80,9 @@ def _close(folder: Path) -> str:
     """Close a private folder to others, so that the permissions of new files in it do not matter."""
     try:
         if folder.stat().st_mode & 0o077:
-            for each in folder.iterdir():
+            for each in folder.rglob("*"):
                 if problem := _shared(each):
-                    return f"{each.name} in it: {problem}"
+                    return f"{each.relative_to(folder)} in it: {problem}"
             folder.chmod(0o700)
     except OSError as error:
         return f"cannot be read ({error.strerror or error})"

@@ -192,9 +192,7 @@ def measure_batch(batch: LevelBatch) -> Measured:
         signals = [signal for signal in batch.signals if head_keys(signal) in unknown]
         place = None
         if signals:
-            levels = measure(signals, source)
-            after = {head_keys(signal): level for signal, (_, level) in zip(signals, levels, strict=True)}
-            place = book.add(source, levels[0][0], after)
+            place = book.add(source, *measure(signals, source))
         return Measured(batch, place=place)
     except (AudioError, CadrenderError) as error:
         return Measured(batch, str(error))

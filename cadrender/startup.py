@@ -71,6 +71,20 @@ def one_thread_for_blas() -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+def open_closed_streams() -> None:
+    """Let standard input, output and error lead nowhere where they are closed.
+
+    Otherwise the next files to be opened would take their place, here and in workers.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(
+                os.open(os.devnull, os.O_RDWR), True
+            )  # it gets the lowest free number: this one
+
+
 def print_any_name() -> None:
     """Print letters that the terminal cannot show as ``\\xf1``, instead of failing on a song's name."""
     for stream in (sys.stdout, sys.stderr):

@@ -212,11 +212,12 @@ class TargetCatalogue(Catalogue):
         output = catalogue.output(sample, stem)
         signal = output.signal
         at_mic = replace(signal, subtype="PCM_16")
-        if self._after:
-            return Stored(stem, (output.file,), signal.frames, signal.samplerate, signal.subtype, at_mic)
-        doubtful = not catalogue.knows(output)
-        files = self._files(sample.path, stem)
-        return Stored(stem, files, signal.frames, signal.samplerate, "", at_mic, doubtful)
+        record = catalogue.records.get(output.key)
+        # Beside a recorded file, one in another container is a leftover.
+        files = (output.file,) if record or self._after else self._files(sample.path, stem)
+        subtype = signal.subtype if self._after else ""
+        doubtful = not (self._after or catalogue.knows(output))
+        return Stored(stem, files, signal.frames, signal.samplerate, subtype, at_mic, doubtful, record)
 
     def _files(self, path: str, stem: str) -> tuple[Path, ...]:
         folder = self.settings.output_music_dir / path

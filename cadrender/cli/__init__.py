@@ -79,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     """
     from cadrender.cli import interruptions
 
+    if argv is None:
+        startup.open_closed_streams()
     try:
         with interruptions.interruptible(last=argv is None):
             status = _main(argv)

@@ -505,14 +505,21 @@ class Check:
         if isinstance(known, Input):
             states = [self._stat(file) for file in part.files]
             there = [file for file, state in zip(part.files, states, strict=True) if state[0] >= 0]
-            # A missing file has not changed: it would be rendered to the same samples.
-            same = not there or (known.bytes, known.mtime_ns) in states
-            return (None if same else there[0]), known
+            if not there:
+                return self._compare_lost(part, known), known
+            return (None if (known.bytes, known.mtime_ns) in states else there[0]), known
         if known is None:
             return part.files[0], known
         if part.at_mic is None:
             return None, known
         return self._compare(part.at_mic, known)
+
+    def _compare_lost(self, part: Stored, known: Input) -> Path | None:
+        """What would make a missing at-mic stem another one if it was rendered again; None for nothing."""
+        record = part.record
+        if record is None or (record.bytes, record.mtime_ns) != (known.bytes, known.mtime_ns):
+            return part.files[0]  # nothing says what it was made from
+        return self._compare(part.at_mic, record.inputs)[0] if part.at_mic else None
 
     def _now(self, file: Path, known: Input) -> Input | None:
         """A file's current state: `known` itself if it looks unchanged, None if it differs or is unreadable."""

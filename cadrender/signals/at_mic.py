@@ -128,29 +128,28 @@ class AtMic(Signal):
 
         known = _levels.get((self.source, state, keys))
         if known is None:
-            known = _levels[self.source, state, keys] = Level(*self._known_level(state))
+            known = _levels[self.source, state, keys] = Level(*self._known_level(state, keys))
             if len(_levels) > _MOST_LEVELS:
                 _levels.pop(next(iter(_levels)))
         return known
 
-    def _known_level(self, state: _State | None) -> tuple[float, float]:
-        book, head = self.book(), head_keys(self)
+    def _known_level(self, state: _State | None, keys: _Pair) -> tuple[float, float]:
+        book, head = self.book(), _head_key(keys)
         source = book.look_at(self.source, state)
         if found := book.level(source, head):
             return found
         with _measuring(self.source):
             if found := book.level(source, head):  # measured by another thread meanwhile
                 return found
-            wanted = self._with_others(book, source)
-            levels = measure(list(wanted.values()), source)
-            before = levels[0][0]
-            after = {head: level for head, (_, level) in zip(wanted, levels, strict=True)}
+            before, after = measure(self._with_others(book, source), source)
+            if head not in after:
+                raise AudioError(f"{self.left_hrir}: changed while it was being read, or {self.right_hrir}")
             with contextlib.suppress(CadrenderError):  # each process then measures for itself
                 book.add(source, before, after, keep=self.level_files is not None)
             return before, after[head]
 
-    def _with_others(self, book: LevelBook, source: Input) -> dict[str, "AtMic"]:
-        """The signals to measure together, itself included, by head key and in the same order for all."""
+    def _with_others(self, book: LevelBook, source: Input) -> list["AtMic"]:
+        """The signals to measure together, itself included, in the same order for all."""
         found: dict[str, AtMic] = {}
         for left, right in self.measured_with:
             other = replace(self, left_hrir=left, right_hrir=right)
@@ -162,7 +161,7 @@ class AtMic(Signal):
         found.setdefault(own, self)
         # Another process may just have measured its own level: then it is measured once more.
         wanted = {own, *book.missing(source, found)}
-        return {head: other for head, other in found.items() if head in wanted}
+        return [other for head, other in found.items() if head in wanted]
 
     def read_whole(self) -> npt.NDArray[Any]:
         """The whole stem as stored, (frames, 2)."""
@@ -239,8 +238,9 @@ class AtMic(Signal):
         """Render one stem for several heads; the source is read, weighted and transformed once."""
         first = signals[0]
         source = manifest.look_at(first.source)
+        heads, hrirs = recorded_heads(signals, manifest)
         signal = read_source(first.source, first.frames, first.samplerate)
-        levels, clipped = render_into(signal, first.samplerate, heads_of(signals), sinks)
+        levels, clipped = render_into(signal, first.samplerate, heads, sinks)
         check_unchanged(first.source, source)
         return [
             Made(
@@ -250,13 +250,9 @@ class AtMic(Signal):
                     "gain": level.gain,
                     "clipped": clips,
                 },
-                {
-                    "source": source,
-                    "left_hrir": look_at_hrir(one.left_hrir, one.samplerate, manifest),
-                    "right_hrir": look_at_hrir(one.right_hrir, one.samplerate, manifest),
-                },
+                {"source": source, **pair},
             )
-            for one, level, clips in zip(signals, levels, clipped, strict=True)
+            for pair, level, clips in zip(hrirs, levels, clipped, strict=True)
         ]
 
     def _read(self, start: int, frames: int, dtype: str, out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
@@ -285,7 +281,7 @@ class AtMic(Signal):
             pass
 
 
-def measure(signals: Sequence[AtMic], source: Input) -> list[tuple[float, float]]:
+def measure(signals: Sequence[AtMic], source: Input) -> tuple[float, dict[str, float]]:
     """Measure a stem before and after the HRIRs of several signals.
 
     Parameters
@@ -297,8 +293,10 @@ def measure(signals: Sequence[AtMic], source: Input) -> list[tuple[float, float]
 
     Returns
     -------
-    list of (float, float)
-        LUFS of the stem and of its convolution with each head's HRIRs.
+    before : float
+        LUFS of the stem.
+    after : dict of str to float
+        LUFS of its convolution with each pair of HRIRs, by :func:`head_keys`.
 
     Raises
     ------
@@ -307,11 +305,11 @@ def measure(signals: Sequence[AtMic], source: Input) -> list[tuple[float, float]
     """
     from cadrender.dsp.convolve import loudness_before_and_after
 
-    first = signals[0]
+    first, keys = signals[0], tuple(map(_keys_of, signals))
     signal = read_source(first.source, first.frames, first.samplerate)
-    before, after = loudness_before_and_after(signal, first.samplerate, heads_of(signals))
+    before, after = loudness_before_and_after(signal, first.samplerate, _heads(keys))
     check_unchanged(first.source, source)
-    return [(before, float(one)) for one in after]
+    return before, {_head_key(pair): float(level) for pair, level in zip(keys, after, strict=True)}
 
 
 @contextlib.contextmanager
@@ -366,7 +364,23 @@ def heads_of(signals: Sequence[AtMic]) -> "Heads":
     AudioError
         If one cannot be used.
     """
-    return _heads(tuple(_keys_of(one) for one in signals))
+    return _heads(tuple(map(_keys_of, signals)))
+
+
+def recorded_heads(signals: Sequence[AtMic], manifest: Manifest) -> "tuple[Heads, list[dict[str, Input]]]":
+    """The HRIRs of some signals, and for each signal its ``left_hrir`` and ``right_hrir`` as they are recorded.
+
+    Raises
+    ------
+    AudioError
+        If one cannot be used, or changes meanwhile.
+    """
+    keys = tuple(map(_keys_of, signals))
+    hrirs = [
+        {"left_hrir": _looked_at(*left, manifest), "right_hrir": _looked_at(*right, manifest)}
+        for left, right in keys
+    ]
+    return _heads(keys), hrirs
 
 
 def head_keys(one: AtMic) -> str:
@@ -377,12 +391,11 @@ def head_keys(one: AtMic) -> str:
     AudioError
         If one cannot be used.
     """
-    return head_key(*(_digest(*key) for key in _keys_of(one)))
+    return _head_key(_keys_of(one))
 
 
-def look_at_hrir(file: Path, samplerate: int, manifest: Manifest) -> Input:
-    """Digest an HRIR; cached, since each belongs to many signals."""
-    return _looked_at(*_hrir_key(file, samplerate), manifest)
+def _head_key(keys: _Pair) -> str:
+    return head_key(*(_digest(*key) for key in keys))
 
 
 def _hrir_key(file: Path, samplerate: int) -> _Hrir:
@@ -394,19 +407,33 @@ def _hrir_key(file: Path, samplerate: int) -> _Hrir:
     return file, samplerate, status.st_size, status.st_mtime_ns
 
 
+# What is kept of an HRIR is that of the file of the given size and mtime: it is looked at again after reading.
+
+
 @functools.lru_cache(maxsize=512)
 def _hrir(file: Path, samplerate: int, size: int, mtime_ns: int) -> npt.NDArray[np.float64]:
-    return read_hrir(file, samplerate)
+    taps = read_hrir(file, samplerate)
+    _check_same(file, (size, mtime_ns))
+    return taps
 
 
 @functools.lru_cache(maxsize=1024)
 def _looked_at(file: Path, samplerate: int, size: int, mtime_ns: int, manifest: Manifest) -> Input:
-    return manifest.look_at(file)
+    seen = manifest.look_at(file)
+    _check_same(file, (size, mtime_ns))
+    return seen
 
 
 @functools.lru_cache(maxsize=1024)
 def _digest(file: Path, samplerate: int, size: int, mtime_ns: int) -> str:
-    return digest_of(file)
+    digest = digest_of(file)
+    _check_same(file, (size, mtime_ns))
+    return digest
+
+
+def _check_same(file: Path, state: _State) -> None:
+    if size_and_time(file) != state:
+        raise AudioError(f"{file}: changed while it was being read")
 
 
 @functools.lru_cache(maxsize=160)

@@ -1,7 +1,7 @@
 """At-mic stems as inputs of targets."""
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from cadrender.errors import AudioError
 from cadrender.signals.at_mic import AtMic, size_and_time
 from cadrender.store import read_header, read_stem
 from cadrender.store.audio import exact_dtype
+from cadrender.store.manifest import Record
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Stored:
         What to render if none of the files is complete.
     doubtful : bool
         Whether a power cut may have damaged the files, so they are not used.
+    record : Record, optional
+        What is recorded of its file.
     """
 
     stem: str
@@ -39,6 +42,7 @@ class Stored:
     subtype: str = ""
     at_mic: AtMic | None = None
     doubtful: bool = False
+    record: Record | None = field(default=None, compare=False, repr=False)
 
     def find(self) -> tuple[Path, str] | None:
         """The complete file and the array type that holds its samples exactly; None if there is none."""

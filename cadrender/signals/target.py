@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from cadrender.dsp.nalr import ORDER
 from cadrender.metadata.listeners import Listener
-from cadrender.signals.at_mic import AtMic, heads_of, look_at_hrir, read_source, render_into
+from cadrender.signals.at_mic import AtMic, read_source, recorded_heads, render_into
 from cadrender.signals.base import Copy, Kept, Made, NotReadyError, Signal, Sink, as_float
 from cadrender.signals.stored import Stored
 from cadrender.stems import VDBO
@@ -353,19 +353,16 @@ class _Rendered:
     def __init__(self, at_mic: AtMic, dtype: npt.DTypeLike, folder: Path | None, manifest: Manifest) -> None:
         self._dtype = dtype
         source = manifest.look_at(at_mic.source)
+        heads, (hrirs,) = recorded_heads((at_mic,), manifest)
         signal = read_source(at_mic.source, at_mic.frames, at_mic.samplerate)
         self._file = _NamelessFile(folder)
         try:
-            render_into(signal, at_mic.samplerate, heads_of((at_mic,)), [self])
+            render_into(signal, at_mic.samplerate, heads, [self])
             check_unchanged(at_mic.source, source)
         except BaseException:
             self._file.close()
             raise
-        self.inputs: Inputs = {
-            "source": source,
-            "left_hrir": look_at_hrir(at_mic.left_hrir, at_mic.samplerate, manifest),
-            "right_hrir": look_at_hrir(at_mic.right_hrir, at_mic.samplerate, manifest),
-        }
+        self.inputs: Inputs = {"source": source, **hrirs}
 
     def write(self, piece: npt.NDArray[Any]) -> None:
         """Take the next int16 frames."""

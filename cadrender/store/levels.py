@@ -286,7 +286,9 @@ class LevelBook:
 def _gain(before: float, after: float) -> float:
     """The gain that `generate` records with these levels."""
     silent = not (math.isfinite(before) and math.isfinite(after))
-    return 0.0 if silent else 10.0 ** ((before - after) / 20.0)
+    with contextlib.suppress(OverflowError):
+        return 0.0 if silent else 10.0 ** ((before - after) / 20.0)
+    return math.inf
 
 
 def _with_digest(line: str) -> str:

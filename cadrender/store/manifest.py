@@ -584,4 +584,7 @@ def level_from_json(value: object) -> float:
         return -math.inf
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise TypeError
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise TypeError from error

@@ -9,14 +9,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import soundfile
 
 import cadrender
 from cadrender.catalogue import at_mic
 from cadrender.metadata.positions import HeadPosition
-from cadrender.signals.at_mic import measure
+from cadrender.signals.at_mic import AtMic, measure
 from cadrender.signals.base import Kept
+from cadrender.store.digest import digest_of
 from cadrender.store.levels import LevelBook, LevelFiles
-from tests.roots import SONGS, invoke, make_root
+from cadrender.store.manifest import Manifest
+from tests.roots import SONGS, invoke, make_root, write_wav
 
 
 @pytest.fixture
@@ -41,8 +44,33 @@ def test_a_stem_is_measured_for_its_songs_other_positions_too(root):
     (root / "metadata/levels.jsonl").unlink()
     for signal in (first, *others):
         alone = replace(signal, measured_with=(), level_files=None)
-        (measured,) = measure([alone], LevelFiles(root, root).open().look_at(alone.source))
+        before, after = measure([alone], LevelFiles(root, root).open().look_at(alone.source))
+        measured = (before, *after.values())
         assert measured == pytest.approx((signal.level().before, signal.level().after), abs=1e-9)
+
+
+class Replacing:
+    """A sink that replaces an HRIR when it gets its first samples."""
+
+    pcm16, folder = True, None
+
+    def __init__(self, hrir):
+        self._hrir = hrir
+
+    def write(self, piece):
+        write_wav(self._hrir.with_suffix(".new"), 0.5 * soundfile.read(self._hrir)[0], subtype="FLOAT")
+        self._hrir.with_suffix(".new").replace(self._hrir)
+
+    def restart(self):
+        raise AssertionError
+
+
+def test_an_hrir_that_is_replaced_meanwhile_is_recorded_as_it_was(root):
+    signal = at_mics(root)[0]
+    before = digest_of(signal.left_hrir)
+    (made,) = AtMic.make([signal], [Replacing(signal.left_hrir)], Manifest(root / "manifest.jsonl", root))
+    assert digest_of(signal.left_hrir) != before
+    assert made.inputs["left_hrir"].digest == before
 
 
 @pytest.mark.parametrize("place", ["levels.jsonl", "at_mic_music.train.manifest.jsonl"])

@@ -18,6 +18,7 @@ from tests.roots import (
 )
 
 AT_MIC = "audio/at_mic_music"
+AT_MIC_MANIFEST = "metadata/at_mic_music.train.manifest.jsonl"
 OUT = "audio/remix"
 AMPLIFIED = "audio/remix_listeners"
 LIST = "metadata/remix.train.json"

@@ -5,10 +5,13 @@ import shutil
 
 import numpy as np
 import pytest
+import soundfile
 
+from cadrender.metadata.scenes import read_scenes
 from tests.cli.remix.outputs import (
     AMPLIFIED,
     AT_MIC,
+    AT_MIC_MANIFEST,
     MANIFEST,
     SCENES,
     at_mic,
@@ -59,8 +62,37 @@ def test_another_at_mic_file(root):
     write_wav(file, at_mic(root, file.parent.name, "drums"))
     assert remade(root) == {"scene_10006"}
     np.testing.assert_array_equal(pcm(target(root, "scene_10006")), by_reference(root, "scene_10006"))
-    shutil.rmtree(root / AT_MIC)  # to make room: the targets stay
+    shutil.rmtree(
+        root / AT_MIC
+    )  # to make room: the targets stay, but that file is not what would be rendered
+    assert remade(root) == {"scene_10006"}
     assert remade(root) == set()
+
+
+def test_songs_that_change_when_the_at_mic_files_are_gone(root):
+    remade(root)
+    shutil.rmtree(root / AT_MIC)
+    assert remade(root) == set()
+    song = root / "audio/music/train" / SONGS[1]
+    for stem in ("vocals", "mixture"):
+        write_wav(song / f"{stem}.wav", soundfile.read(song / "drums.wav", dtype="int16")[0])
+    scenes = read_scenes(root / "metadata/scenes.train.json")
+    with_it = {scene.id for scene in scenes if scene.music == SONGS[1]}
+    assert remade(root) == with_it < set(SCENES)
+    (root / AT_MIC_MANIFEST).unlink()  # then nothing says what the others were made from
+    assert remade(root) == set(SCENES) - with_it
+
+
+def test_a_leftover_in_another_container_is_not_mixed(root):
+    """As after a kill between the new file and the removal of the old one."""
+    assert call("generate", "--root", root, "-j", 1, "--format", "flac") == 0
+    assert remade(root) == set(SCENES)
+    expected = {scene: pcm(target(root, scene)) for scene in SCENES}
+    for file in (root / AT_MIC).rglob("vocals.flac"):
+        write_wav(file.with_suffix(".wav"), soundfile.read(file.with_name("drums.flac"), dtype="int16")[0])
+    assert call("remix", "--root", root, "-j", 1, "--force") == 0
+    for scene, samples in expected.items():
+        np.testing.assert_array_equal(pcm(target(root, scene)), samples)
 
 
 def test_at_mic_files_that_came_later_change_nothing(bare, capsys):
