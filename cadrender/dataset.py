@@ -194,10 +194,11 @@ class Dataset:
         self._check_hrirs(scenes)
         self._scenes = self._usable(scenes)
         self._sources = list({scene.sample.source: scene.sample for scene in self._scenes}.values())
-        if len(self._voices) > len(self._sources):
+        songs_there = len({sample.track.name for sample in self._sources})
+        if len(self._voices) > songs_there:
             raise ValueError(
                 f"songs='mixed': {len(self._voices)} stems of as many songs, and only "
-                f"{plural(len(self._sources), 'song')} can be used"
+                f"{plural(songs_there, 'song')} can be used"
             )
         usual = len(self._scenes) * (1 if heads == "scenes" else settings.number_scenes_per_song)
         self._length = usual if length is None else _whole("length", length, 1)
@@ -293,7 +294,7 @@ class Dataset:
             for attempt in range(_ATTEMPTS):
                 if attempt % _ATTEMPTS_PER_SONG == 0:
                     if voice:
-                        taken = [part.sample.source for part in parts]
+                        taken = [part.sample.track.name for part in parts]
                         sample = self._other_song(draws, taken, scene.sample.position)
                     elif attempt:
                         scene = self._scene(key, attempt // _ATTEMPTS_PER_SONG, chance)
@@ -323,7 +324,7 @@ class Dataset:
         return _Scene("", moved, self._gains[chance.gains])
 
     def _other_song(self, draws: _Draws, taken: Sequence[str], position: HeadPosition) -> Sample:
-        others = [sample for sample in self._sources if sample.source not in taken]
+        others = [sample for sample in self._sources if sample.track.name not in taken]
         return _moved(others[draws.below(len(others))], position)
 
     def _part(

@@ -91,7 +91,7 @@ class ExcerptWork:
                 continue
             record = records.get(key_of(AtMic.product, output.name))
             recorded = AudioFormat(record.container, record.subtype) if record else AudioFormat()
-            wanted = audio_format or recorded
+            wanted = audio_format.over(recorded) if audio_format else recorded
             file = (settings.output_music_dir / output.name).with_suffix(f".{wanted.container}")
             if file in again or not is_complete(file, signal.frames, signal.samplerate, wanted):
                 count += 1

@@ -193,10 +193,14 @@ class Root:
             if settings.excerpts_file.exists():
                 found.append(ExcerptCatalogue.of_list(settings, at_mic.samples))
             found.append(at_mic)
-        list_file = settings.output_remix_file
-        if list_file.exists() or Manifest.beside(list_file, settings.root).file.exists():
+        folders = (settings.output_remix_dir, settings.output_remix_listeners_dir)
+        targets = [folder / settings.split for folder in folders]
+        recorded = Manifest.beside(settings.output_remix_file, settings.root).file
+        if settings.output_remix_file.exists() or recorded.exists() or any(map(_holds_files, targets)):
             found.append(TargetCatalogue(settings, audio_format=audio_format).as_recorded())
-        if submission_manifest(settings).file.exists():
+        submission = settings.output_submission_dir / settings.split / "enhanced_signals"
+        listeners = settings.scene_listeners_file.exists()
+        if submission_manifest(settings).file.exists() or (listeners and _holds_files(submission)):
             found.append(SubmissionCatalogue(settings).as_recorded())
         if not found:
             raise CadrenderError(
@@ -417,9 +421,11 @@ def _readable(catalogue: Catalogue, output: Output[S], subtype: str | None = Non
 
 def _was_made(catalogue: Catalogue, folders: Iterable[Path]) -> bool:
     """Whether a catalogue has a manifest, or files in its folders."""
-    return catalogue.manifest.file.exists() or any(
-        not file.name.startswith(".") for folder in folders if folder.is_dir() for file in folder.iterdir()
-    )
+    return catalogue.manifest.file.exists() or any(map(_holds_files, folders))
+
+
+def _holds_files(folder: Path) -> bool:
+    return folder.is_dir() and any(not file.name.startswith(".") for file in folder.iterdir())
 
 
 def open_root(root: str | Path, *overrides: str, split: str = "train") -> Root:

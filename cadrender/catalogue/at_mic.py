@@ -19,7 +19,7 @@ from cadrender.signals.excerpt import ExcerptStem
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat
 from cadrender.store.levels import LevelFiles
-from cadrender.store.manifest import Contents, Manifest, key_of
+from cadrender.store.manifest import Contents, Manifest, Record, key_of
 from cadrender.store.names import check_distinct
 from cadrender.wording import plural
 
@@ -62,6 +62,7 @@ class AtMicCatalogue(Catalogue):
 
     unit = "samples"
     made = "rendered"
+    place = "output_music_dir"
 
     def __init__(
         self,
@@ -82,9 +83,10 @@ class AtMicCatalogue(Catalogue):
         self.selected = select_songs({sample.track.name for sample in self.samples}, songs)
         if only is not None:
             self.selected &= set(only)
-        self.asked_format = audio_format
+        self._given_format = audio_format
         self._stems = tuple(stems)
         self._songs: dict[str, Song | AudioError] = {}
+        self._corpora: dict[str, Contents] = {}
         self._hrirs: dict[str, tuple[Path, Path]] = {}
 
     @functools.cached_property
@@ -93,10 +95,17 @@ class AtMicCatalogue(Catalogue):
         return {sample.name: sample for sample in self.samples}
 
     @functools.cached_property
+    def asked_format(self) -> AudioFormat | None:
+        """The format that was asked for."""
+        return self._given_format and self._given_format.over(self._existing_format)
+
+    @property
     def format(self) -> AudioFormat:
         """The format of unrecorded files."""
-        if self.asked_format:
-            return self.asked_format
+        return self.asked_format or self._existing_format
+
+    @functools.cached_property
+    def _existing_format(self) -> AudioFormat:
         places = ((self.folder(sample), stem) for sample in self.samples for stem in (MIXTURE, "other"))
         return self.usual_format(AtMic.product, AudioFormat(), places)
 
@@ -131,11 +140,19 @@ class AtMicCatalogue(Catalogue):
     def look_again(self, changed: bool = False) -> None:
         """Forget unusable songs, since another process may have made them; all songs if `changed`."""
         kept = {} if changed else self._songs
+        self._corpora = {}
         self._songs = {name: song for name, song in kept.items() if isinstance(song, Song)}
         self._hrirs = {}
 
     def _look_at(self, sample: Sample) -> Song:
         song = song_of(self.settings, sample)
+        ingested = self._ingested(sample.track.split)
+        for file, made in () if sample.frames else self._made_files(sample, song):
+            # A newer file was edited since.
+            if file.stat().st_mtime_ns <= made.mtime_ns and not ingested.proves(made, file):
+                raise AudioError(
+                    f"{file}: not what was written when the song was ingested: cadrender ingest makes it anew"
+                )
         if sample.frames:
             recut = "cadrender excerpts cuts it anew"
             if sample.frames != song.frames:
@@ -158,6 +175,29 @@ class AtMicCatalogue(Catalogue):
     def _cuts(self) -> Contents:
         """The manifest of the excerpts' stems."""
         return Manifest.beside(self.settings.excerpts_file, self.settings.root).load()
+
+    def _ingested(self, corpus: str) -> Contents:
+        """The manifest of a corpus's songs; of the official ones there is none."""
+        if corpus not in self._corpora:
+            list_file = self.settings.metadata_dir / f"{corpus}.json"
+            self._corpora[corpus] = Manifest.beside(list_file, self.settings.root).load()
+        return self._corpora[corpus]
+
+    def _made_files(self, sample: Sample, song: Song) -> Iterator[tuple[Path, Record]]:
+        """The files of a song that were recorded when it was ingested."""
+        records = self._ingested(sample.track.split).records
+        for stem, file in song.files.items():
+            if record := records.get(key_of("song", f"{sample.track.path}/{stem}.wav")):
+                yield file, record
+
+    def made_sources(self) -> dict[Path, Record]:
+        """The ingested songs' files."""
+        return {
+            file: record
+            for sample in {sample.source: sample for sample in self.samples if not sample.frames}.values()
+            if sample.source in self.songs
+            for file, record in self._made_files(sample, self.songs[sample.source])
+        }
 
     @functools.cached_property
     def songs(self) -> dict[str, Song]:
@@ -202,7 +242,7 @@ class AtMicCatalogue(Catalogue):
             settings.sample_rate,
             audio_format.subtype,
             self.level_files,
-            self._measured_together[sample.name],
+            self._measured_together.get(sample.name, ()),  # of others than the samples too: see Dataset
         )
         name = f"{name}.{audio_format.container}"
         return Output(signal, settings.output_music_dir, name, audio_format.container, sample.name)

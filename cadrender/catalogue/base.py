@@ -26,6 +26,8 @@ class Catalogue(abc.ABC):
     ----------
     unit, made : str
         What is counted, in the plural, and the verb for it: ``samples`` are ``rendered``.
+    place : str
+        The setting that says where its outputs are; empty if they are always in the root.
     settings : Settings
     manifest : Manifest
         Where its outputs are recorded.
@@ -47,6 +49,7 @@ class Catalogue(abc.ABC):
 
     unit: ClassVar[str]
     made: ClassVar[str]
+    place: ClassVar[str] = ""
     proven_by_contents: ClassVar[bool] = False
     follows: ClassVar[bool] = False
     settings: Settings
@@ -134,6 +137,10 @@ class Catalogue(abc.ABC):
     def orphans(self) -> list[tuple[Path, tuple[str, str]]]:
         """Recorded files made from songs that are no longer usable, and their keys."""
         return []
+
+    def made_sources(self) -> dict[Path, Record]:
+        """Sources that are recorded because they were made, too, and their records."""
+        return {}
 
     def mismatch(self, outputs: Sequence[Output[Signal]]) -> str:
         """One line about files of a unit that do not hold their signals."""

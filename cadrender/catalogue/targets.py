@@ -1,7 +1,7 @@
 """The rebalanced targets of a root: one per scene, one per listener of a scene, and submissions."""
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -86,6 +86,7 @@ class TargetCatalogue(Catalogue):
 
     unit = "targets"
     made = "made"
+    place = "output_remix_dir"
     follows = True
 
     def __init__(
@@ -107,7 +108,7 @@ class TargetCatalogue(Catalogue):
         self.folders = (settings.output_remix_dir, settings.output_remix_listeners_dir)
         self.failures = {}
         self.scenes = read_scenes(settings.scene_file)
-        self.output_rate = output_rate or settings.sample_rate
+        self.output_rate = settings.sample_rate if output_rate is None else output_rate
         if not 4000 <= self.output_rate <= 384_000:
             raise UsageError(f"a sample rate of {self.output_rate} Hz: it must be from 4000 to 384000")
         if resampler not in QUALITIES:
@@ -119,15 +120,24 @@ class TargetCatalogue(Catalogue):
         self.selected = _select(self.scenes, scenes, songs)
         self.stemless: list[str] = []
         self.resampler = resampler
-        self.asked_format, self._listener_format = audio_format, listener_format
+        self._given_format, self._listener_format = audio_format, listener_format
         self._after = after
         self._gains = _gains(settings, self.scenes)
         self._listeners = _hearing(settings, self.scenes) if listeners else {}
 
     @functools.cached_property
+    def asked_format(self) -> AudioFormat | None:
+        """The format that was asked for."""
+        return self._given_format and self._given_format.over(self._existing_format)
+
+    @property
     def format(self) -> AudioFormat:
         """The format of unrecorded targets."""
-        return self.asked_format or self.usual_format(Target.product, AudioFormat())
+        return self.asked_format or self._existing_format
+
+    @functools.cached_property
+    def _existing_format(self) -> AudioFormat:
+        return self.usual_format(Target.product, AudioFormat())
 
     @functools.cached_property
     def _amplified_format(self) -> AudioFormat:
@@ -404,10 +414,23 @@ class TargetCatalogue(Catalogue):
         """The same targets at the recorded rate, with listeners if amplified targets are recorded."""
         records = self.records.values()
         rate = next((record.samplerate for record in records), None)
-        listeners = any(record.product == Amplified.product for record in records)
-        return TargetCatalogue(
-            self.settings, listeners=listeners, output_rate=rate, resampler=self._recorded_resampler()
+        settings = self.settings
+        amplified = self._audio(settings.output_remix_listeners_dir / settings.split)
+        listeners = any(record.product == Amplified.product for record in records) or (
+            settings.scene_listeners_file.exists() and any(amplified)
         )
+        return TargetCatalogue(
+            settings, listeners=listeners, output_rate=rate, resampler=self._recorded_resampler()
+        )
+
+    def present(self) -> Iterator[Path]:
+        """All audio files in the folders of the split."""
+        for folder in self.folders:
+            yield from self._audio(folder / self.settings.split)
+
+    @staticmethod
+    def _audio(folder: Path) -> Iterator[Path]:
+        return (file for file in folder.rglob("*") if file.suffix[1:] in CONTAINERS)
 
     def _recorded_resampler(self) -> str:
         recorded = {record.parameters.get("resampler") for record in self.records.values()}
@@ -453,6 +476,7 @@ class SubmissionCatalogue(TargetCatalogue):
     """
 
     unit = "submissions"
+    place = "output_submission_dir"
 
     @property
     def lists(self) -> tuple[Path, ...]:

@@ -110,7 +110,7 @@ def command(
     if submission:
         catalogue = SubmissionCatalogue(settings, scenes=scenes, songs=songs, resampler=resampler)
     else:
-        container = audio_format.container if audio_format else "wav"
+        container = (audio_format and audio_format.container) or "wav"
         listener_format = None
         if listeners_subtype:
             listener_format = AudioFormat(

@@ -300,7 +300,7 @@ def run_options(
 def format_options(command: Command) -> Command:
     """Add ``--format`` and ``--subtype`` to a command, which receives them as an AudioFormat, ``audio_format``.
 
-    None where neither was given: then files keep the format that is recorded.
+    None where neither was given: then files keep the format that is recorded. What was not given is empty.
     """
 
     @functools.wraps(command)
@@ -309,7 +309,7 @@ def format_options(command: Command) -> Command:
 
         if (container, subtype) == ("flac", "FLOAT"):
             raise click.UsageError("--format flac holds PCM_16 or PCM_24, not FLOAT.")
-        asked = AudioFormat(container or "wav", subtype or "PCM_16") if container or subtype else None
+        asked = AudioFormat(container or "", subtype or "") if container or subtype else None
         return command(audio_format=asked, **others)
 
     wrapped = click.option(

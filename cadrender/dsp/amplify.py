@@ -72,6 +72,28 @@ class Amplifier:
         self._count = 0
 
 
+def checked_audiogram(name: str, audiogram: Audiogram) -> Audiogram:
+    """An ear's audiogram.
+
+    Raises
+    ------
+    ValueError
+        If it is not one: ascending frequencies, and as many levels.
+    """
+    needed = f"{name}: ascending frequencies in Hz and as many levels in dB HL are needed"
+    try:
+        frequencies, levels = (np.asarray(each, np.float64) for each in audiogram)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{needed}, not {audiogram!r}") from None
+    if frequencies.ndim != 1 or not len(frequencies) or frequencies.shape != levels.shape:
+        raise ValueError(f"{needed}, not of shapes {frequencies.shape} and {levels.shape}")
+    if not (np.isfinite(frequencies).all() and np.isfinite(levels).all()):
+        raise ValueError(f"{needed}, all finite: {audiogram!r}")
+    if frequencies[0] <= 0 or not (np.diff(frequencies) > 0).all():
+        raise ValueError(f"{needed}, not {frequencies.tolist()}")
+    return frequencies.tolist(), levels.tolist()
+
+
 def amplify(signal: npt.ArrayLike, samplerate: int, left: Audiogram, right: Audiogram) -> Floats:
     """Amplify a stereo signal for a listener.
 
@@ -94,10 +116,11 @@ def amplify(signal: npt.ArrayLike, samplerate: int, left: Audiogram, right: Audi
     TypeError
         If the signal has another type; the byte order and memory layout do not matter.
     ValueError
-        If it is not stereo, or holds values that are not finite.
+        If it is not stereo, or holds values that are not finite, or if an audiogram is not one.
     """
     stereo = checked_signal("signal", signal)
     samplerate = checked_samplerate(samplerate)
+    left, right = checked_audiogram("left", left), checked_audiogram("right", right)
     stereo = stereo / full_scale(stereo.dtype)
     amplifier = Amplifier([(nalr_filter(*left, samplerate), nalr_filter(*right, samplerate))])
     pieces = [piece.copy() for source in (amplifier.feed(stereo), amplifier.finish()) for _, piece in source]

@@ -1,7 +1,9 @@
 """Checks on user arrays: lossless conversions are made, anything else raises a one-line error."""
 
+import math
+import numbers
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -70,6 +72,16 @@ def checked_hrir(name: str, array: npt.ArrayLike) -> Floats:
     return hrir.astype(np.float64, copy=False)
 
 
+def is_finite(value: object) -> TypeGuard[float]:
+    """Whether a value is a finite real number."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
+
+
 def checked_samplerate(samplerate: float) -> int:
     """A sample rate in hertz.
 
@@ -78,7 +90,7 @@ def checked_samplerate(samplerate: float) -> int:
     ValueError
         If it is not a whole positive number.
     """
-    if isinstance(samplerate, bool) or samplerate != samplerate or int(samplerate) != samplerate:
+    if not is_finite(samplerate) or int(samplerate) != samplerate:
         raise ValueError(f"samplerate {samplerate!r} is not a whole number of hertz")
     if samplerate < 1:
         raise ValueError(f"samplerate {samplerate!r} is not a positive number of hertz")

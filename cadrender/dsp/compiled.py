@@ -8,12 +8,16 @@ Machine code is cached in the folder of :mod:`cadrender.cache`, if there is one.
 """
 
 import contextlib
+import errno
 import functools
+import io
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core.caching import IndexDataCacheFile
 
 from cadrender.cache import code_directory, report_failed
 from cadrender.startup import spare_linear_algebra
@@ -21,6 +25,9 @@ from cadrender.startup import spare_linear_algebra
 spare_linear_algebra()
 
 Kernel = Callable[..., Any]
+
+# Bytes of a checksum.
+_SEAL = 4
 
 
 def _compiled(cache: bool) -> Callable[[Kernel], Kernel]:
@@ -40,9 +47,41 @@ def compiled(function: Kernel) -> Kernel:
         return _compiled(cache=False)(function)
     finally:
         numba.config.CACHE_DIR = before
+    kernel._cache._cache_file.__class__ = _Sealed
     # Numba enters this context to load and save machine code; its own lets system errors pass.
     kernel._cache._guard_against_spurious_io_errors = functools.partial(_without_it, directory)
     return kernel
+
+
+class _Sealed(IndexDataCacheFile):
+    """Numba's files, each with a checksum at its end: a damaged one, as after a power cut, is as good as missing."""
+
+    @contextlib.contextmanager
+    def _open_for_write(self, filepath: str) -> Iterator[io.BytesIO]:
+        content = io.BytesIO()
+        yield content
+        with super()._open_for_write(filepath) as file:
+            file.write(content.getvalue() + _seal(content.getvalue()))
+
+    def _load_index(self) -> Any:
+        return super()._load_index() if _is_whole(self._index_path) else {}
+
+    def _load_data(self, name: str) -> Any:
+        if not _is_whole(path := self._data_path(name)):
+            raise FileNotFoundError(errno.ENOENT, "damaged", path)
+        return super()._load_data(name)
+
+
+def _is_whole(file: str) -> bool:
+    try:
+        content = Path(file).read_bytes()
+    except OSError:
+        return False
+    return content[-_SEAL:] == _seal(content[:-_SEAL])
+
+
+def _seal(content: bytes) -> bytes:
+    return zlib.crc32(content).to_bytes(_SEAL, "big")
 
 
 @contextlib.contextmanager

@@ -155,8 +155,8 @@ def gating(frames: int, samplerate: int) -> Gating:
     """
     if frames < BLOCK_SECONDS * samplerate:
         raise ValueError(
-            f"{frames} frames at {samplerate} Hz are {1000 * frames / samplerate:.0f} ms: "
-            "loudness is defined from 400 ms on"
+            f"{frames} frames at {samplerate} Hz: loudness is defined from 400 ms on, which are "
+            f"{math.ceil(BLOCK_SECONDS * samplerate)}"
         )
     step = 1.0 - OVERLAP
     blocks = int(np.round((frames / samplerate - BLOCK_SECONDS) / (BLOCK_SECONDS * step)) + 1)

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cadrender.dsp.arrays import Floats, Samples, checked_dtype, checked_samplerate, checked_signal
+from cadrender.dsp.arrays import Floats, Samples, checked_dtype, checked_samplerate, checked_signal, is_finite
 from cadrender.dsp.mix import BLOCK, MixMeter, mix_float64, mix_int16
 from cadrender.stems import MIXTURE, VDBO
 
@@ -236,8 +236,10 @@ def rebalance(
     dtype = checked_dtype(dtype)
     samplerate = checked_samplerate(samplerate)
     for what, given in (("stems", stems), ("gains_db", gains_db)):
+        if not isinstance(given, Mapping):
+            raise TypeError(f"{what} is a {type(given).__name__}; a mapping of {', '.join(VDBO)} is needed")
         if set(given) != set(VDBO):
-            raise ValueError(f"{what} of {', '.join(sorted(given))}; expected {', '.join(VDBO)}")
+            raise ValueError(f"{what} of {', '.join(sorted(map(str, given)))}; expected {', '.join(VDBO)}")
     arrays = {**{stem: stems[stem] for stem in VDBO}, MIXTURE: mixture}
     signals = {name: checked_signal(name, array) for name, array in arrays.items()}
     frames = len(signals[MIXTURE])
@@ -245,7 +247,7 @@ def rebalance(
         if len(signal) != frames:
             raise ValueError(f"{name} has the shape {signal.shape}; {signals[MIXTURE].shape} is needed")
     for stem in VDBO:
-        if not math.isfinite(gains_db[stem]):
+        if not is_finite(gains_db[stem]):
             raise ValueError(f"gains_db[{stem!r}] is {gains_db[stem]!r}; a finite number of dB is needed")
     common = common_dtype([signal.dtype for signal in signals.values()])
     *sources, target = (ArraySource(_as(signal, common)) for signal in signals.values())

@@ -122,7 +122,7 @@ def trees_of(
         usual = place is None or os.path.realpath(place) == os.path.realpath(each.output_music_dir)
         # Where the at-mic music is mounted none is stored, and nothing here may read from its own mount.
         apart = replace(each, output_music_dir=Path(os.devnull)) if usual else each
-        chosen = audio_format or AtMicCatalogue(apart).format
+        chosen = AtMicCatalogue(apart, audio_format=audio_format).format
         if chosen.container != "wav":
             raise UsageError("a FLAC file's size is not known before it is encoded: mount with --format wav")
         catalogue = AtMicCatalogue(apart, audio_format=chosen, heads=heads)

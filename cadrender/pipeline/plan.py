@@ -559,7 +559,8 @@ def _why_incomplete(output: Output[Signal]) -> Reason:
         if (header.frames, header.channels) == (output.signal.frames, 2) or file == output.file:
             same_length = header.frames == output.signal.frames
             other_rate = header.samplerate != output.signal.samplerate
-            return Reason("format" if same_length or other_rate else "incomplete", replaces=same_length)
+            kind = "format" if same_length or other_rate else "incomplete"
+            return Reason(kind, replaces=same_length or other_rate)
     return Reason("incomplete" if output.file.exists() else "missing")
 
 

@@ -18,7 +18,7 @@ from cadrender.pipeline.pool import run_batches
 from cadrender.signals.base import Signal
 from cadrender.store.compare import AudioComparer
 from cadrender.store.digest import digest_of
-from cadrender.store.manifest import Input, Manifest, Record
+from cadrender.store.manifest import Input, Inputs, Manifest, Record
 from cadrender.wording import plural
 
 # One PCM value in this many may differ by one step between two machines ("Exactness" in ``docs/contract.md``).
@@ -32,11 +32,13 @@ class Problem:
     Attributes
     ----------
     kind : str
-        ``missing``, ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the manifest), ``parameters``
-        (differ from the metadata), ``source`` (a source or HRIR has changed), ``excerpt`` (differs from its song),
-        ``different`` (from a new rendering), ``failed`` or ``list``.
+        ``missing``, ``absent`` (all files are), ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the
+        manifest), ``parameters``
+        (differ from the metadata), ``source`` (a source or HRIR has changed), ``damaged`` (a source or HRIR: nothing
+        made from it can be made again), ``excerpt`` (differs from its song), ``different`` (from a new rendering),
+        ``failed`` or ``list``.
     file : pathlib.Path
-        The file; for ``source`` the source.
+        The file; for ``source`` and ``damaged`` the source.
     text : str
         One line.
     redo : tuple of pathlib.Path
@@ -151,6 +153,10 @@ def verify(
     files = [file for part in parts for file in part.files]
     verdict.files = len(files)
     digests, inputs = _read(files, _inputs(parts) if sources else {}, n_jobs, verdict, begin, advance)
+    absent = [part for part in parts if only is None and _is_absent(part)]
+    for part in absent:
+        report(_absence(part))
+        parts.remove(part)
     for part in parts:
         wrong = _judge(part, digests, report)
         if sources:
@@ -201,6 +207,8 @@ def repair(
         If nothing more can be written.
     """
     redo = {file for problem in problems for file in problem.redo}
+    absent = {problem.file for problem in problems if problem.kind == "absent"}
+    catalogues = [catalogue for catalogue in catalogues if catalogue.folders[0] not in absent]
     plan = make_plan(*catalogues, again=redo)
     redo |= {output.file for output in plan.todo}
     plan.run(n_jobs, on_event=on_event)
@@ -238,6 +246,21 @@ def _inputs(parts: Sequence[_Part]) -> dict[Path, Manifest]:
                 elif record and isinstance(record.inputs.get(role), dict) and value.at_mic:
                     inputs |= dict.fromkeys(value.at_mic.inputs().values(), manifest)
     return inputs
+
+
+def _is_absent(part: _Part) -> bool:
+    """Whether nothing is where a catalogue's recorded files should be: perhaps they are elsewhere."""
+    catalogue = part.catalogue
+    return bool(catalogue.place and catalogue.records) and not any(file.exists() for file in part.files)
+
+
+def _absence(part: _Part) -> Problem:
+    catalogue, place = part.catalogue, part.catalogue.place
+    text = (
+        f"none of the {plural(len(part.files), 'file')} is here that {catalogue.manifest.file} tells of (if they are "
+        f"elsewhere: --{place.replace('_', '-')}, or 'path: {{{place}: DIR}}' in {catalogue.settings.own_file})"
+    )
+    return Problem("absent", catalogue.folders[0], text)
 
 
 # Digest and size of files; None for unreadable ones.
@@ -345,17 +368,39 @@ def _judge_sources(
     """Compare sources and HRIRs with those the files were made from; one problem per source."""
     check = Check(part.catalogue, digested=inputs)
     redo: dict[Path, list[Path]] = {}
+    damaged = set()
     for output in part.outputs:
         record = check.record(output)
         if not digests[output.file] or not record or output.signal.remade_to_verify:
             continue
         if cause := check.changed_input(output, record):
             redo.setdefault(cause, []).append(output.file)
+            if _is_damaged(inputs.get(cause), record.inputs):
+                damaged.add(cause)
     for cause, files in redo.items():
         were = "was" if len(files) == 1 else "were"
         count = plural(len(files), f"{part.outputs[0].signal.product} file")
-        text = f"changed since {count} {were} {part.catalogue.made} from it"
-        report(Problem("source", cause, text, tuple(files)))
+        if cause in damaged:
+            text = f"damaged since {count} {were} {part.catalogue.made} from it: other bytes, the same size and time"
+            report(Problem("damaged", cause, text))
+        else:
+            text = f"changed since {count} {were} {part.catalogue.made} from it"
+            report(Problem("source", cause, text, tuple(files)))
+    for file, record in part.catalogue.made_sources().items():
+        seen = inputs.get(file)
+        if seen and file not in redo and seen.digest != record.digest and seen.mtime_ns <= record.mtime_ns:
+            report(Problem("damaged", file, "its bytes are not those that were written"))
+
+
+def _is_damaged(now: Input | None, recorded: Inputs) -> bool:
+    """Whether an input differs from its record in its bytes alone."""
+    return now is not None and any(
+        _is_damaged(now, known)
+        if not isinstance(known, Input)
+        else (known.path, known.bytes, known.mtime_ns) == (now.path, now.bytes, now.mtime_ns)
+        and known.digest not in ("", now.digest)
+        for known in recorded.values()
+    )
 
 
 def _judge_contents(

@@ -165,14 +165,18 @@ class Signal:
 
         Raises
         ------
-        ValueError
+        ValueError, TypeError
             If `dtype` or `out` is none of these, or a FLOAT signal is read as integers.
         CadrenderError
             If the signal cannot be made.
         """
         if out is not None:
-            if out.ndim != 2 or out.shape[1] != 2 or not out.flags.c_contiguous:
-                raise ValueError(f"out has the shape {out.shape}; a C-contiguous (n, 2) is needed")
+            if not isinstance(out, np.ndarray):
+                raise TypeError(f"out is a {type(out).__name__}; an array is needed")
+            if out.ndim != 2 or out.shape[1] != 2 or not (out.flags.c_contiguous and out.flags.writeable):
+                raise ValueError(f"out has the shape {out.shape}; a C-contiguous, writeable (n, 2) is needed")
+            if not out.dtype.isnative:
+                raise ValueError(f"out has the dtype {out.dtype.str!r}; the native byte order is needed")
             dtype = out.dtype.name
             frames = len(out) if frames < 0 else min(frames, len(out))
         name = np.dtype(dtype).name if dtype is not None else "None"
@@ -182,8 +186,9 @@ class Signal:
             raise ValueError(f"dtype {name!r}: a FLOAT signal is read as float32 or float64")
         if self.frames is None:
             raise ValueError("the length of the signal is not known")
-        start, end, _ = slice(start, None if frames < 0 else start + frames).indices(self.frames)
-        return self._read(start, max(0, end - start), name, out)
+        start, end, _ = slice(start, None).indices(self.frames)
+        left = max(0, end - start)
+        return self._read(start, left if frames < 0 else min(frames, left), name, out)
 
     def _read(self, start: int, frames: int, dtype: str, out: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
         """A part that lies within the signal, in the requested type."""

@@ -50,6 +50,12 @@ def lock_and_wait(descriptor: int) -> None:
     _lock(descriptor, fcntl.LOCK_EX)
 
 
+def unlock(descriptor: int) -> None:
+    """Release the lock of an open file."""
+    with contextlib.suppress(OSError):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
 def same_file(descriptor: int, path: Path) -> bool:
     """Whether ``path`` still names the open file, which another process may have renamed or removed."""
     with contextlib.suppress(OSError):

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from cadrender.errors import AudioError
+from cadrender.errors import AudioError, UsageError
 from cadrender.wording import plural
 
 # The smallest array type that holds a subtype's samples exactly; float32 for all others.
@@ -53,9 +53,9 @@ class AudioFormat:
     Attributes
     ----------
     container : str
-        ``"wav"`` or ``"flac"``; also the files' suffix.
+        ``"wav"`` or ``"flac"``; also the files' suffix. Where a format is asked for: empty for that of existing files.
     subtype : str
-        ``"PCM_16"``, ``"PCM_24"`` or, in WAV only, ``"FLOAT"``.
+        ``"PCM_16"``, ``"PCM_24"`` or, in WAV only, ``"FLOAT"``; likewise.
     """
 
     container: str = "wav"
@@ -65,6 +65,23 @@ class AudioFormat:
     def bytes_per_frame(self) -> int:
         """Bytes of one stereo frame, uncompressed."""
         return {"PCM_16": 4, "PCM_24": 6, "FLOAT": 8}[self.subtype]
+
+    def over(self, existing: "AudioFormat") -> "AudioFormat":
+        """The format that is asked for where files have another one.
+
+        Raises
+        ------
+        UsageError
+            If there is no such format.
+        """
+        container, subtype = self.container or existing.container, self.subtype or existing.subtype
+        if (container, subtype) == ("flac", "FLOAT"):
+            raise UsageError(
+                "the files that are there are FLAC, which does not hold FLOAT: --format wav is needed too"
+                if self.subtype
+                else "the files that are there are FLOAT, which FLAC does not hold: --subtype is needed too"
+            )
+        return AudioFormat(container, subtype)
 
 
 def reason(error: BaseException) -> str:

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cadrender.errors import AudioError, CadrenderError, UsageError
-from cadrender.store.atomic import AtomicFile, lock_and_wait, same_file
+from cadrender.store.atomic import AtomicFile, lock_and_wait, same_file, unlock
 from cadrender.store.digest import digest_of
 from cadrender.store.durable import sync_descriptor, sync_folder, this_mount
 
@@ -142,18 +142,20 @@ class Contents:
     def vouches_for(self, record: Record, file: Path) -> bool:
         """Whether a file can be trusted to be the recorded one without reading it.
 
-        That holds if it is durable and no run possibly ended by a power cut was going to replace it, or if its
-        file system has stayed mounted since the file was written.
+        That holds if its time has not changed, and it is durable and no run possibly ended by a power cut was going
+        to replace it, or its file system has stayed mounted since the file was written.
         """
+        try:
+            if file.stat().st_mtime_ns != record.mtime_ns:
+                return False
+        except OSError:
+            return False
         if record.durable and not self.unfinished:
             return True
         here = this_mount(file.parent)
         if record.durable and record.id not in (self._replaced_by_cut_runs(here) or ()):
             return True
-        try:
-            return bool(here) and record.mount == here and file.stat().st_mtime_ns == record.mtime_ns
-        except OSError:
-            return False
+        return bool(here) and record.mount == here
 
     def proves(self, record: Record, file: Path) -> bool:
         """Whether a file is the recorded one; it is read if necessary."""
@@ -495,6 +497,7 @@ def _opened(file: Path) -> Iterator[int]:
                 yield descriptor
                 return
         finally:
+            unlock(descriptor)  # even if it cannot be closed: this process locks it again
             os.close(descriptor)
 
 

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from cadrender.catalogue.at_mic import AtMicCatalogue
+from cadrender.config import load_settings
+from cadrender.errors import AudioError
 from cadrender.stems import STEMS
 from tests.corpora.trees import (
     bach10,
@@ -26,7 +29,7 @@ from tests.corpora.trees import (
 )
 from tests.plausible import make_plausible_root
 from tests.processes import assert_gone, family, patience, running, wait_for
-from tests.roots import edit_json, invoke
+from tests.roots import edit_json, invoke, make_root
 
 
 def run(*arguments, status=0):
@@ -432,3 +435,29 @@ def test_scenes_that_could_not_be_drawn_again_stop_it_before_any_work(tmp_path):
     assert "scenes.train.json: not drawn by cadrender" in result.stderr
     assert "cadrender scenes --force" in result.stderr
     assert tree_bytes(root) == before
+
+
+def test_a_song_that_was_half_replaced_is_not_used(tmp_path):
+    """As after a kill between two of its stems; verify finds later damage, and one may edit what was ingested."""
+    source, root = tmp_path / "songs", make_root(tmp_path / "root")
+    drums = root / "audio/music/mine/Gamma/drums.wav"
+    for version in (1, 2):
+        for number, stem in enumerate(STEMS):
+            write(source / f"Gamma/{stem}.wav", tone(100.0 * (version + number), level=0.1))
+        old = drums.exists() and (drums.read_bytes(), drums.stat().st_mtime_ns)
+        run("folder", source, "--root", root, "--name", "mine", "-j", 1)
+
+    def song():
+        catalogue = AtMicCatalogue(load_settings(root=root), heads="all")
+        return catalogue.song(next(sample for sample in catalogue.samples if sample.track.name == "Gamma"))
+
+    new = drums.read_bytes()
+    assert song().files["drums"] == drums
+    drums.write_bytes(old[0])
+    os.utime(drums, ns=(old[1], old[1]))
+    with pytest.raises(AudioError, match=r"drums\.wav: not what was written when the song was ingested"):
+        song()
+    os.utime(drums)
+    assert song()
+    run("folder", source, "--root", root, "--name", "mine", "-j", 1)
+    assert drums.read_bytes() == new and song()

@@ -45,6 +45,11 @@ def keep_times(file, change):
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
+def edit(file, place):
+    flip_bit(file, place)
+    os.utime(file)
+
+
 def swap(one, other):
     aside = one.with_name("aside")
     one.rename(aside)
@@ -88,12 +93,12 @@ DAMAGES = {
     ),
     "a missing file": (lambda root: (root / SAMPLE / "other.wav").unlink(), "missing", f"{SAMPLE}/other.wav"),
     "an edited source": (
-        lambda root: flip_bit(root / SOURCE / "vocals.wav", 1001),
+        lambda root: edit(root / SOURCE / "vocals.wav", 1001),
         "source",
         f"{SOURCE}/vocals.wav",
     ),
     "an edited HRIR": (
-        lambda root: flip_bit(root / "audio/hrtf" / POSITIONS[0].left_hrir, -100),
+        lambda root: edit(root / "audio/hrtf" / POSITIONS[0].left_hrir, -100),
         "source",
         f"audio/hrtf/{POSITIONS[0].left_hrir}",
     ),
@@ -139,6 +144,51 @@ def test_each_damage_is_found_and_repaired(rendered, root, damage):
     if kind != "source":
         assert tree(root / "audio/at_mic_music") == tree(rendered / "audio/at_mic_music")
     assert not leftovers(root / "audio")
+
+
+@pytest.mark.parametrize("place", [f"{SOURCE}/vocals.wav", f"audio/hrtf/{POSITIONS[0].left_hrir}"])
+def test_nothing_is_made_again_from_a_damaged_source(root, place):
+    """Its bytes are others, its size and its time are not: nobody edited it."""
+    before = tree(root / "audio/at_mic_music")
+    content = (root / place).read_bytes()
+    flip_bit(root / place, -100)
+    for options in ([], ["--repair"]):
+        done = verify(root, *options)
+        assert done.returncode == 1
+        assert f"{root / place}: damaged since" in done.stdout
+    assert tree(root / "audio/at_mic_music") == before
+    keep_times(root / place, lambda: (root / place).write_bytes(content))
+    assert verify(root).returncode == 0
+
+
+def test_targets_without_their_manifest(root):
+    (root / "metadata/gains.json").write_text(gains_json(build_gains()))
+    assert invoke("remix", "--root", root, "-j", 1).returncode == 0
+    assert verify(root).returncode == 0
+    for file in (root / "metadata").glob("remix.train.*"):
+        file.unlink()
+    done = verify(root)
+    assert done.returncode == 1
+    assert f"{root / 'metadata/remix.train.manifest.jsonl'}: no manifest" in done.stdout
+
+
+def test_numbers_beyond_all_sense_in_a_manifest(root):
+    edit_records(root, levels={"loudness_before": 99999.5, "loudness_after": -20.0, "gain": 1.0})
+    assert verify(root).returncode == 0  # the file is as it was
+    assert invoke("index", "--root", root, "-j", 1).returncode == 0
+    edit_records(root, levels={"gain": 10**400})
+    assert "not in the manifest" in verify(root).stdout
+
+
+def test_a_root_whose_files_are_elsewhere(root, tmp_path):
+    (root / "audio/at_mic_music").rename(tmp_path / "elsewhere")
+    for options in ([], ["--repair"]):
+        done = verify(root, *options)
+        assert done.returncode == 1
+        (line,) = done.stdout.splitlines()
+        assert line.startswith(f"{root / 'audio/at_mic_music'}: none of the ")
+        assert "--output-music-dir, or 'path: {output_music_dir: DIR}'" in line
+    assert verify(root, "--output-music-dir", tmp_path / "elsewhere").returncode == 0
 
 
 def test_a_swapped_pair_is_named_both_ways(root):

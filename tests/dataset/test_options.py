@@ -84,6 +84,30 @@ def test_mixed_songs_of_scenes_are_at_the_scenes_head(root):
     assert sorted(item["scene"] for item in items) == sorted(scenes)
 
 
+def test_mixed_songs_need_no_scene_at_that_head(own):
+    """As in the challenge: four scenes a song, of 144 positions."""
+    once = {}
+
+    def keep_one_of_each_song(scenes):
+        for name, scene in list(scenes.items()):
+            if once.setdefault(scene["music"], name) != name:
+                del scenes[name]
+
+    edit_json(own / "metadata/scenes.train.json", keep_one_of_each_song)
+    edit_json(
+        own / "metadata/scenes.train.json",
+        lambda scenes: [
+            scene.update(head_loudspeaker_positions=position.id)
+            for scene, position in zip(scenes.values(), [*POSITIONS, POSITIONS[0]], strict=True)
+        ],
+    )
+    items = dataset(own, songs="mixed", mixture="sum")
+    for item in items:
+        position = position_of(item["sample"].split(" / ")[0])
+        for stem, song, start in zip(VDBO, item["song"].split(" / "), item["start"], strict=True):
+            np.testing.assert_array_equal(item[stem], part(rendered(own, song, position, stem), start))
+
+
 def test_mixed_songs_must_be_enough(own):
     few = make_root(own.parent / "few", positions=POSITIONS[:1])
     shutil.copy(own / "metadata/gains.json", few / "metadata")

@@ -136,6 +136,25 @@ def test_several_listeners_and_pieces_of_any_length():
         np.testing.assert_allclose(np.concatenate(pieces), expected, rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize(
+    ("left", "problem"),
+    [
+        (([250, 1000, 4000], [np.nan, 1, 2]), "all finite"),
+        (([-250, 1000], [20, 20]), "ascending frequencies .* not \\[-250"),
+        (([1000, 250], [20, 20]), "ascending frequencies"),
+        (([250, 250], [20, 20]), "ascending frequencies"),
+        (([250, 1000], [20]), "shapes \\(2,\\) and \\(1,\\)"),
+        (([], []), "shapes"),
+        (([250], [20], [20]), "as many levels"),
+        ({"f": 1}, "as many levels"),
+        (None, "as many levels"),
+    ],
+)
+def test_what_is_no_audiogram(left, problem):
+    with pytest.raises(ValueError, match=f"^left: .*{problem}"):
+        amplify(np.zeros((44100, 2)), RATE, left, (CFS, N2))
+
+
 def test_the_example_in_the_docstring_runs():
     import doctest
 

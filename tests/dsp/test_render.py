@@ -79,7 +79,7 @@ def test_any_memory_layout():
     [
         (
             (SONG[:17639], RATE, LEFT, RIGHT),
-            "17639 frames at 44100 Hz are 400 ms: loudness is defined from 400 ms on",
+            "17639 frames at 44100 Hz: loudness is defined from 400 ms on, which are 17640",
         ),
         ((SONG[:, 0], RATE, LEFT, RIGHT), r"signal has the shape \(44100,\); \(n, 2\) is needed"),
         ((SONG, RATE, LEFT[:, :1], RIGHT), r"left_hrir has the shape \(384, 1\)"),

@@ -49,6 +49,32 @@ def test_a_stem_is_measured_for_its_songs_other_positions_too(root):
         assert measured == pytest.approx((signal.level().before, signal.level().after), abs=1e-9)
 
 
+def test_parts_are_counted_as_soundfile_does(root):
+    signal = at_mics(root)[0]
+    file = root / "stem.wav"
+    write_wav(file, signal.read())
+    frames = signal.frames
+    for start in (0, 7, frames - 3, frames, frames + 9, -1, -100, 1 - frames, -frames, -frames - 5):
+        for count in (-1, 0, 1, 100, 2 * frames):
+            expected = soundfile.read(file, count, start, dtype="int16")[0] if start <= frames else []
+            np.testing.assert_array_equal(signal.read(start, count), np.reshape(expected, (-1, 2)))
+
+
+@pytest.mark.parametrize(
+    ("out", "problem"),
+    [
+        ([1, 2], "out is a list"),
+        (np.zeros((4, 2), ">i2"), "'>i2'"),
+        (np.zeros((4, 2), "c8"), "complex64"),
+        (np.broadcast_to(np.int16(0), (4, 2)), "out has the shape"),
+        (np.zeros((4, 3), "i2"), r"\(4, 3\)"),
+    ],
+)
+def test_what_cannot_be_filled(root, out, problem):
+    with pytest.raises((ValueError, TypeError), match=problem):
+        at_mics(root)[0].read(0, 4, out=out)
+
+
 class Replacing:
     """A sink that replaces an HRIR when it gets its first samples."""
 

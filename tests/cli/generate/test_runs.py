@@ -235,6 +235,17 @@ def test_other_formats(root, capsys, container, subtype):
     assert tree(root) == before
 
 
+def test_what_is_not_asked_for_is_as_in_existing_files(root, capsys):
+    assert call("generate", "-j", 1, "--root", root, "--format", "flac", "--subtype", "PCM_24") == 0
+    for option in (("--format", "flac"), ("--subtype", "PCM_24"), ()):
+        assert call("generate", "-j", 1, "--root", root, *option) == 0
+        assert "6 samples complete; 0 files to render" in capsys.readouterr().err
+    assert call("generate", "-j", 1, "--root", root, "--subtype", "FLOAT", "--dry-run") == 2
+    assert "the files that are there are FLAC, which does not hold FLOAT" in capsys.readouterr().err
+    assert call("generate", "-j", 1, "--root", root, "--format", "wav", "--dry-run") == 0
+    assert "30 files are rendered again: another format is requested" in capsys.readouterr().err
+
+
 def test_silent_and_clipped_files_are_told(tmp_path, capsys):
     root = make_root(tmp_path, songs=SONGS[:1], seconds=(0.5,), positions=POSITIONS[:1])
     write_wav(source(root, SONGS[0], "drums"), np.zeros((22050, 2)))
