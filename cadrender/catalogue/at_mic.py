@@ -231,7 +231,10 @@ class AtMicCatalogue(Catalogue):
     def _output(self, sample: Sample, stem: str, song: Song) -> Output[AtMic]:
         settings = self.settings
         name = f"{sample.path}/{stem}"
-        audio_format = self.format_of(AtMic.product, name, self.asked_format, self.format)
+        if stem in self._stems and sample.track.name in self.selected:
+            audio_format = self.format_of(AtMic.product, name, self.asked_format, self.format)
+        else:  # it is not made, and counts as it is
+            audio_format = self.format_of(AtMic.product, name, None, self._existing_format)
         left, right = self._hrir_files(sample)
         signal = AtMic(
             stem,

@@ -246,6 +246,15 @@ def test_what_is_not_asked_for_is_as_in_existing_files(root, capsys):
     assert "30 files are rendered again: another format is requested" in capsys.readouterr().err
 
 
+def test_a_part_in_another_format_leaves_the_rest_in_the_list(root):
+    assert call("generate", "-j", 1, "--root", root, "--format", "flac") == 0
+    options = (("--stems", "vocals"), ("--songs", SONGS[0]))
+    for option in options:
+        assert call("generate", "-j", 1, "--root", root, "--format", "wav", *option) == 0
+        assert (root / LIST).read_text() == list_text(SAMPLES)
+        assert call("verify", "--root", root) == 0
+
+
 def test_silent_and_clipped_files_are_told(tmp_path, capsys):
     root = make_root(tmp_path, songs=SONGS[:1], seconds=(0.5,), positions=POSITIONS[:1])
     write_wav(source(root, SONGS[0], "drums"), np.zeros((22050, 2)))
