@@ -18,6 +18,7 @@ from cadrender.signals.at_mic import AtMic
 from cadrender.signals.excerpt import ExcerptStem
 from cadrender.stems import MIXTURE, STEMS
 from cadrender.store import AudioFormat
+from cadrender.store.digest import digest_of
 from cadrender.store.levels import LevelFiles
 from cadrender.store.manifest import Contents, Manifest, Record, key_of
 from cadrender.store.names import check_distinct
@@ -148,8 +149,7 @@ class AtMicCatalogue(Catalogue):
         song = song_of(self.settings, sample)
         ingested = self._ingested(sample.track.split)
         for file, made in () if sample.frames else self._made_files(sample, song):
-            # A newer file was edited since.
-            if file.stat().st_mtime_ns <= made.mtime_ns and not ingested.proves(made, file):
+            if not _is_as_made(file, made, ingested):
                 raise AudioError(
                     f"{file}: not what was written when the song was ingested: cadrender ingest makes it anew"
                 )
@@ -405,6 +405,16 @@ class AtMicCatalogue(Catalogue):
             have, its = ("has", "its") if mixtures == 1 else ("have", "their")
             lines.append(f"{plural(mixtures, 'song')} {have} no stems: {its} mixture alone is rendered")
         return lines
+
+
+def _is_as_made(file: Path, made: Record, recorded: Contents) -> bool:
+    """Whether an ingested song's file is the recorded one, or was edited since."""
+    with contextlib.suppress(OSError):  # reported when it is read
+        age = made.mtime_ns - file.stat().st_mtime_ns
+        if age > 0:  # the recorded one was perhaps to replace it
+            return digest_of(file) == made.digest
+        return age < 0 or recorded.proves(made, file)
+    return True
 
 
 def every_sample(settings: Settings) -> list[Sample]:

@@ -142,20 +142,18 @@ class Contents:
     def vouches_for(self, record: Record, file: Path) -> bool:
         """Whether a file can be trusted to be the recorded one without reading it.
 
-        That holds if its time has not changed, and it is durable and no run possibly ended by a power cut was going
-        to replace it, or its file system has stayed mounted since the file was written.
+        That holds if it is durable and no run possibly ended by a power cut was going to replace it, or if its
+        file system has stayed mounted since the file was written.
         """
-        try:
-            if file.stat().st_mtime_ns != record.mtime_ns:
-                return False
-        except OSError:
-            return False
         if record.durable and not self.unfinished:
             return True
         here = this_mount(file.parent)
         if record.durable and record.id not in (self._replaced_by_cut_runs(here) or ()):
             return True
-        return bool(here) and record.mount == here
+        try:
+            return bool(here) and record.mount == here and file.stat().st_mtime_ns == record.mtime_ns
+        except OSError:
+            return False
 
     def proves(self, record: Record, file: Path) -> bool:
         """Whether a file is the recorded one; it is read if necessary."""

@@ -453,6 +453,10 @@ def test_a_song_that_was_half_replaced_is_not_used(tmp_path):
 
     new = drums.read_bytes()
     assert song().files["drums"] == drums
+    manifest = root / "metadata/mine.manifest.jsonl"
+    *lines, durable, ended = manifest.read_text().splitlines()
+    assert durable.startswith('{"durable"') and ended.startswith('{"ended"')
+    manifest.write_text("".join(f"{line}\n" for line in lines))
     drums.write_bytes(old[0])
     os.utime(drums, ns=(old[1], old[1]))
     with pytest.raises(AudioError, match=r"drums\.wav: not what was written when the song was ingested"):

@@ -183,7 +183,7 @@ def test_denormals_cost_nothing():
 
 @pytest.mark.parametrize("frames", [0, 1, 17639])
 def test_too_short(frames):
-    with pytest.raises(ValueError, match=f"{frames} frames at 44100 Hz are .* ms: .*400 ms"):
+    with pytest.raises(ValueError, match=f"^{frames} frames at 44100 Hz: .*400 ms .*17640$"):
         integrated_loudness(np.zeros((frames, 2)), 44100)
 
 
