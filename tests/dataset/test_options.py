@@ -86,7 +86,7 @@ def test_mixed_songs_of_scenes_are_at_the_scenes_head(root):
 
 def test_mixed_songs_need_no_scene_at_that_head(own):
     """As in the challenge: four scenes a song, of 144 positions."""
-    once = {}
+    once: dict[str, str] = {}
 
     def keep_one_of_each_song(scenes):
         for name, scene in list(scenes.items()):

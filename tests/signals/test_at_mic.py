@@ -18,7 +18,7 @@ from cadrender.signals.at_mic import AtMic, measure
 from cadrender.signals.base import Kept
 from cadrender.store.digest import digest_of
 from cadrender.store.levels import LevelBook, LevelFiles
-from cadrender.store.manifest import Manifest
+from cadrender.store.manifest import Input, Manifest
 from tests.roots import SONGS, invoke, make_root, write_wav
 
 
@@ -96,7 +96,8 @@ def test_an_hrir_that_is_replaced_meanwhile_is_recorded_as_it_was(root):
     before = digest_of(signal.left_hrir)
     (made,) = AtMic.make([signal], [Replacing(signal.left_hrir)], Manifest(root / "manifest.jsonl", root))
     assert digest_of(signal.left_hrir) != before
-    assert made.inputs["left_hrir"].digest == before
+    recorded = made.inputs["left_hrir"]
+    assert isinstance(recorded, Input) and recorded.digest == before
 
 
 @pytest.mark.parametrize("place", ["levels.jsonl", "at_mic_music.train.manifest.jsonl"])

@@ -1,9 +1,11 @@
 """What is around a run: caches and homes that cannot be used, relative paths."""
 
+import subprocess
+
 import pytest
 
 from tests.cli.generate.outputs import same_as_fresh
-from tests.roots import call, run
+from tests.roots import call, command, environment, run
 
 
 def test_cache_that_cannot_be_written_is_told_once(root, tmp_path):
@@ -33,6 +35,21 @@ def test_home_that_is_missing(root, fresh):
     result = run("generate", "--root", root, "-j", 1, **environment)
     assert (result.returncode, "Traceback" in result.stderr) == (0, False), result.stderr
     assert result.stderr.count("not used as a cache") == 1
+    assert same_as_fresh(root, fresh)
+
+
+@pytest.mark.parametrize("closed", [(1,), pytest.param((0, 1, 2), marks=pytest.mark.slow)])
+def test_closed_streams(root, fresh, closed):
+    """Where a workload manager closes them, workers do without, and no file takes their place."""
+    arguments = [str(each) for each in command("generate", "--root", root, "-j", 2)]
+    redirections = " ".join(f"{number}>&-" for number in closed)
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {redirections}', "sh", *arguments],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr
     assert same_as_fresh(root, fresh)
 
 
