@@ -375,7 +375,9 @@ def _judge_sources(
             continue
         if cause := check.changed_input(output, record):
             redo.setdefault(cause, []).append(output.file)
-            if _is_damaged(inputs.get(cause), record.inputs):
+            if cause not in digests and _is_damaged(
+                inputs.get(cause), record.inputs
+            ):  # nothing makes it again
                 damaged.add(cause)
     for cause, files in redo.items():
         were = "was" if len(files) == 1 else "were"

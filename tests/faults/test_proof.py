@@ -216,8 +216,9 @@ def test_problems_are_capped_with_a_count(tmp_path):
     songs = [f"Song {k}" for k in range(4)]
     make_root(root, songs=songs, seconds=(0.6,) * len(songs))
     assert run("generate", "--root", root, "-j", 1).returncode == 0
-    count = len(songs) * positions * stems
-    for file in (root / "audio/at_mic_music").rglob("*.wav"):
+    count = len(songs) * positions * stems - 1
+    _, *others = (root / "audio/at_mic_music").rglob("*.wav")  # without any they could be elsewhere
+    for file in others:
         file.unlink()
     done = run("verify", "--root", root, "-j", 1)
     assert done.returncode == 1
