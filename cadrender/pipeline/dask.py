@@ -78,7 +78,7 @@ class Cluster:
     Raises
     ------
     UsageError
-        If Dask is not installed.
+        If Dask is not installed, or the address is none.
     CadrenderError
         If the scheduler cannot be reached, has no workers, or a worker cannot be used.
     """
@@ -95,7 +95,10 @@ class Cluster:
         self._address = address
         try:
             self._client = Client(address, timeout=_PATIENCE, set_as_default=False)
-        except (OSError, ValueError, TypeError) as error:
+        except (ValueError, TypeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UsageError(f"{address}: not an address such as tcp://node1:8786: {reason}") from error
+        except OSError as error:
             reason = " ".join(str(error).split())[:200]
             raise CadrenderError(f"{address}: no Dask scheduler answers there: {reason}") from error
         try:

@@ -133,6 +133,12 @@ def test_a_scheduler_that_is_not_there_is_named(root):
     one_line(done, "tcp://127.0.0.1:9", "no Dask scheduler answers there")
 
 
+def test_what_is_no_address_is_named(root):
+    done = run_impatiently(*arguments(root, "foo"))
+    assert done.returncode == 2
+    one_line(done, "foo: not an address", "tcp://node1:8786")
+
+
 @pytest.mark.slow
 def test_a_scheduler_without_workers_is_named(tmp_path, root):
     with cluster(tmp_path, REPOSITORY, 0) as (address, _, _):
