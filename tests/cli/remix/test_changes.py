@@ -44,6 +44,13 @@ def test_other_gains_and_other_scenes(root):
     assert remade(root) == set()
 
 
+def test_another_rate_is_announced(root, capsys):
+    remade(root)
+    assert call("remix", "--root", root, "-j", 1, "--sample-rate", 32000, "--dry-run") == 0
+    assert "7 files are made again: another format is requested" in capsys.readouterr().err
+    assert call("remix", "--root", root, "-j", 1, "--sample-rate", 0) == 2
+
+
 def test_another_audiogram(root):
     call("remix", "--root", root, "-j", 1, "--listeners")
     times = {file: file.stat().st_ino for file in (root / AMPLIFIED).rglob("*.wav")}
