@@ -193,14 +193,10 @@ class Root:
             if settings.excerpts_file.exists():
                 found.append(ExcerptCatalogue.of_list(settings, at_mic.samples))
             found.append(at_mic)
-        folders = (settings.output_remix_dir, settings.output_remix_listeners_dir)
-        targets = [folder / settings.split for folder in folders]
         recorded = Manifest.beside(settings.output_remix_file, settings.root).file
-        if settings.output_remix_file.exists() or recorded.exists() or any(map(_holds_files, targets)):
+        if settings.output_remix_file.exists() or recorded.exists() or _holds_targets(settings):
             found.append(TargetCatalogue(settings, audio_format=audio_format).as_recorded())
-        submission = settings.output_submission_dir / settings.split / "enhanced_signals"
-        listeners = settings.scene_listeners_file.exists()
-        if submission_manifest(settings).file.exists() or (listeners and _holds_files(submission)):
+        if submission_manifest(settings).file.exists():
             found.append(SubmissionCatalogue(settings).as_recorded())
         if not found:
             raise CadrenderError(
@@ -421,11 +417,17 @@ def _readable(catalogue: Catalogue, output: Output[S], subtype: str | None = Non
 
 def _was_made(catalogue: Catalogue, folders: Iterable[Path]) -> bool:
     """Whether a catalogue has a manifest, or files in its folders."""
-    return catalogue.manifest.file.exists() or any(map(_holds_files, folders))
+    return catalogue.manifest.file.exists() or any(
+        not file.name.startswith(".") for folder in folders if folder.is_dir() for file in folder.iterdir()
+    )
 
 
-def _holds_files(folder: Path) -> bool:
-    return folder.is_dir() and any(not file.name.startswith(".") for file in folder.iterdir())
+def _holds_targets(settings: Settings) -> bool:
+    """Whether a file has the name of a scene's target; it may be one whose manifest is lost."""
+    if not (settings.gains_file.exists() and settings.scene_file.exists()):
+        return False
+    there = {file.stem for file in (settings.output_remix_dir / settings.split).glob("*.*")}
+    return any(scene.id in there for scene in read_scenes(settings.scene_file))
 
 
 def open_root(root: str | Path, *overrides: str, split: str = "train") -> Root:

@@ -158,6 +158,21 @@ def test_damaged_files_are_compiled_again(tmp_path, suffix):
         assert len(file.read_bytes()) == len(whole)
 
 
+@pytest.mark.slow
+def test_code_of_another_signature_is_not_run(tmp_path):
+    """Numba uses a file's name again if its index was lost, and may be killed before it writes the file."""
+    place = {"CADRENDER_CACHE_DIR": str(tmp_path / "cache")}
+    codes = [COMPILE, COMPILE.replace("int16", "float64")]
+    for code in codes:
+        python(code, **place)
+    one, other = sorted(tmp_path.rglob("kernels.deinterleave-*.nbc"))
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    for code in codes:
+        assert python(code, **place).stderr == ""
+
+
 def test_it_is_said_once_and_not_by_the_workers(tmp_path):
     code = f"""
 import subprocess, sys

@@ -95,15 +95,11 @@ class AtMicCatalogue(Catalogue):
         """The samples by name."""
         return {sample.name: sample for sample in self.samples}
 
-    @functools.cached_property
-    def asked_format(self) -> AudioFormat | None:
-        """The format that was asked for."""
-        return self._given_format and self._given_format.over(self._existing_format)
-
     @property
     def format(self) -> AudioFormat:
         """The format of unrecorded files."""
-        return self.asked_format or self._existing_format
+        existing = self._existing_format
+        return self._given_format.over(existing) if self._given_format else existing
 
     @functools.cached_property
     def _existing_format(self) -> AudioFormat:
@@ -151,7 +147,7 @@ class AtMicCatalogue(Catalogue):
         for file, made in () if sample.frames else self._made_files(sample, song):
             if not _is_as_made(file, made, ingested):
                 raise AudioError(
-                    f"{file}: not what was written when the song was ingested: cadrender ingest makes it anew"
+                    f"{file}: not what was written when the song was ingested: run cadrender ingest again"
                 )
         if sample.frames:
             recut = "cadrender excerpts cuts it anew"
@@ -178,10 +174,11 @@ class AtMicCatalogue(Catalogue):
 
     def _ingested(self, corpus: str) -> Contents:
         """The manifest of a corpus's songs; of the official ones there is none."""
-        if corpus not in self._corpora:
+        known = self._corpora.get(corpus)
+        if known is None:
             list_file = self.settings.metadata_dir / f"{corpus}.json"
-            self._corpora[corpus] = Manifest.beside(list_file, self.settings.root).load()
-        return self._corpora[corpus]
+            known = self._corpora[corpus] = Manifest.beside(list_file, self.settings.root).load()
+        return known
 
     def _made_files(self, sample: Sample, song: Song) -> Iterator[tuple[Path, Record]]:
         """The files of a song that were recorded when it was ingested."""
@@ -231,10 +228,9 @@ class AtMicCatalogue(Catalogue):
     def _output(self, sample: Sample, stem: str, song: Song) -> Output[AtMic]:
         settings = self.settings
         name = f"{sample.path}/{stem}"
-        if stem in self._stems and sample.track.name in self.selected:
-            audio_format = self.format_of(AtMic.product, name, self.asked_format, self.format)
-        else:  # it is not made, and counts as it is
-            audio_format = self.format_of(AtMic.product, name, None, self._existing_format)
+        made = stem in self._stems and sample.track.name in self.selected  # others count as they are
+        asked = self._given_format if made else None
+        audio_format = self.format_of(AtMic.product, name, asked, self._existing_format)
         left, right = self._hrir_files(sample)
         signal = AtMic(
             stem,
@@ -311,7 +307,9 @@ class AtMicCatalogue(Catalogue):
         with contextlib.suppress(AudioError):
             stems = tuple(self.song(sample).files)
         formats = {
-            stem: self.format_of(AtMic.product, f"{sample.path}/{stem}", self.asked_format, self.format)
+            stem: self.format_of(
+                AtMic.product, f"{sample.path}/{stem}", self._given_format, self._existing_format
+            )
             for stem in stems
         }
         return [f"{stem}.{each.container}" for stem, each in formats.items()]

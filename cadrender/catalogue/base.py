@@ -167,10 +167,9 @@ class Catalogue(abc.ABC):
         self, product: str, name: str, asked: AudioFormat | None, usual: AudioFormat
     ) -> AudioFormat:
         """The format of an output: as requested, else as recorded, else the root's usual one."""
-        if asked is not None:
-            return asked
         record = self.records.get(key_of(product, f"{name}.wav"))
-        return AudioFormat(record.container, record.subtype) if record else usual
+        present = AudioFormat(record.container, record.subtype) if record else usual
+        return asked.over(present) if asked else present
 
     def usual_format(
         self, product: str, default: AudioFormat, places: Iterable[tuple[Path, str]] = ()

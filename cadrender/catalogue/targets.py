@@ -125,15 +125,11 @@ class TargetCatalogue(Catalogue):
         self._gains = _gains(settings, self.scenes)
         self._listeners = _hearing(settings, self.scenes) if listeners else {}
 
-    @functools.cached_property
-    def asked_format(self) -> AudioFormat | None:
-        """The format that was asked for."""
-        return self._given_format and self._given_format.over(self._existing_format)
-
     @property
     def format(self) -> AudioFormat:
         """The format of unrecorded targets."""
-        return self.asked_format or self._existing_format
+        existing = self._existing_format
+        return self._given_format.over(existing) if self._given_format else existing
 
     @functools.cached_property
     def _existing_format(self) -> AudioFormat:
@@ -268,8 +264,8 @@ class TargetCatalogue(Catalogue):
         """
         settings = self.settings
         if listener is None:
-            place, usual = f"{settings.split}/{scene.id}", self.format
-            audio_format = self.format_of(Target.product, place, self.asked_format, usual)
+            place, usual = f"{settings.split}/{scene.id}", self._existing_format
+            audio_format = self.format_of(Target.product, place, self._given_format, usual)
             return self._output(Target, settings.output_remix_dir, place, audio_format, scene)
         place, usual = f"{settings.split}/{scene.id}_{listener.id}", self._amplified_format
         audio_format = self.format_of(Amplified.product, place, self._listener_format, usual)
@@ -346,7 +342,9 @@ class TargetCatalogue(Catalogue):
             for scene in self.scenes
             if self._has_stems(scene)
             for each in (
-                self.format_of(Target.product, f"{folder}/{scene.id}", self.asked_format, self.format),
+                self.format_of(
+                    Target.product, f"{folder}/{scene.id}", self._given_format, self._existing_format
+                ),
             )
         ]
 

@@ -88,7 +88,7 @@ def checked_audiogram(name: str, audiogram: Audiogram) -> Audiogram:
     if frequencies.ndim != 1 or not len(frequencies) or frequencies.shape != levels.shape:
         raise ValueError(f"{needed}, not of shapes {frequencies.shape} and {levels.shape}")
     if not (np.isfinite(frequencies).all() and np.isfinite(levels).all()):
-        raise ValueError(f"{needed}, all finite: {audiogram!r}")
+        raise ValueError(f"{needed}, not all finite: {audiogram!r}")
     if frequencies[0] <= 0 or not (np.diff(frequencies) > 0).all():
         raise ValueError(f"{needed}, not {frequencies.tolist()}")
     return frequencies.tolist(), levels.tolist()

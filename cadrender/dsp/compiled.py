@@ -54,34 +54,46 @@ def compiled(function: Kernel) -> Kernel:
 
 
 class _Sealed(IndexDataCacheFile):
-    """Numba's files, each with a checksum at its end: a damaged one, as after a power cut, is as good as missing."""
+    """Numba's files, each with a checksum at its end: a damaged one, as after a power cut, is as good as missing.
+
+    So is machine code of another signature or version of the kernel, whose file's name was used again.
+    """
+
+    _kernel = b""  # what is being loaded or saved
+
+    def load(self, key: Any) -> Any:
+        self._kernel = repr((self._source_stamp, key)).encode()
+        return super().load(key)
+
+    def save(self, key: Any, data: Any) -> None:
+        self._kernel = repr((self._source_stamp, key)).encode()
+        super().save(key, data)
 
     @contextlib.contextmanager
     def _open_for_write(self, filepath: str) -> Iterator[io.BytesIO]:
         content = io.BytesIO()
         yield content
         with super()._open_for_write(filepath) as file:
-            file.write(content.getvalue() + _seal(content.getvalue()))
+            file.write(content.getvalue() + self._seal(filepath, content.getvalue()))
 
     def _load_index(self) -> Any:
-        return super()._load_index() if _is_whole(self._index_path) else {}
+        return super()._load_index() if self._is_whole(self._index_path) else {}
 
     def _load_data(self, name: str) -> Any:
-        if not _is_whole(path := self._data_path(name)):
+        if not self._is_whole(path := self._data_path(name)):
             raise FileNotFoundError(errno.ENOENT, "damaged", path)
         return super()._load_data(name)
 
+    def _is_whole(self, file: str) -> bool:
+        try:
+            content = Path(file).read_bytes()
+        except OSError:
+            return False
+        return content[-_SEAL:] == self._seal(file, content[:-_SEAL])
 
-def _is_whole(file: str) -> bool:
-    try:
-        content = Path(file).read_bytes()
-    except OSError:
-        return False
-    return content[-_SEAL:] == _seal(content[:-_SEAL])
-
-
-def _seal(content: bytes) -> bytes:
-    return zlib.crc32(content).to_bytes(_SEAL, "big")
+    def _seal(self, file: str, content: bytes) -> bytes:
+        start = zlib.crc32(b"" if file == self._index_path else self._kernel)
+        return zlib.crc32(content, start).to_bytes(_SEAL, "big")
 
 
 @contextlib.contextmanager

@@ -78,7 +78,7 @@ class Cluster:
     Raises
     ------
     UsageError
-        If Dask is not installed, or the address is none.
+        If Dask is not installed, or the address is invalid.
     CadrenderError
         If the scheduler cannot be reached, has no workers, or a worker cannot be used.
     """

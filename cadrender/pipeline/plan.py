@@ -225,6 +225,7 @@ def make_plan(
     *catalogues: Catalogue,
     again: Collection[Path] = (),
     only: Collection[Path] | None = None,
+    damaged: Collection[Path] = (),
     shard: Shard | None = None,
     by_song: bool = False,
     shard_songs: Collection[str] | None = None,
@@ -239,6 +240,8 @@ def make_plan(
         Files to make again in any case.
     only : collection of pathlib.Path, optional
         Consider only these files.
+    damaged : collection of pathlib.Path
+        Sources from which nothing may be made.
     shard : Shard, optional
         Plan only this part of the work; default: all.
     by_song : bool
@@ -261,7 +264,7 @@ def make_plan(
             batches = [batch for batch in batches if batch.song in mine]
         elif shard:
             batches = shard.of(batches)
-        shares.append(_look_at(catalogue, batches, set(again), only, making))
+        shares.append(_look_at(catalogue, batches, set(again), only, set(damaged), making))
     return Plan(shares, shard)
 
 
@@ -274,6 +277,7 @@ def _look_at(
     batches: Sequence[Batch],
     again: Collection[Path],
     only: Collection[Path] | None,
+    damaged: Collection[Path],
     making: dict[Path, _Making],
 ) -> Share:
     """Find the outputs that are out of date; those to be made are added to `making`."""
@@ -303,6 +307,9 @@ def _look_at(
             share.units[output.unit] += reason is not None
             inputs = _files(output.signal) if reason and again else ()
             lost = [file for file in inputs if file in again and file not in making and file.exists()]
+            lost += (
+                [file for file in _read_files(output.signal) if file in damaged] if reason and damaged else []
+            )
             if lost:
                 catalogue.failures[output.name] = (
                     f"{output.file}: not made: {lost[0]} is wrong, and cannot be made again"
@@ -348,6 +355,17 @@ def _files(signal: Signal) -> Iterator[Path]:
     """Where a signal's inputs are stored."""
     for value in signal.inputs().values():
         yield from (value.files if isinstance(value, Stored) else (value,))
+
+
+def _read_files(signal: Signal) -> Iterator[Path]:
+    """The files that a signal would be made from now."""
+    for value in signal.inputs().values():
+        if not isinstance(value, Stored):
+            yield value
+        elif found := value.find():
+            yield found[0]
+        elif value.at_mic:
+            yield from _read_files(value.at_mic)
 
 
 def _most_expensive_songs_first(batches: Sequence[Batch]) -> list[Batch]:
@@ -519,7 +537,13 @@ class Check:
         record = part.record
         if record is None or (record.bytes, record.mtime_ns) != (known.bytes, known.mtime_ns):
             return part.files[0]  # nothing says what it was made from
-        return self._compare(part.at_mic, record.inputs)[0] if part.at_mic else None
+        if part.at_mic is None:
+            return None
+        return (
+            self._compare(part.at_mic, record.inputs)[0]
+            if record.subtype == part.at_mic.subtype
+            else part.files[0]
+        )
 
     def _now(self, file: Path, known: Input) -> Input | None:
         """A file's current state: `known` itself if it looks unchanged, None if it differs or is unreadable."""

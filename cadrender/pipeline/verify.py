@@ -209,7 +209,8 @@ def repair(
     redo = {file for problem in problems for file in problem.redo}
     absent = {problem.file for problem in problems if problem.kind == "absent"}
     catalogues = [catalogue for catalogue in catalogues if catalogue.folders[0] not in absent]
-    plan = make_plan(*catalogues, again=redo)
+    damaged = {problem.file for problem in problems if problem.kind == "damaged"}
+    plan = make_plan(*catalogues, again=redo, damaged=damaged)
     redo |= {output.file for output in plan.todo}
     plan.run(n_jobs, on_event=on_event)
     return redo
@@ -251,14 +252,18 @@ def _inputs(parts: Sequence[_Part]) -> dict[Path, Manifest]:
 def _is_absent(part: _Part) -> bool:
     """Whether nothing is where a catalogue's recorded files should be: perhaps they are elsewhere."""
     catalogue = part.catalogue
-    return bool(catalogue.place and catalogue.records) and not any(file.exists() for file in part.files)
+    if not (part.files and catalogue.place and catalogue.records):
+        return False
+    places = (folder / record.path for record in catalogue.records.values() for folder in catalogue.folders)
+    return not any(file.exists() for file in (*part.files, *places))
 
 
 def _absence(part: _Part) -> Problem:
     catalogue, place = part.catalogue, part.catalogue.place
     text = (
-        f"none of the {plural(len(part.files), 'file')} is here that {catalogue.manifest.file} tells of (if they are "
-        f"elsewhere: --{place.replace('_', '-')}, or 'path: {{{place}: DIR}}' in {catalogue.settings.own_file})"
+        f"none of the {plural(len(catalogue.records), 'file')} recorded in {catalogue.manifest.file} exists (if they "
+        f"are elsewhere: --{place.replace('_', '-')}, or 'path: {{{place}: DIR}}' in {catalogue.settings.own_file}; "
+        "if they are gone: the command that made them makes them again)"
     )
     return Problem("absent", catalogue.folders[0], text)
 
@@ -368,30 +373,32 @@ def _judge_sources(
     """Compare sources and HRIRs with those the files were made from; one problem per source."""
     check = Check(part.catalogue, digested=inputs)
     redo: dict[Path, list[Path]] = {}
-    damaged = set()
+    damaged: dict[Path, None] = {}
     for output in part.outputs:
         record = check.record(output)
-        if not digests[output.file] or not record or output.signal.remade_to_verify:
+        if not record or output.signal.remade_to_verify:
             continue
-        if cause := check.changed_input(output, record):
+        cause = check.changed_input(output, record)
+        if cause is None:
+            continue
+        if cause not in digests and _is_damaged(inputs.get(cause), record.inputs):  # nothing makes it again
+            damaged[cause] = None
+        elif digests[output.file]:
             redo.setdefault(cause, []).append(output.file)
-            if cause not in digests and _is_damaged(
-                inputs.get(cause), record.inputs
-            ):  # nothing makes it again
-                damaged.add(cause)
-    for cause, files in redo.items():
-        were = "was" if len(files) == 1 else "were"
-        count = plural(len(files), f"{part.outputs[0].signal.product} file")
-        if cause in damaged:
-            text = f"damaged since {count} {were} {part.catalogue.made} from it: other bytes, the same size and time"
-            report(Problem("damaged", cause, text))
-        else:
-            text = f"changed since {count} {were} {part.catalogue.made} from it"
-            report(Problem("source", cause, text, tuple(files)))
     for file, record in part.catalogue.made_sources().items():
         seen = inputs.get(file)
-        if seen and file not in redo and seen.digest != record.digest and seen.mtime_ns <= record.mtime_ns:
-            report(Problem("damaged", file, "its bytes are not those that were written"))
+        if seen and seen.digest != record.digest and seen.mtime_ns <= record.mtime_ns:
+            damaged[file] = None
+    product = part.outputs[0].signal.product if part.outputs else ""
+    for cause in damaged:
+        text = f"damaged: its bytes are not those that {product} files were {part.catalogue.made} from"
+        report(Problem("damaged", cause, text))
+    for cause, files in redo.items():
+        if cause not in damaged:
+            were = "was" if len(files) == 1 else "were"
+            count = plural(len(files), f"{product} file")
+            text = f"changed since {count} {were} {part.catalogue.made} from it"
+            report(Problem("source", cause, text, tuple(files)))
 
 
 def _is_damaged(now: Input | None, recorded: Inputs) -> bool:

@@ -143,7 +143,7 @@ class AtMic(Signal):
                 return found
             before, after = measure(self._with_others(book, source), source)
             if head not in after:
-                raise AudioError(f"{self.left_hrir}: changed while it was being read, or {self.right_hrir}")
+                raise AudioError(f"{self.left_hrir} or {self.right_hrir}: changed while it was being read")
             with contextlib.suppress(CadrenderError):  # each process then measures for itself
                 book.add(source, before, after, keep=self.level_files is not None)
             return before, after[head]

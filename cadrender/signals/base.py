@@ -156,7 +156,8 @@ class Signal:
         dtype : {"int16", "int32", "float32", "float64"}
             Integers are fractions of their full scale, floats have full scale 1. Ignored if `out` is given.
         out : ndarray, optional
-            (n, 2), C-contiguous, of one of these types: filled from the beginning; the filled part is returned.
+            (n, 2), C-contiguous, writeable, of one of these types in native byte order: filled from the beginning; the
+            filled part is returned.
 
         Returns
         -------

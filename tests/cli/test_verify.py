@@ -155,7 +155,7 @@ def test_nothing_is_made_again_from_a_damaged_source(root, place):
     for options in ([], ["--repair"]):
         done = verify(root, *options)
         assert done.returncode == 1
-        assert f"{root / place}: damaged since" in done.stdout
+        assert f"{root / place}: damaged: its bytes" in done.stdout
     assert tree(root / "audio/at_mic_music") == before
     keep_times(root / place, lambda: (root / place).write_bytes(content))
     assert verify(root).returncode == 0
@@ -379,3 +379,17 @@ def test_a_target_is_not_repaired_with_a_stem_that_cannot_be(root):
     source.write_bytes(whole)
     assert verify(root, "--repair", "-j", 1).returncode == 0
     assert tree(root / "audio/remix") == before
+
+
+@pytest.mark.parametrize("lost", ["one", "all"])
+def test_what_is_missing_is_not_made_from_a_damaged_source(root, lost):
+    flip_bit(root / SOURCE / "vocals.wav", -100)
+    files = [file for file in (root / "audio/at_mic_music").rglob("vocals.wav") if SONG in str(file)]
+    for file in files[: 1 if lost == "one" else None]:
+        file.unlink()
+    done = verify(root, "--repair", "-j", 1)
+    assert done.returncode == 1
+    assert f"{root / SOURCE / 'vocals.wav'}: damaged: its bytes are not those" in done.stdout
+    assert f"{files[0]}: not made: {root / SOURCE / 'vocals.wav'} is wrong" in done.stderr
+    assert not files[0].exists()
+    assert verify(root).returncode == 1

@@ -90,6 +90,15 @@ def test_songs_that_change_when_the_at_mic_files_are_gone(root):
     assert remade(root) == set(SCENES) - with_it
 
 
+def test_lost_at_mic_files_of_another_subtype(root):
+    """What would be rendered on the way has 16 bits."""
+    assert call("generate", "--root", root, "-j", 1, "--subtype", "FLOAT") == 0
+    assert remade(root) == set(SCENES)
+    shutil.rmtree(root / AT_MIC)
+    assert remade(root) == set(SCENES)
+    assert remade(root) == set()
+
+
 def test_a_leftover_in_another_container_is_not_mixed(root):
     """As after a kill between the new file and the removal of the old one."""
     assert call("generate", "--root", root, "-j", 1, "--format", "flac") == 0
