@@ -161,13 +161,18 @@ def _with_hint(error: click.ClickException) -> str:
 
 
 def _flushed(status: int) -> int:
-    """Flush standard output; returns the exit status."""
+    """Flush standard output and error; returns the exit status."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
     except OSError as error:
         failed = _output_failed(error)
-        return status or failed
+        status = status or failed
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+    except OSError:  # its terminal is gone: nobody can be told
+        _discard(sys.stderr)
     return status
 
 
@@ -175,7 +180,8 @@ def _output_failed(error: OSError) -> int:
     """Report that standard output is full or closed; returns the exit status."""
     _discard(sys.stdout)
     if not isinstance(error, BrokenPipeError):  # a reader that stops early, such as `head`
-        click.echo(f"cadrender: standard output: {error.strerror or error}", err=True)
+        with contextlib.suppress(OSError):
+            click.echo(f"cadrender: standard output: {error.strerror or error}", err=True)
     return 1
 
 
