@@ -118,11 +118,13 @@ def speed_table(ns: dict[tuple[str, int], list[float]], all_cores: int, started:
     away = [
         f"{ratio(ns[_OURS, n], ns[_COPY, n]):.1f} times the plain copy on {n} core{'s' if n > 1 else ''}"
         for n in dict.fromkeys((1, all_cores))
+        if (_COPY, n) in ns
     ]
     begun = f"Without its start-up: {started:.1f} ns on one core"
     if (_REFERENCE, 1) in ns:
         begun += f", {statistics.median(ns[_REFERENCE, 1]) / started:.1f} times faster than the reference"
-    return f"{markdown.table(header, rows)}\n\n{begun}. Distance from the limit: {', '.join(away)}."
+    distance = f" Distance from the limit: {', '.join(away)}." if away else ""
+    return f"{markdown.table(header, rows)}\n\n{begun}.{distance}"
 
 
 def stage_table(ns: dict[str, float], whole: float, plain: float) -> str:

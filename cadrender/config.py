@@ -105,6 +105,10 @@ class Settings:
         """The root's own settings: `OWN_FILE` in its folder."""
         return self.root / OWN_FILE
 
+    def how_to_say(self, place: str) -> str:
+        """The option, and the line, that say where the files of a place such as ``output_music_dir`` are."""
+        return f"--{place.replace('_', '-')}, or 'path: {{{place}: DIR}}' in {self.own_file}"
+
     def line_to_keep(self) -> str:
         """The line of the root's own file that would keep the places given for this run; empty for none."""
         import json

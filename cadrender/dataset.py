@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 import operator
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +17,7 @@ from numpy.random import PCG64, SeedSequence
 
 from cadrender.catalogue.at_mic import AtMicCatalogue
 from cadrender.catalogue.songs import check_hrirs
+from cadrender.dsp.arrays import is_finite
 from cadrender.errors import AudioError, CadrenderError, MetadataError, UsageError
 from cadrender.metadata.gains import read_gains
 from cadrender.metadata.positions import HeadPosition
@@ -408,7 +407,7 @@ class Dataset:
         for stem, minimum in asked.items():
             if stem not in known:
                 raise ValueError(f"minimum_lufs of {stem!r}: it can be set for {', '.join(known)}")
-            if not _is_number(minimum):
+            if not is_finite(minimum):
                 raise ValueError(f"minimum_lufs={minimum!r}: a number of LUFS is needed, such as -50")
         return dict(asked)
 
@@ -612,12 +611,8 @@ def _name_of(dtype: npt.DTypeLike) -> object:
         return dtype
 
 
-def _is_number(value: Any) -> bool:
-    return not isinstance(value, bool) and isinstance(value, numbers.Real) and math.isfinite(value)
-
-
 def _positive(option: str, value: float) -> float:
-    if not _is_number(value) or value <= 0:
+    if not is_finite(value) or value <= 0:
         raise ValueError(f"{option}={value!r}: a number greater than 0 is needed")
     return float(value)
 
@@ -645,7 +640,7 @@ def _checked_range(gain_db: tuple[float, float] | None) -> tuple[float, float] |
     ends: tuple[Any, ...] = (
         tuple(gain_db) if isinstance(gain_db, Sequence) and not isinstance(gain_db, str) else ()
     )
-    if len(ends) != 2 or not all(map(_is_number, ends)) or ends[0] > ends[1]:
+    if len(ends) != 2 or not all(map(is_finite, ends)) or ends[0] > ends[1]:
         raise ValueError(
             f"gain_db={gain_db!r}: two numbers of dB are needed, such as (-6, 6), the lower one first"
         )

@@ -200,8 +200,8 @@ class Root:
             found.append(SubmissionCatalogue(settings).as_recorded())
         if not found:
             raise CadrenderError(
-                f"{settings.output_music_dir}: nothing of the {settings.split} split has been made here (if it is "
-                f"elsewhere: --output-music-dir, or 'path: {{output_music_dir: DIR}}' in {settings.own_file})"
+                f"{settings.output_music_dir}: nothing of the {settings.split} split has been made here "
+                f"(if it is elsewhere: {settings.how_to_say('output_music_dir')})"
             )
         return found
 

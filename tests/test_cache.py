@@ -89,18 +89,17 @@ def test_a_folder_to_which_others_may_write(tmp_path, elsewhere, bits):
     assert list(place.iterdir()) == []
 
 
-@pytest.mark.parametrize("where", ["numba", "below"])
+@pytest.mark.parametrize("where", ["", "dsp_1", "dsp_1/kernels.fft-1.py311.nbi"])
 def test_machine_code_that_others_may_have_written(tmp_path, where):
     place = tmp_path / "cache"
     (_, code), _ = places(CADRENDER_CACHE_DIR=str(place))
-    code.chmod(0o777 if where == "numba" else 0o755)
-    (code / "dsp_1").mkdir()
-    (code / "dsp_1").chmod(0o777)
+    (code / "dsp_1").mkdir(mode=0o755)
+    (code / "dsp_1/kernels.fft-1.py311.nbi").touch(mode=0o644)
+    code.chmod(0o755)
+    (code / where).chmod(0o777)
     (cache, found), error = places(CADRENDER_CACHE_DIR=str(place))
     assert (cache, found) == (place, None)
-    assert error.startswith(
-        f"{code}: {'' if where == 'numba' else 'dsp_1 in it: '}others may write to it: not used"
-    )
+    assert error.startswith(f"{code}: {f'{where} in it: ' if where else ''}others may write to it: not used")
     assert error.count("\n") == 1
 
 

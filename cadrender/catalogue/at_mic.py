@@ -143,12 +143,6 @@ class AtMicCatalogue(Catalogue):
 
     def _look_at(self, sample: Sample) -> Song:
         song = song_of(self.settings, sample)
-        ingested = self._ingested(sample.track.split)
-        for file, made in () if sample.frames else self._made_files(sample, song):
-            if not _is_as_made(file, made, ingested):
-                raise AudioError(
-                    f"{file}: not what was written when the song was ingested: run cadrender ingest again"
-                )
         if sample.frames:
             recut = "cadrender excerpts cuts it anew"
             if sample.frames != song.frames:
@@ -164,6 +158,12 @@ class AtMicCatalogue(Catalogue):
                 if start not in (None, sample.start):
                     raise AudioError(
                         f"{file}: cut from frame {start}; the excerpt begins at {sample.start}: {recut}"
+                    )
+        else:
+            for file, made in self._made_files(sample, song):
+                if not _is_as_made(file, made, self._ingested(sample.track.split)):
+                    raise AudioError(
+                        f"{file}: not what was written when the song was ingested: run cadrender ingest again"
                     )
         return song
 

@@ -90,10 +90,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         with contextlib.suppress(OSError):  # the terminal is gone
             click.echo("cadrender: interrupted", err=True)
         for stream in (sys.stdout, sys.stderr):
-            try:
-                stream.flush()
-            except (OSError, AttributeError):
-                _discard(stream)
+            _flush_or_discard(stream)
         status = interruptions.exit_status(interruption)
         # CPython remembers a Ctrl-C that came inside exec(text), as where dataclasses are made, and would end by SIGINT
         # although it was caught; the next exec makes it forget.
@@ -168,11 +165,7 @@ def _flushed(status: int) -> int:
     except OSError as error:
         failed = _output_failed(error)
         status = status or failed
-    try:
-        if sys.stderr is not None:
-            sys.stderr.flush()
-    except OSError:  # its terminal is gone: nobody can be told
-        _discard(sys.stderr)
+    _flush_or_discard(sys.stderr)  # if its terminal is gone, nobody can be told
     return status
 
 
@@ -183,6 +176,14 @@ def _output_failed(error: OSError) -> int:
         with contextlib.suppress(OSError):
             click.echo(f"cadrender: standard output: {error.strerror or error}", err=True)
     return 1
+
+
+def _flush_or_discard(stream: TextIO | None) -> None:
+    if stream is not None:
+        try:
+            stream.flush()
+        except OSError:
+            _discard(stream)
 
 
 def _discard(stream: TextIO) -> None:

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import functools
 import io
+import pickle
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,19 +78,21 @@ class _Sealed(IndexDataCacheFile):
             file.write(content.getvalue() + self._seal(filepath, content.getvalue()))
 
     def _load_index(self) -> Any:
-        return super()._load_index() if self._is_whole(self._index_path) else {}
+        try:
+            self._checked(self._index_path)
+        except OSError:
+            return {}
+        return super()._load_index()
 
     def _load_data(self, name: str) -> Any:
-        if not self._is_whole(path := self._data_path(name)):
-            raise FileNotFoundError(errno.ENOENT, "damaged", path)
-        return super()._load_data(name)
+        return pickle.loads(self._checked(self._data_path(name)))  # as Numba does
 
-    def _is_whole(self, file: str) -> bool:
-        try:
-            content = Path(file).read_bytes()
-        except OSError:
-            return False
-        return content[-_SEAL:] == self._seal(file, content[:-_SEAL])
+    def _checked(self, file: str) -> bytes:
+        """The content of a whole file."""
+        content = Path(file).read_bytes()
+        if content[-_SEAL:] != self._seal(file, content[:-_SEAL]):
+            raise FileNotFoundError(errno.ENOENT, "damaged", file)
+        return content[:-_SEAL]
 
     def _seal(self, file: str, content: bytes) -> bytes:
         start = zlib.crc32(b"" if file == self._index_path else self._kernel)

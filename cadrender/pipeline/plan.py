@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -275,9 +275,9 @@ _Making = tuple[Output[Signal], State | None]
 def _look_at(
     catalogue: Catalogue,
     batches: Sequence[Batch],
-    again: Collection[Path],
+    again: set[Path],
     only: Collection[Path] | None,
-    damaged: Collection[Path],
+    damaged: set[Path],
     making: dict[Path, _Making],
 ) -> Share:
     """Find the outputs that are out of date; those to be made are added to `making`."""
@@ -305,18 +305,13 @@ def _look_at(
                 reason = Reason("together", replaces=True)
             share.selected.append(output)
             share.units[output.unit] += reason is not None
-            inputs = _files(output.signal) if reason and again else ()
-            lost = [file for file in inputs if file in again and file not in making and file.exists()]
-            lost += (
-                [file for file in _read_files(output.signal) if file in damaged] if reason and damaged else []
-            )
-            if lost:
-                catalogue.failures[output.name] = (
-                    f"{output.file}: not made: {lost[0]} is wrong, and cannot be made again"
-                )
-                continue
             if reason is None:
                 catalogue.settled.add(output.file)
+                continue
+            if wrong := _wrong_input(output.signal, again, damaged, making):
+                catalogue.failures[output.name] = (
+                    f"{output.file}: not made: {wrong} is wrong, and cannot be made again"
+                )
                 continue
             share.reasons[output.file] = reason
             outputs.append(output)
@@ -366,6 +361,19 @@ def _read_files(signal: Signal) -> Iterator[Path]:
             yield found[0]
         elif value.at_mic:
             yield from _read_files(value.at_mic)
+
+
+def _wrong_input(
+    signal: Signal, again: set[Path], damaged: set[Path], making: Mapping[Path, _Making]
+) -> Path | None:
+    """An input from which nothing may be made: a wrong file that is not made again, or a damaged source."""
+    if again:
+        for file in _files(signal):
+            if file in again and file not in making and file.exists():
+                return file
+    if damaged:
+        return next((file for file in _read_files(signal) if file in damaged), None)
+    return None
 
 
 def _most_expensive_songs_first(batches: Sequence[Batch]) -> list[Batch]:
@@ -539,11 +547,9 @@ class Check:
             return part.files[0]  # nothing says what it was made from
         if part.at_mic is None:
             return None
-        return (
-            self._compare(part.at_mic, record.inputs)[0]
-            if record.subtype == part.at_mic.subtype
-            else part.files[0]
-        )
+        if record.subtype != part.at_mic.subtype:
+            return part.files[0]
+        return self._compare(part.at_mic, record.inputs)[0]
 
     def _now(self, file: Path, known: Input) -> Input | None:
         """A file's current state: `known` itself if it looks unchanged, None if it differs or is unreadable."""

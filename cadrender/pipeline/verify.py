@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cadrender.catalogue.base import Catalogue
@@ -33,10 +33,9 @@ class Problem:
     ----------
     kind : str
         ``missing``, ``absent`` (all files are), ``truncated``, ``changed``, ``swapped``, ``unlisted`` (no line in the
-        manifest), ``parameters``
-        (differ from the metadata), ``source`` (a source or HRIR has changed), ``damaged`` (a source or HRIR: nothing
-        made from it can be made again), ``excerpt`` (differs from its song), ``different`` (from a new rendering),
-        ``failed`` or ``list``.
+        manifest), ``parameters`` (differ from the metadata), ``source`` (a source or HRIR has changed), ``damaged`` (a
+        source or HRIR: nothing made from it can be made again), ``excerpt`` (differs from its song), ``different``
+        (from a new rendering), ``failed`` or ``list``.
     file : pathlib.Path
         The file; for ``source`` and ``damaged`` the source.
     text : str
@@ -259,10 +258,10 @@ def _is_absent(part: _Part) -> bool:
 
 
 def _absence(part: _Part) -> Problem:
-    catalogue, place = part.catalogue, part.catalogue.place
+    catalogue = part.catalogue
     text = (
-        f"none of the {plural(len(catalogue.records), 'file')} recorded in {catalogue.manifest.file} exists (if they "
-        f"are elsewhere: --{place.replace('_', '-')}, or 'path: {{{place}: DIR}}' in {catalogue.settings.own_file}; "
+        f"none of the {plural(len(catalogue.records), 'file')} recorded in {catalogue.manifest.file} exists "
+        f"(if they are elsewhere: {catalogue.settings.how_to_say(catalogue.place)}; "
         "if they are gone: the command that made them makes them again)"
     )
     return Problem("absent", catalogue.folders[0], text)
@@ -403,13 +402,15 @@ def _judge_sources(
 
 def _is_damaged(now: Input | None, recorded: Inputs) -> bool:
     """Whether an input differs from its record in its bytes alone."""
-    return now is not None and any(
-        _is_damaged(now, known)
-        if not isinstance(known, Input)
-        else (known.path, known.bytes, known.mtime_ns) == (now.path, now.bytes, now.mtime_ns)
-        and known.digest not in ("", now.digest)
-        for known in recorded.values()
-    )
+    if now is None:
+        return False
+    for known in recorded.values():
+        if not isinstance(known, Input):
+            if _is_damaged(now, known):
+                return True
+        elif known.digest not in ("", now.digest) and replace(known, digest=now.digest) == now:
+            return True
+    return False
 
 
 def _judge_contents(

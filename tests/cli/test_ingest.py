@@ -438,7 +438,7 @@ def test_scenes_that_could_not_be_drawn_again_stop_it_before_any_work(tmp_path):
 
 
 def test_a_song_that_was_half_replaced_is_not_used(tmp_path):
-    """As after a kill between two of its stems; verify finds later damage, and one may edit what was ingested."""
+    """As after a kill between two of its stems; one may edit what was ingested."""
     source, root = tmp_path / "songs", make_root(tmp_path / "root")
     drums = root / "audio/music/mine/Gamma/drums.wav"
     for version in (1, 2):
@@ -465,3 +465,23 @@ def test_a_song_that_was_half_replaced_is_not_used(tmp_path):
     assert song()
     run("folder", source, "--root", root, "--name", "mine", "-j", 1)
     assert drums.read_bytes() == new and song()
+
+
+def test_damage_of_an_ingested_song_before_it_is_rendered(tmp_path):
+    """What is made from it says nothing: it was made from the same bytes."""
+    root = make_plausible_root(tmp_path / "root", test={})
+    write(tmp_path / "src/Song/vocals.wav", tone(440))
+    run("folder", tmp_path / "src", "--root", root, "-j", 1, "--scenes", "--name", "mine")
+    vocals = root / "audio/music/mine/Song/vocals.wav"
+    content, status = bytearray(vocals.read_bytes()), vocals.stat()
+    content[-1000] ^= 1
+    vocals.write_bytes(content)
+    os.utime(vocals, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert invoke("generate", "--root", root, "-j", 1).returncode == 0
+    done = invoke("verify", "--root", root)
+    assert done.returncode == 1
+    assert f"{vocals}: damaged: its bytes are not those" in done.stdout
+    vocals.unlink()
+    run("folder", tmp_path / "src", "--root", root, "-j", 1, "--name", "mine")
+    assert invoke("generate", "--root", root, "-j", 1).returncode == 0
+    assert invoke("verify", "--root", root).returncode == 0

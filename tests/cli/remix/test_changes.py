@@ -24,6 +24,8 @@ from tests.roots import (
     SONGS,
     call,
     edit_json,
+    invoke,
+    tree,
     write_wav,
 )
 
@@ -115,6 +117,21 @@ def test_at_mic_files_that_came_later_change_nothing(bare, capsys):
     assert remade(bare) == set(SCENES)
     assert call("generate", "--root", bare, "-j", 1) == 0
     assert remade(bare) == set()
+
+
+def test_amplified_targets_without_a_manifest(root):
+    """They are looked for where they would be."""
+    remade(root, "--listeners")
+    (root / MANIFEST).unlink()
+    done = invoke("verify", "--root", root)
+    assert done.returncode == 1
+    assert f"{root / MANIFEST}: no manifest: nothing says what the files should hold" in done.stdout
+    before = tree(root / AMPLIFIED)
+    some = next((root / AMPLIFIED).rglob("*.wav"))
+    some.write_bytes(some.read_bytes()[:-400] + bytes(range(100)) * 4)
+    assert invoke("verify", "--root", root, "--repair", "-j", 1).returncode == 0
+    assert tree(root / AMPLIFIED) == before
+    assert invoke("verify", "--root", root).returncode == 0
 
 
 def test_a_target_without_a_line_or_with_a_damaged_one(root):
