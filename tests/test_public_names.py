@@ -1,7 +1,9 @@
-"""The names that type checkers and editors see are exactly those that can be imported."""
+"""The names that type checkers and editors see are exactly those that can be imported; no two classes share one."""
 
 import ast
+from collections import Counter
 from importlib import resources
+from pathlib import Path
 
 import cadrender
 
@@ -30,3 +32,11 @@ def test_every_public_name_can_be_imported():
 
 def test_the_package_says_that_it_has_types():
     assert (resources.files("cadrender") / "py.typed").is_file()
+
+
+def test_no_two_classes_share_a_name():
+    modules = [ast.parse(file.read_text()) for file in Path(cadrender.__file__).parent.rglob("*.py")]
+    names = Counter(
+        node.name for module in modules for node in ast.walk(module) if isinstance(node, ast.ClassDef)
+    )
+    assert len(names) > 100 and [name for name, count in names.items() if count > 1] == []

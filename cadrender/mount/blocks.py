@@ -150,10 +150,10 @@ class BlockCache:
     def __init__(self, limit: int, threads: int) -> None:
         self.limit, self.threads = limit, threads
         self.bytes = self.rendered = self.filled = self.found = 0
-        self._runs: dict[tuple[MountedFile, int], _Run] = {}  # for every cached or queued block
-        self._kept: OrderedDict[_Run, None] = OrderedDict()  # rendered, most recently used last
-        self._urgent: deque[_Run] = deque()
-        self._ahead: deque[_Run | Callable] = deque()
+        self._runs: dict[tuple[MountedFile, int], _BlockRun] = {}  # for every cached or queued block
+        self._kept: OrderedDict[_BlockRun, None] = OrderedDict()  # rendered, most recently used last
+        self._urgent: deque[_BlockRun] = deque()
+        self._ahead: deque[_BlockRun | Callable] = deque()
         self._changed = threading.Condition()
         self._closed = False
         self._helpers = ThreadPoolExecutor(threads, "helper")
@@ -229,7 +229,7 @@ class BlockCache:
                     run = None
                     continue
                 if run is None or run.count == _TOGETHER:
-                    run = _Run(file, number)
+                    run = _BlockRun(file, number)
                     self._ahead.append(run)
                     self._changed.notify()
                 run.count += 1
@@ -247,11 +247,11 @@ class BlockCache:
         """Drop the oldest tasks when too many are queued ahead: their readers have moved on."""
         while len(self._ahead) > _MOST_AHEAD:
             task = self._ahead.popleft()
-            if isinstance(task, _Run) and not task.urgent and not task.begun:
+            if isinstance(task, _BlockRun) and not task.urgent and not task.begun:
                 task.begun = True
                 self._forget(task)
 
-    def _forget(self, run: _Run) -> None:
+    def _forget(self, run: _BlockRun) -> None:
         for number in run.numbers:
             del self._runs[run.file, number]
 
@@ -263,17 +263,17 @@ class BlockCache:
                 if self._closed:
                     return
                 task = (self._urgent or self._ahead).popleft()
-                if isinstance(task, _Run):
+                if isinstance(task, _BlockRun):
                     if task.begun:  # it became urgent, and was in both queues
                         continue
                     task.begun = True
-            if isinstance(task, _Run):
+            if isinstance(task, _BlockRun):
                 self._render(task)
             else:
                 with contextlib.suppress(Exception):  # reported when the file is read
                     task()
 
-    def _render(self, run: _Run) -> None:
+    def _render(self, run: _BlockRun) -> None:
         blocks: Sequence[np.ndarray | BaseException]
         try:
             blocks = self._with_room(run.rendered, run.first, run.count)
@@ -317,7 +317,7 @@ class BlockCache:
 
 
 @dataclass(eq=False)
-class _Run:
+class _BlockRun:
     """Blocks of a file that are rendered together, and evicted together: they share their memory."""
 
     file: MountedFile

@@ -84,7 +84,7 @@ class Verdict:
 
 
 @dataclass
-class _Part:
+class _VerifiedPart:
     """A catalogue being verified."""
 
     catalogue: Catalogue
@@ -215,12 +215,12 @@ def repair(
     return redo
 
 
-def _part(catalogue: Catalogue, only: Collection[Path] | None) -> _Part:
+def _part(catalogue: Catalogue, only: Collection[Path] | None) -> _VerifiedPart:
     batches = [_of(batch, only) for batch in catalogue.batches()]
     batches = [batch for batch in batches if batch.outputs]
     outputs = [output for batch in batches for output in batch.outputs]
     orphans = [(file, key) for file, key in catalogue.orphans() if only is None or file in only]
-    return _Part(catalogue, batches, outputs, orphans)
+    return _VerifiedPart(catalogue, batches, outputs, orphans)
 
 
 def _of(batch: Batch, only: Collection[Path] | None) -> Batch:
@@ -230,7 +230,7 @@ def _of(batch: Batch, only: Collection[Path] | None) -> Batch:
     return batch.having([output for output in batch.outputs if output.file in only])
 
 
-def _inputs(parts: Sequence[_Part]) -> dict[Path, Manifest]:
+def _inputs(parts: Sequence[_VerifiedPart]) -> dict[Path, Manifest]:
     """The files that outputs were made from, and the manifest that names each."""
     inputs: dict[Path, Manifest] = {}
     for part in parts:
@@ -248,7 +248,7 @@ def _inputs(parts: Sequence[_Part]) -> dict[Path, Manifest]:
     return inputs
 
 
-def _is_absent(part: _Part) -> bool:
+def _is_absent(part: _VerifiedPart) -> bool:
     """Whether nothing is where a catalogue's recorded files should be: perhaps they are elsewhere."""
     catalogue = part.catalogue
     if not (part.files and catalogue.place and catalogue.records):
@@ -257,7 +257,7 @@ def _is_absent(part: _Part) -> bool:
     return not any(file.exists() for file in (*part.files, *places))
 
 
-def _absence(part: _Part) -> Problem:
+def _absence(part: _VerifiedPart) -> Problem:
     catalogue = part.catalogue
     text = (
         f"none of the {plural(len(catalogue.records), 'file')} recorded in {catalogue.manifest.file} exists "
@@ -308,7 +308,7 @@ def _size(file: Path) -> int:
         return 0
 
 
-def _judge(part: _Part, digests: _Digests, report: Callable[[Problem], None]) -> set[Path]:
+def _judge(part: _VerifiedPart, digests: _Digests, report: Callable[[Problem], None]) -> set[Path]:
     """Compare digests with the manifest; returns the files that are wrong."""
     records = part.catalogue.records
     if part.files and not records and not part.catalogue.proven_by_contents:
@@ -364,7 +364,7 @@ def _problem_of(
 
 
 def _judge_sources(
-    part: _Part,
+    part: _VerifiedPart,
     digests: _Digests,
     inputs: dict[Path, Input | None],
     report: Callable[[Problem], None],
@@ -414,7 +414,7 @@ def _is_damaged(now: Input | None, recorded: Inputs) -> bool:
 
 
 def _judge_contents(
-    part: _Part, wrong: Collection[Path], n_jobs: int, report: Callable[[Problem], None]
+    part: _VerifiedPart, wrong: Collection[Path], n_jobs: int, report: Callable[[Problem], None]
 ) -> None:
     """Compare files with their signals, for signals verified that way; one problem per unit."""
     from joblib import Parallel, delayed
@@ -437,7 +437,7 @@ def _judge_contents(
 
 
 def _compare(
-    parts: Sequence[_Part],
+    parts: Sequence[_VerifiedPart],
     chosen: Collection[Path],
     n_jobs: int,
     verdict: Verdict,

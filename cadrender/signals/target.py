@@ -297,7 +297,7 @@ def _mix_into(
     if kept is not None:
         weights = ALONE[None]
     stages = [
-        _Scene(scene, row, level.gain)
+        _SceneMixer(scene, row, level.gain)
         for scene, row, level in zip(scenes.values(), weights, levels, strict=True)
     ]
     for block, count in stems if kept is None else kept:
@@ -495,7 +495,7 @@ class _ScaledOutput(_Output):
         return {"clipped": 0, "factor": max(1.0, self._peak)}
 
 
-class _Scene:
+class _SceneMixer:
     """Makes a scene's target, plain and as amplified by each listener's hearing aid."""
 
     def __init__(self, outputs: Sequence[_Output], weights: npt.NDArray[np.float64], gain: float) -> None:
