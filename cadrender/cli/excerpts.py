@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cadrender import startup
 from cadrender.cli.settings import (
     Given,
     RunOptions,
@@ -100,6 +101,7 @@ def command(
                 say(f"{file}: written; the former file is kept as {backup.name}")
         status = run_plan(work.cuts, run, cluster, last=False)
         if not run.dry_run:
+            startup.hold_collector()  # cutting has released it, and the kernels are loaded only now
             at_mic = work.plan_at_mic(audio_format=audio_format, songs=songs, stems=stems)
             status = run_plan(at_mic, run, cluster) or status
     sys.exit(status)
