@@ -131,9 +131,10 @@ def command(
             print(event, file=sys.stderr)
 
     first = last = look(deep)
-    if repair and first.problems:
+    if repair:
         with resumable():
             redo = repair_problems(root.made(audio_format), first.problems, jobs, tell)
+    if repair and first.problems:
         last = look(only=redo)
         left = [problem for problem in first.problems if problem.kind in ("damaged", "absent")]
         last.problems += [problem for problem in left if problem not in last.problems]

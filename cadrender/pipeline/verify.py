@@ -16,6 +16,7 @@ from cadrender.pipeline.events import Event
 from cadrender.pipeline.plan import Check, holds_signal, make_plan, wrong_beside
 from cadrender.pipeline.pool import run_batches
 from cadrender.signals.base import Signal
+from cadrender.store.atomic import remove_leftovers
 from cadrender.store.compare import AudioComparer
 from cadrender.store.digest import digest_of
 from cadrender.store.manifest import Input, Inputs, Manifest, Record
@@ -182,7 +183,7 @@ def repair(
     n_jobs: int = 1,
     on_event: Callable[[Event], None] = lambda event: None,
 ) -> set[Path]:
-    """Make wrong or missing files again.
+    """Make wrong or missing files again, and remove the temporary files of killed runs.
 
     Parameters
     ----------
@@ -205,6 +206,9 @@ def repair(
     CadrenderError
         If nothing more can be written.
     """
+    if not problems:
+        _sweep(catalogues)
+        return set()
     redo = {file for problem in problems for file in problem.redo}
     absent = {problem.file for problem in problems if problem.kind == "absent"}
     catalogues = [catalogue for catalogue in catalogues if catalogue.folders[0] not in absent]
@@ -213,6 +217,16 @@ def repair(
     redo |= {output.file for output in plan.todo}
     plan.run(n_jobs, on_event=on_event)
     return redo
+
+
+def _sweep(catalogues: Sequence[Catalogue]) -> None:
+    """Remove temporary files where nothing else is to be done."""
+    folders = {
+        output.file.parent for each in catalogues for batch in each.batches() for output in batch.outputs
+    }
+    folders |= {place.parent for each in catalogues for place in each.lists}
+    for folder in folders:
+        remove_leftovers(folder)
 
 
 def _part(catalogue: Catalogue, only: Collection[Path] | None) -> _VerifiedPart:

@@ -381,6 +381,17 @@ def test_a_target_is_not_repaired_with_a_stem_that_cannot_be(root):
     assert tree(root / "audio/remix") == before
 
 
+def test_a_repair_removes_what_a_killed_run_left_when_all_is_well(root):
+    """Such as a list that was being written again."""
+    places = (root / "metadata/.at_mic_music.train.json.part", root / SAMPLE / ".bass.wav.part")
+    for place in places:
+        place.write_bytes(b"half of it")
+    assert verify(root).returncode == 0
+    assert set(leftovers(root)) == set(places)
+    assert verify(root, "--repair").returncode == 0
+    assert not leftovers(root)
+
+
 @pytest.mark.parametrize("lost", ["one", "all"])
 def test_what_is_missing_is_not_made_from_a_damaged_source(root, lost):
     flip_bit(root / SOURCE / "vocals.wav", -100)
