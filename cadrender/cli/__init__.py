@@ -84,7 +84,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     try:
         with interruptions.interruptible(last=argv is None):
             status = _main(argv)
-    except interruptions.INTERRUPTIONS as interruption:
+    except BaseException as error:
+        interruption = interruptions.behind(error)
+        if interruption is None:
+            raise
         if argv is None:
             interruptions.ignore()
         with contextlib.suppress(OSError):  # the terminal is gone
