@@ -84,10 +84,7 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     try:
         with interruptions.interruptible(last=argv is None):
             status = _main(argv)
-    except BaseException as error:
-        interruption = interruptions.behind(error)
-        if interruption is None:
-            raise
+    except interruptions.INTERRUPTIONS as interruption:
         if argv is None:
             interruptions.ignore()
         with contextlib.suppress(OSError):  # the terminal is gone

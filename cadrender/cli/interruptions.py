@@ -30,7 +30,7 @@ def exit_status(interruption: BaseException) -> int:
 def interruptible(last: bool = False) -> Iterator[None]:
     """Raise an exception on Ctrl-C, SIGTERM and SIGHUP, and again if it gets lost.
 
-    Finalisers and callbacks drop it, and so does any library that says ``except:``, as some do while they are imported.
+    Finalisers, callbacks of C libraries, and code that says ``except:`` drop it.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def interruptible(last: bool = False) -> Iterator[None]:
     def look_again(number: int, frame: FrameType | None) -> None:
         if _arrived:
             signal.setitimer(signal.ITIMER_REAL, _LOST)
-            if not behind(sys.exc_info()[1]):  # what is cleaned up takes its time
+            if not _is_handled(sys.exc_info()[1]):  # what is cleaned up takes its time
                 raise _exception(_arrived[-1])
 
     def on_unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
@@ -70,6 +70,12 @@ def interruptible(last: bool = False) -> Iterator[None]:
     try:
         yield
         lost = _arrived[-1:]
+    except (
+        RuntimeError
+    ) as error:  # what Python 3.11 makes of any exception in __set_name__, as of a dataclass's field
+        if isinstance(error.__cause__, INTERRUPTIONS):
+            raise error.__cause__ from None
+        raise
     finally:
         _arrived.clear()
         sys.unraisablehook = report
@@ -87,15 +93,15 @@ def _exception(number: int) -> BaseException:
     return KeyboardInterrupt() if number == signal.SIGINT else Terminated(number)
 
 
-def behind(error: BaseException | None) -> BaseException | None:
-    """The interruption that an exception is or came from: Python 3.11 turns some into a RuntimeError."""
+def _is_handled(error: BaseException | None) -> bool:
+    """Whether the exception being handled is an interruption, or came while one was."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, INTERRUPTIONS):
-            return error
+            return True
         seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return None
+    return False
 
 
 def ignore() -> None:

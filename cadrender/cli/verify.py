@@ -134,10 +134,10 @@ def command(
     if repair:
         with resumable():
             redo = repair_problems(root.made(audio_format), first.problems, jobs, tell)
-    if repair and first.problems:
-        last = look(only=redo)
-        left = [problem for problem in first.problems if problem.kind in ("damaged", "absent")]
-        last.problems += [problem for problem in left if problem not in last.problems]
+        if first.problems:
+            last = look(only=redo)
+            left = [problem for problem in first.problems if problem.kind in ("damaged", "absent")]
+            last.problems += [problem for problem in left if problem not in last.problems]
     if as_json:
         print(json.dumps(_as_json(first, last, repair, seed), indent=4))
     elif not quiet:
